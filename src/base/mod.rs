@@ -1,0 +1,10 @@
+//! What every room needs and none owns: the two sides, names of accounts and mailboxes, secrets.
+//!
+//! Nothing here does I/O, and nothing here knows IMAP's syntax.
+
+mod name;
+mod side;
+
+pub use name::{AccountName, MailboxName};
+pub use secrecy::{ExposeSecret, SecretString};
+pub use side::{Side, Sides};

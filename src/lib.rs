@@ -1,0 +1,4 @@
+//! Mailferry: a transparent IMAP migration proxy.
+
+pub mod base;
+pub mod uid;

@@ -1,0 +1,5 @@
+//! UIDs, sets of UIDs, and the map that makes one mailbox of two: pure data, no I/O, no IMAP text.
+
+mod types;
+
+pub use types::{Place, Run, Seq, SideUid, Uid};
