@@ -24,6 +24,7 @@ pub mod tools;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -34,12 +35,37 @@ pub use proxy::{MAILFERRY, Proxy};
 pub use reply::{Fetched, Reply, numbers};
 pub use view::{Seen, everything, folder_names, sorted};
 
+/// Waits until something is so, for half a minute at most, and gives what it is.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut is_it: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = is_it() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until a mailbox holds this many messages, and gives them.
+#[track_caller]
+pub fn eventually_holds(client: &mut Dialogue, mailbox: &str, count: usize) -> Vec<Seen> {
+    let what = format!("{mailbox} holds {count} messages");
+    eventually(&what, || {
+        let exists = client.ok(&format!("EXAMINE {}", quoted(mailbox))).count("EXISTS");
+        let enough = exists.is_some_and(|n| n as usize >= count);
+        enough.then(|| everything(client, mailbox))
+    })
+}
+
 /// What a world shall be like.
 pub struct Builder {
     old: Dovecot,
     new: Dovecot,
     accounts: Vec<(String, String)>,
     settings: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
 }
 
 /// Two servers and the proxy between them.
@@ -74,6 +100,7 @@ impl World {
             new: Dovecot::new_style(),
             accounts: Vec::new(),
             settings: BTreeMap::new(),
+            files: BTreeMap::new(),
         }
     }
 }
@@ -108,6 +135,12 @@ impl Builder {
         self
     }
 
+    /// A file beside the proxy's configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Builder {
+        self.files.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
     /// Starts the two servers only.
     pub fn servers(mut self) -> Servers {
         if self.accounts.is_empty() {
@@ -130,10 +163,15 @@ impl Builder {
             self = self.account("ann@example.com", "secret");
         }
         let settings = self.settings.clone();
+        let files = self.files.clone();
         let account = self.accounts[0].clone();
         let Servers { old, new, dir } = self.servers();
         fill(&old, &new);
         let place = dir.path().join("proxy");
+        std::fs::create_dir_all(&place).expect("proxy directory");
+        for (name, text) in files {
+            std::fs::write(place.join(name), text).expect("a file of the proxy");
+        }
         let proxy = Proxy::start(&place, old.port, new.port, &settings, &account);
         World { proxy, old, new, dir }
     }

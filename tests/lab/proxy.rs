@@ -135,7 +135,8 @@ impl Proxy {
     fn try_restart(&mut self) -> bool {
         let mut command = Command::new(MAILFERRY);
         command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
-        command.env("RUST_LOG", std::env::var("LAB_LOG").unwrap_or("mailferry=debug".to_owned()));
+        command
+            .env("MAILFERRY_LOG", std::env::var("LAB_LOG").unwrap_or("mailferry=debug".to_owned()));
         let mut running = Running::start(command, &self.dir.join("log"));
         let up = running.answers(self.port, "* OK");
         self.running = up.then_some(running);

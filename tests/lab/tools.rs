@@ -1,6 +1,6 @@
 //! Real mail clients, run to their end with a bound on their time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -12,6 +12,22 @@ pub struct Said {
     pub success: bool,
     /// Standard output and error together.
     pub text: String,
+}
+
+impl Said {
+    /// Fails the test if the client complained.
+    #[track_caller]
+    pub fn content(self) -> String {
+        assert!(self.success, "{}", self.text);
+        let complaint = |line: &&str| {
+            let line = line.to_ascii_lowercase();
+            ["error", "warning", "uidvalidity"].iter().any(|word| line.contains(word))
+                && !line.contains("in the clear")
+                && !line.contains("no uidvalidity, creating new")
+        };
+        assert_eq!(self.text.lines().find(complaint), None, "{}", self.text);
+        self.text
+    }
 }
 
 /// Runs a command for at most a minute.
@@ -63,9 +79,11 @@ impl Mbsync {
         all
     }
 
-    /// How many messages there are.
-    pub fn count(&self) -> usize {
-        self.messages().values().map(Vec::len).sum()
+    /// The files of its messages without their flags: they stay as they are unless something is pulled again.
+    pub fn files(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        names(&self.dir.join("mail"), &mut all);
+        all
     }
 }
 
@@ -96,10 +114,10 @@ impl Offlineimap {
         run(&mut command)
     }
 
-    /// The octets of every message by folder.
-    pub fn messages(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
-        let mut all = BTreeMap::new();
-        collect(&self.dir.join("mail"), &self.dir.join("mail"), &mut all);
+    /// The files of its messages without their flags: they stay as they are unless something is pulled again.
+    pub fn files(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        names(&self.dir.join("mail"), &mut all);
         all
     }
 }
@@ -108,6 +126,21 @@ impl Offlineimap {
 pub fn python(script: &str, arguments: &[&str]) -> Said {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab").join(script);
     run(Command::new("python3").arg(path).args(arguments))
+}
+
+fn names(dir: &Path, all: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).expect("Maildir") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            names(&path, all);
+        } else if path.parent().is_some_and(|d| d.ends_with("cur") || d.ends_with("new")) {
+            // `new/` and `cur/`, and the flags behind the colon, are the client's own business.
+            let name = path.file_name().expect("name").to_string_lossy();
+            let (base, _) = name.split_once(":2,").unwrap_or((&name, ""));
+            let folder = dir.parent().expect("folder").display();
+            all.insert(format!("{folder}/{base}"));
+        }
+    }
 }
 
 fn collect(root: &Path, dir: &Path, all: &mut BTreeMap<String, Vec<Vec<u8>>>) {
