@@ -134,9 +134,9 @@ impl Merged {
                 }
             }
         }
-        let first = self.record.sides[side].is_none();
-        let mut changed = first;
-        if first && side == Side::Old && self.map.is_empty() && self.record.uid_validity == 0 {
+        let first_sight = self.record.sides[side].is_none();
+        let mut changed = first_sight;
+        if first_sight && side == Side::Old && self.record.uid_validity == 0 {
             self.record.uid_validity = report.snapshot.uid_validity;
         }
 
@@ -154,6 +154,11 @@ impl Merged {
         let held: UidSet<SideUid> = report.hold.keys().copied().collect();
         let shown = arrived.subtract(&held);
         for (first, last) in shown.ranges() {
+            let keep = first_sight && side == Side::Old;
+            if keep && self.keep_old_uids(first, last)? {
+                changed = true;
+                continue;
+            }
             self.arrive(side, first, last, now)?;
             changed = true;
         }
@@ -233,6 +238,19 @@ impl Merged {
         self.map.set_places(moved);
         self.map.remove(&removed.into_iter().collect());
         changed
+    }
+
+    /// At first sight messages of old keep their UIDs as far as these are below the boundary, also
+    /// where an index that was lost is rebuilt (V8). False where they have to follow upwards.
+    fn keep_old_uids(&mut self, first: SideUid, last: SideUid) -> Result<bool, Distrust> {
+        let below = self.record.boundary.is_none_or(|boundary| last.0 < boundary.0);
+        if !below || self.map.last_uid().is_some_and(|top| top.0 >= first.0) {
+            return Ok(false);
+        }
+        self.map.push(Uid(first.0), last.0 - first.0 + 1, Place::Old(first))?;
+        let next = Uid(last.0.checked_add(1).ok_or(Distrust::Exhausted)?);
+        self.record.uid_next = self.record.uid_next.max(next);
+        Ok(true)
     }
 
     /// Gives arrivals `first..=last` of one side their virtual UIDs. Returns the first one's.

@@ -11,9 +11,9 @@ mod pool;
 mod profile;
 mod select;
 
-pub use conn::{Conn, Done, Event, Pending, connect};
+pub use conn::{Conn, Done, Event, Pending, connect, text, words};
 pub use error::BackendError;
 pub use fetched::{Fetched, internal_date};
-pub use pool::{Lease, Pool, Want};
+pub use pool::{Lease, Pool, Slot, Want};
 pub use profile::Profile;
 pub use select::{Known, News, Selected};

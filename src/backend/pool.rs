@@ -71,6 +71,10 @@ pub struct Lease {
     _watcher: Option<OwnedSemaphorePermit>,
 }
 
+/// The right to one connection of a pool.
+#[must_use = "the slot is free again as soon as this is dropped"]
+pub struct Slot(OwnedSemaphorePermit);
+
 impl Pool {
     /// An empty pool; nothing is connected yet.
     pub fn new(
@@ -106,7 +110,17 @@ impl Pool {
     /// Lends a connection, opening one if none is idle, waiting if too many are lent.
     pub async fn lend(self: &Arc<Self>, want: &Want) -> Result<Lease, BackendError> {
         let slot = self.slot().await?;
-        self.ready(slot, None, want).await
+        self.ready(slot.0, None, want).await
+    }
+
+    /// Waits for the right to a connection. Where both sides are needed, old's comes first.
+    pub async fn slot(&self) -> Result<Slot, BackendError> {
+        self.acquire().await.map(Slot)
+    }
+
+    /// Lends a connection for a slot that was waited for before.
+    pub async fn lend_in(self: &Arc<Self>, slot: Slot, want: &Want) -> Result<Lease, BackendError> {
+        self.ready(slot.0, None, want).await
     }
 
     /// Lends a connection for watching a mailbox, if the account may watch one more.
@@ -117,7 +131,7 @@ impl Pool {
         let Ok(watcher) = Arc::clone(&self.watchers).try_acquire_owned() else {
             return Ok(None);
         };
-        let slot = self.slot().await?;
+        let slot = self.acquire().await?;
         self.ready(slot, Some(watcher), want).await.map(Some)
     }
 
@@ -147,7 +161,7 @@ impl Pool {
         state.refused.is_some() || state.away.as_ref().is_some_and(|a| a.until > Instant::now())
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, BackendError> {
+    async fn acquire(&self) -> Result<OwnedSemaphorePermit, BackendError> {
         let slots = Arc::clone(&self.slots);
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
             return Ok(slot);

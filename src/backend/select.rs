@@ -56,6 +56,8 @@ pub struct Selected {
     pub permanent_flags: Vec<Bytes>,
     /// Whether the server opened it read-only.
     pub read_only: bool,
+    /// Just selected, so that `announced` is complete; whoever absorbs it clears this.
+    pub fresh: bool,
     /// The UIDs behind the sequence numbers, as far as they are known.
     ///
     /// Invariant: its length is at most `exists`; what is missing has arrived at the end and has
@@ -134,6 +136,7 @@ impl Conn {
             flags: Vec::new(),
             permanent_flags: Vec::new(),
             read_only: false,
+            fresh: true,
             announced: UidSet::new(),
             exists: 0,
             news: News::default(),
