@@ -1,4 +1,6 @@
 //! Mailferry: a transparent IMAP migration proxy.
 
 pub mod base;
+pub mod config;
+pub mod net;
 pub mod uid;
