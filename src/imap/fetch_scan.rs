@@ -324,3 +324,6 @@ fn skip_spaces(text: &[u8]) -> &[u8] {
     let spaces = text.iter().take_while(|&&b| is_space(b)).count();
     &text[spaces..]
 }
+
+#[cfg(test)]
+mod tests;
