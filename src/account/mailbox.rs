@@ -17,7 +17,9 @@ use super::AccountError;
 use super::merge::{Distrust, Merged};
 use crate::backend::Known;
 use crate::base::{MailboxName, Side, Sides};
-use crate::index::{AccountId, Batch, Direction, Index, Intent, MailboxId, Stored};
+use crate::index::{
+    AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Stored,
+};
 use crate::uid::{SideUid, Uid, UidMap};
 
 /// Flag changes a session may lag behind before it is told to ask for itself.
@@ -249,6 +251,29 @@ impl Mailbox {
         Ok(value)
     }
 
+    /// Takes over what the listing of folders told: the mailbox's names, and where it exists.
+    pub(super) fn set_there(&self, record: &MailboxRecord, there: Sides<bool>) {
+        let mut tip = lock(&self.tip);
+        let merged = &mut tip.merged;
+        let same = merged.there == there
+            && merged.record.old == record.old
+            && merged.record.new == record.new
+            && merged.record.client == record.client
+            && merged.record.hidden == record.hidden;
+        if same {
+            return;
+        }
+        merged.there = there;
+        merged.record.old.clone_from(&record.old);
+        merged.record.new.clone_from(&record.new);
+        merged.record.client.clone_from(&record.client);
+        merged.record.hidden = record.hidden;
+        tip.version += 1;
+        let view = view_of(&tip.merged, tip.version);
+        drop(tip);
+        self.publish(view);
+    }
+
     fn publish(&self, view: View) {
         self.version.send_if_modified(|version| {
             let newer = view.version > *version;
@@ -267,7 +292,10 @@ fn view_of(merged: &Merged, version: u64) -> View {
         map: merged.map.clone(),
         uid_validity: merged.record.uid_validity,
         uid_next: merged.record.uid_next,
-        names: Sides { old: merged.record.old.clone(), new: merged.record.new.clone() },
+        names: Sides {
+            old: merged.record.old.clone().filter(|_| merged.there.old),
+            new: merged.record.new.clone().filter(|_| merged.there.new),
+        },
     }
 }
 

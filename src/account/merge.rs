@@ -76,6 +76,8 @@ pub struct Merged {
     pub held: BTreeMap<SideUid, i64>,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
+    /// On which sides the mailbox exists now, as the last listing of folders told.
+    pub there: Sides<bool>,
 }
 
 impl Merged {
@@ -87,7 +89,8 @@ impl Merged {
             let snapshot = record.sides[side].as_ref()?;
             (snapshot.messages == mapped.len()).then_some(mapped)
         });
-        Merged { record, map, live, held: BTreeMap::new(), intents }
+        let there = Sides::from_fn(|side| record.sides[side].is_some());
+        Merged { record, map, live, held: BTreeMap::new(), intents, there }
     }
 
     /// Arrivals in a report: at or above the watermark, not mapped, not held.
@@ -265,7 +268,7 @@ impl Merged {
         let uid = match (side, self.record.boundary) {
             (Side::Old, None) if first.0 >= self.record.uid_next.0 => Uid(first.0),
             (Side::New, None) => {
-                let boundary = if self.record.old.is_none() && self.map.is_empty() {
+                let boundary = if self.record.sides.old.is_none() && self.map.is_empty() {
                     // Nobody else numbers this mailbox: keep new's UIDs as they are.
                     Uid(first.0.max(self.record.uid_next.0))
                 } else {
