@@ -7,9 +7,6 @@
 //! Reading order: `types`, `set`, `chunk`, `map`, then what is done with a map: `walk` it, `edit`
 //! it, tell what `change`d, resolve a `seqset` over it.
 
-<<<<<<< HEAD
-mod seqset;
-=======
 mod change;
 mod chunk;
 mod edit;
@@ -19,18 +16,13 @@ mod model;
 pub mod seqset;
 pub mod set;
 mod text;
->>>>>>> uid
 mod types;
 mod walk;
 
-<<<<<<< HEAD
-pub use seqset::{Bound, SeqSet};
-=======
 pub use change::{ChunkChanges, MapDiff};
 pub use chunk::{Chunk, MAX_RUNS};
 pub use map::{MapError, UidMap};
 pub use seqset::{Bound, By, SeqSet};
 pub use set::{Number, UidSet};
->>>>>>> uid
 pub use types::{Place, Run, Seq, SideUid, Uid};
 pub use walk::Cursor;
