@@ -1,4 +1,5 @@
 //! Mailferry: a transparent IMAP migration proxy.
 
 pub mod base;
+pub mod imap;
 pub mod uid;
