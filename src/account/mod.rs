@@ -1,0 +1,3 @@
+//! One user's merged world.
+
+pub mod names;
