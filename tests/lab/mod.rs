@@ -1,0 +1,192 @@
+//! The test lab: real servers on loopback, the proxy between them, and a client that speaks IMAP word by word.
+//!
+//! ```ignore
+//! let world = World::new().old(Dovecot::old_style()).new(Dovecot::new_style()).start();
+//! world.old.seed("INBOX", &mails(0..10));
+//! let mut client = world.proxy.client();
+//! assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(10));
+//! ```
+//!
+//! Everything a test starts is its own, lies in a directory of its own, listens on free ports and ends with the
+//! test, also where the test panics. Tests run beside each other and as root.
+
+#![allow(dead_code, unused_imports, reason = "every test file uses another part of the lab")]
+#![allow(clippy::print_stderr, reason = "the logs of a failed test go to its output")]
+
+pub mod client;
+pub mod dovecot;
+pub mod mail;
+pub mod process;
+pub mod proxy;
+pub mod reply;
+pub mod tls;
+pub mod tools;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub use client::{Dialogue, quoted};
+pub use dovecot::{Dovecot, Server};
+pub use mail::{Mail, large, mails, small};
+pub use proxy::{MAILFERRY, Proxy};
+pub use reply::{Fetched, Reply, numbers};
+pub use view::{Seen, everything, folder_names, sorted};
+
+/// Waits until something is so, for half a minute at most, and gives what it is.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut is_it: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(value) = is_it() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until a mailbox holds this many messages, and gives them.
+#[track_caller]
+pub fn eventually_holds(client: &mut Dialogue, mailbox: &str, count: usize) -> Vec<Seen> {
+    let what = format!("{mailbox} holds {count} messages");
+    eventually(&what, || {
+        let exists = client.ok(&format!("EXAMINE {}", quoted(mailbox))).count("EXISTS");
+        let enough = exists.is_some_and(|n| n as usize >= count);
+        enough.then(|| everything(client, mailbox))
+    })
+}
+
+/// What a world shall be like.
+pub struct Builder {
+    old: Dovecot,
+    new: Dovecot,
+    accounts: Vec<(String, String)>,
+    settings: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+}
+
+/// Two servers and the proxy between them.
+pub struct World {
+    // The order is that of dropping: first the proxy, the directory last.
+    /// The proxy.
+    pub proxy: Proxy,
+    /// The server that is left.
+    pub old: Server,
+    /// The server that is moved to.
+    pub new: Server,
+    /// Where all three keep their files.
+    pub dir: TempDir,
+}
+
+/// Two servers without a proxy, for showing that a test itself is right.
+pub struct Servers {
+    /// The server that is left.
+    pub old: Server,
+    /// The server that is moved to.
+    pub new: Server,
+    /// Where both keep their files.
+    pub dir: TempDir,
+}
+
+impl World {
+    /// An old-style and a new-style Dovecot, and ann@example.com.
+    #[allow(clippy::new_ret_no_self, reason = "a world is described before it is built")]
+    pub fn new() -> Builder {
+        Builder {
+            old: Dovecot::old_style(),
+            new: Dovecot::new_style(),
+            accounts: Vec::new(),
+            settings: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// The server that is left.
+    pub fn old(mut self, shape: Dovecot) -> Builder {
+        self.old = shape;
+        self
+    }
+
+    /// The server that is moved to.
+    #[allow(
+        clippy::wrong_self_convention,
+        clippy::should_implement_trait,
+        reason = "it is the new side"
+    )]
+    pub fn new(mut self, shape: Dovecot) -> Builder {
+        self.new = shape;
+        self
+    }
+
+    /// An account that exists on both; without any there is ann@example.com with the password `secret`.
+    pub fn account(mut self, user: &str, password: &str) -> Builder {
+        self.accounts.push((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// A setting of the proxy: a dotted key and a TOML value, quotes included.
+    pub fn set(mut self, key: &str, value: &str) -> Builder {
+        self.settings.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A file beside the proxy's configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Builder {
+        self.files.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
+    /// Starts the two servers only.
+    pub fn servers(mut self) -> Servers {
+        if self.accounts.is_empty() {
+            self = self.account("ann@example.com", "secret");
+        }
+        let dir = process::scratch();
+        let old = self.old.start(&dir.path().join("old"), &self.accounts);
+        let new = self.new.start(&dir.path().join("new"), &self.accounts);
+        Servers { old, new, dir }
+    }
+
+    /// Starts everything.
+    pub fn start(self) -> World {
+        self.seeded(|_, _| {})
+    }
+
+    /// Starts everything, the proxy after the servers have been filled.
+    pub fn seeded(mut self, fill: impl FnOnce(&Server, &Server)) -> World {
+        if self.accounts.is_empty() {
+            self = self.account("ann@example.com", "secret");
+        }
+        let settings = self.settings.clone();
+        let files = self.files.clone();
+        let account = self.accounts[0].clone();
+        let Servers { old, new, dir } = self.servers();
+        fill(&old, &new);
+        let place = dir.path().join("proxy");
+        std::fs::create_dir_all(&place).expect("proxy directory");
+        for (name, text) in files {
+            std::fs::write(place.join(name), text).expect("a file of the proxy");
+        }
+        let proxy = Proxy::start(&place, old.port, new.port, &settings, &account);
+        World { proxy, old, new, dir }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs =
+                [("proxy", self.proxy.log()), ("old", self.old.log()), ("new", self.new.log())];
+            for (name, log) in logs {
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(60)..];
+                eprintln!("---- the last of {name}'s log ----\n{}", tail.join("\n"));
+            }
+        }
+    }
+}

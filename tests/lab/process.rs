@@ -1,0 +1,156 @@
+//! Processes of a test: started in a group of their own, ended to the last child, whatever happens.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to answer after its start, on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// How long a process may take to end when asked to.
+const END: Duration = Duration::from_secs(3);
+
+/// A process with all its children.
+pub struct Running {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Running {
+    /// Starts a command, its output appended to a file. `setpriv` sees to it that the process dies with the
+    /// thread of the test even where that is killed.
+    pub fn start(command: Command, output: &Path) -> Running {
+        let file = File::options().create(true).append(true).open(output).expect("output file");
+        let mut guarded = Command::new("setpriv");
+        guarded.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            guarded.env(name, value.unwrap_or_default());
+        }
+        if let Some(dir) = command.get_current_dir() {
+            guarded.current_dir(dir);
+        }
+        let child = guarded
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("clone"))
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Running { child, output: output.to_owned() }
+    }
+
+    /// Waits until a port greets with a text that contains `greeting`; false if the process ends before.
+    pub fn answers(&mut self, port: u16, greeting: &str) -> bool {
+        let until = Instant::now() + START;
+        while Instant::now() < until {
+            if !self.is_alive() {
+                return false;
+            }
+            if greets(port, greeting) {
+                return true;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    /// Its process id; `setpriv` has replaced itself by the command.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it at once, without a word.
+    pub fn kill9(&mut self) {
+        signal("KILL", &format!("-{}", self.pid()));
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end and waits; its exit code, if it had one in time.
+    pub fn terminate(&mut self, patience: Duration) -> Option<i32> {
+        signal("TERM", &self.pid().to_string());
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// What it printed.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
+    }
+
+    /// The most memory it ever held, in bytes.
+    pub fn peak_rss(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).expect("status of a running process");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("VmHWM");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("kB");
+        kib * 1024
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_alive() {
+            self.terminate(END);
+        }
+        // The group outlives its leader: nothing of it may be left.
+        self.kill9();
+    }
+}
+
+/// A port of the loopback interface that was free just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("address").port()
+}
+
+/// Who owns the mail: a user that every Debian has.
+pub fn owner() -> (u32, u32) {
+    (8, 8)
+}
+
+/// A directory in memory where there is such, gone with the test, which others may enter.
+pub fn scratch() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let memory = Path::new("/dev/shm");
+    let named = |dir: &Path| tempfile::Builder::new().prefix("ferry-").tempdir_in(dir);
+    let dir = named(memory).or_else(|_| named(&std::env::temp_dir())).expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    dir
+}
+
+fn signal(name: &str, target: &str) {
+    let script = format!("kill -s {name} -- {target}");
+    let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
+}
+
+fn greets(port: u16, greeting: &str) -> bool {
+    let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let _ = socket.set_read_timeout(Some(Duration::from_secs(2)));
+    let mut heard = Vec::new();
+    let mut chunk = [0; 512];
+    while let Ok(n @ 1..) = socket.read(&mut chunk) {
+        heard.extend_from_slice(&chunk[..n]);
+        if heard.ends_with(b"\n") {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&heard).contains(greeting)
+}

@@ -1,0 +1,149 @@
+//! The proxy under test: the built binary with a configuration of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use super::client::Dialogue;
+use super::process::{Running, free_port};
+use super::tls;
+
+/// The program under test.
+pub const MAILFERRY: &str = env!("CARGO_BIN_EXE_mailferry");
+
+/// A proxy, running or killed.
+pub struct Proxy {
+    /// Where it listens for IMAP, in clear or STARTTLS.
+    pub port: u16,
+    /// Where it listens for IMAP over TLS.
+    pub tls_port: u16,
+    dir: PathBuf,
+    account: (String, String),
+    running: Option<Running>,
+}
+
+impl Proxy {
+    /// Starts it in `dir` between these two ports. `settings` are dotted keys with TOML values, which win over
+    /// the lab's own.
+    pub fn start(
+        dir: &Path,
+        old: u16,
+        new: u16,
+        settings: &BTreeMap<String, String>,
+        account: &(String, String),
+    ) -> Proxy {
+        fs::create_dir_all(dir.join("certs")).expect("proxy directory");
+        tls::certificates(&dir.join("certs"));
+        let mut proxy = Proxy {
+            port: free_port(),
+            tls_port: free_port(),
+            dir: dir.to_owned(),
+            account: account.clone(),
+            running: None,
+        };
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        let mut set = |key: &str, value: String| all.insert(key.to_owned(), value);
+        set("state", format!("{:?}", dir.join("state")));
+        set("tls.cert", format!("{:?}", dir.join("certs/cert.pem")));
+        set("tls.key", format!("{:?}", dir.join("certs/key.pem")));
+        set("old.imap", format!("\"imap://127.0.0.1:{old}?tls=none\""));
+        set("new.imap", format!("\"imap://127.0.0.1:{new}?tls=none\""));
+        set("old.credentials.mode", "\"same\"".to_owned());
+        set("new.credentials.mode", "\"same\"".to_owned());
+        set("auth.allow_cleartext", "true".to_owned());
+        set("accounts.default_domain", "\"example.com\"".to_owned());
+        set("copy.grace", "\"1s\"".to_owned());
+        for (key, value) in settings {
+            set(key, value.clone());
+        }
+        for attempt in 1.. {
+            let mut text: String = all.iter().map(|(k, v)| format!("{k} = {v}\n")).collect();
+            for (protocol, port) in [("imap", proxy.port), ("imaps", proxy.tls_port)] {
+                let address = format!("127.0.0.1:{port}");
+                text +=
+                    &format!("[[listen]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n");
+            }
+            fs::write(proxy.config(), text).expect("proxy.toml");
+            if proxy.try_restart() {
+                break;
+            }
+            assert!(attempt < 3, "the proxy does not start: {}", proxy.log());
+            proxy.port = free_port();
+            proxy.tls_port = free_port();
+        }
+        proxy
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("proxy.toml")
+    }
+
+    /// The authority its certificate is from.
+    pub fn ca(&self) -> String {
+        self.dir.join("certs/ca.pem").display().to_string()
+    }
+
+    /// Starts it again, after `kill9` or `stop`, on the same ports with the same state.
+    pub fn restart(&mut self) {
+        self.running = None;
+        assert!(self.try_restart(), "the proxy does not start again: {}", self.log());
+    }
+
+    /// Kills it where it stands.
+    pub fn kill9(&mut self) {
+        self.running_mut().kill9();
+        self.running = None;
+    }
+
+    /// Asks it to end; its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let code = self.running_mut().terminate(Duration::from_secs(10));
+        self.running = None;
+        code
+    }
+
+    /// The most memory it ever held, in bytes.
+    pub fn peak_rss(&self) -> u64 {
+        self.running.as_ref().expect("the proxy runs").peak_rss()
+    }
+
+    /// A client logged in to the first account.
+    pub fn client(&self) -> Dialogue {
+        Dialogue::connect(self.port).login(&self.account.0, &self.account.1)
+    }
+
+    /// A client logged in as somebody.
+    pub fn client_of(&self, user: &str, password: &str) -> Dialogue {
+        Dialogue::connect(self.port).login(user, password)
+    }
+
+    /// Runs one of its other commands with the same configuration.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(MAILFERRY);
+        command.args(arguments).arg("--config").arg(self.config());
+        command.output().expect("mailferry")
+    }
+
+    /// What it logged, all starts together.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    fn try_restart(&mut self) -> bool {
+        let mut command = Command::new(MAILFERRY);
+        command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
+        command
+            .env("MAILFERRY_LOG", std::env::var("LAB_LOG").unwrap_or("mailferry=debug".to_owned()));
+        let mut running = Running::start(command, &self.dir.join("log"));
+        let up = running.answers(self.port, "* OK");
+        self.running = up.then_some(running);
+        up
+    }
+
+    fn running_mut(&mut self) -> &mut Running {
+        self.running.as_mut().expect("the proxy runs")
+    }
+}

@@ -1,0 +1,163 @@
+//! Real mail clients, run to their end with a bound on their time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// What one run of a client said.
+#[derive(Debug)]
+pub struct Said {
+    /// Its exit code was 0.
+    pub success: bool,
+    /// Standard output and error together.
+    pub text: String,
+}
+
+impl Said {
+    /// Fails the test if the client complained.
+    #[track_caller]
+    pub fn content(self) -> String {
+        assert!(self.success, "{}", self.text);
+        let complaint = |line: &&str| {
+            let line = line.to_ascii_lowercase();
+            ["error", "warning", "uidvalidity"].iter().any(|word| line.contains(word))
+                && !line.contains("in the clear")
+                && !line.contains("no uidvalidity, creating new")
+        };
+        assert_eq!(self.text.lines().find(complaint), None, "{}", self.text);
+        self.text
+    }
+}
+
+/// Runs a command for at most a minute.
+pub fn run(command: &mut Command) -> Said {
+    let mut bounded = Command::new("timeout");
+    bounded.args(["-k", "1", "55"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        bounded.env(name, value.unwrap_or_default());
+    }
+    if let Some(dir) = command.get_current_dir() {
+        bounded.current_dir(dir);
+    }
+    let Output { status, stdout, stderr } =
+        bounded.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = [stdout, stderr].concat();
+    Said { success: status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
+/// A user's mbsync with its local Maildirs and its memory of what it saw.
+pub struct Mbsync {
+    dir: PathBuf,
+}
+
+impl Mbsync {
+    /// A fresh one in a directory of its own.
+    pub fn new(dir: &Path) -> Mbsync {
+        fs::create_dir_all(dir.join("mail")).expect("mbsync's directory");
+        Mbsync { dir: dir.to_owned() }
+    }
+
+    /// One run against a server; folders are made here as they are there, flags go both ways.
+    #[track_caller]
+    pub fn sync(&self, port: u16, user: &str, password: &str) -> Said {
+        let d = self.dir.display();
+        let text = format!(
+            "IMAPAccount it\nHost 127.0.0.1\nPort {port}\nUser {user}\nPass {password}\nSSLType None\n\
+             AuthMechs LOGIN\n\nIMAPStore far\nAccount it\n\nMaildirStore near\nPath {d}/mail/\n\
+             Inbox {d}/mail/INBOX\nSubFolders Verbatim\n\nChannel all\nFar :far:\nNear :near:\nPatterns *\n\
+             Create Near\nSync All\nSyncState *\nExpunge None\nCopyArrivalDate yes\n"
+        );
+        fs::write(self.dir.join("mbsyncrc"), text).expect("mbsyncrc");
+        run(Command::new("mbsync").arg("-V").arg("-c").arg(self.dir.join("mbsyncrc")).arg("-a"))
+    }
+
+    /// The octets of every message by folder.
+    pub fn messages(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        let mut all = BTreeMap::new();
+        collect(&self.dir.join("mail"), &self.dir.join("mail"), &mut all);
+        all
+    }
+
+    /// The files of its messages without their flags: they stay as they are unless something is pulled again.
+    pub fn files(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        names(&self.dir.join("mail"), &mut all);
+        all
+    }
+}
+
+/// A user's offlineimap with its local Maildirs and its memory of what it saw.
+pub struct Offlineimap {
+    dir: PathBuf,
+}
+
+impl Offlineimap {
+    /// A fresh one in a directory of its own.
+    pub fn new(dir: &Path) -> Offlineimap {
+        fs::create_dir_all(dir.join("mail")).expect("offlineimap's directory");
+        Offlineimap { dir: dir.to_owned() }
+    }
+
+    /// One run against a server.
+    pub fn sync(&self, port: u16, user: &str, password: &str) -> Said {
+        let d = self.dir.display();
+        let text = format!(
+            "[general]\naccounts = it\nmetadata = {d}/memory\nui = basic\n[Account it]\nlocalrepository = near\n\
+             remoterepository = far\n[Repository near]\ntype = Maildir\nlocalfolders = {d}/mail\n\
+             [Repository far]\ntype = IMAP\nremotehost = 127.0.0.1\nremoteport = {port}\nremoteuser = {user}\n\
+             remotepass = {password}\nssl = no\nstarttls = no\nauth_mechanisms = LOGIN\nmaxconnections = 1\n"
+        );
+        fs::write(self.dir.join("offlineimaprc"), text).expect("offlineimaprc");
+        let mut command = Command::new("offlineimap");
+        command.arg("-o").arg("-c").arg(self.dir.join("offlineimaprc")).env("HOME", &self.dir);
+        run(&mut command)
+    }
+
+    /// The files of its messages without their flags: they stay as they are unless something is pulled again.
+    pub fn files(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        names(&self.dir.join("mail"), &mut all);
+        all
+    }
+}
+
+/// Runs a Python script of the lab.
+pub fn python(script: &str, arguments: &[&str]) -> Said {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab").join(script);
+    run(Command::new("python3").arg(path).args(arguments))
+}
+
+fn names(dir: &Path, all: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).expect("Maildir") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            names(&path, all);
+        } else if path.parent().is_some_and(|d| d.ends_with("cur") || d.ends_with("new")) {
+            // `new/` and `cur/`, and the flags behind the colon, are the client's own business.
+            let name = path.file_name().expect("name").to_string_lossy();
+            let (base, _) = name.split_once(":2,").unwrap_or((&name, ""));
+            let folder = dir.parent().expect("folder").display();
+            all.insert(format!("{folder}/{base}"));
+        }
+    }
+}
+
+fn collect(root: &Path, dir: &Path, all: &mut BTreeMap<String, Vec<Vec<u8>>>) {
+    for entry in fs::read_dir(dir).expect("Maildir") {
+        let path = entry.expect("entry").path();
+        if !path.is_dir() {
+            continue;
+        }
+        match path.file_name().and_then(|n| n.to_str()) {
+            Some("cur" | "new") => {
+                let folder = dir.strip_prefix(root).expect("below").display().to_string();
+                let files = fs::read_dir(&path).expect("Maildir").map(|e| e.expect("entry").path());
+                let octets = files.map(|file| fs::read(file).expect("message"));
+                all.entry(folder).or_default().extend(octets);
+            }
+            Some("tmp") => {}
+            _ => collect(root, &path, all),
+        }
+    }
+}
