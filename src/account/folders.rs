@@ -173,7 +173,7 @@ impl Account {
                     }
                 }
                 None => {
-                    let id = self.index.next_mailbox_id(self.id).await?;
+                    let id = self.index.next_mailbox_id(self.id);
                     let record = self.new_record(id, j.client.clone(), old, new);
                     batch.put_mailbox(self.id, &record);
                     info!(
@@ -302,7 +302,7 @@ impl Account {
 }
 
 /// CREATE; a mailbox that is there already is as good as a new one.
-pub(super) async fn create(conn: &mut Conn, name: &MailboxName) -> Result<(), BackendError> {
+pub async fn create(conn: &mut Conn, name: &MailboxName) -> Result<(), BackendError> {
     use crate::imap::response::Code;
     let done = conn.run(&command("CREATE ", name)).await?;
     if done.is_ok() || done.code == Some(Code::AlreadyExists) {

@@ -6,7 +6,7 @@
 //!
 //! All reading state lives in the struct, so dropping the future of [`Conn::event`] loses nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::select::Selected;
 use super::{BackendError, Profile};
 use crate::base::{ExposeSecret, Side};
-use crate::config::{Backend, BackendLogin};
+use crate::config::{Backend, BackendLogin, Security};
 use crate::imap::framer::{Framer, Literal, Piece};
 use crate::imap::response::{self, Code, Response, Status, UntaggedStatus};
 use crate::imap::write::{Part, Parts};
@@ -105,7 +105,7 @@ pub struct Conn {
     in_fetch: bool,
     inline_left: u64,
     profile: Profile,
-    mask: Vec<String>,
+    mask: BTreeSet<String>,
     last_tag: u32,
     unanswered: VecDeque<u32>,
     selected: Option<Selected>,
@@ -135,7 +135,7 @@ pub async fn connect(
         Ok(result) => result,
         Err(_) => Err(BackendError::Connect {
             side,
-            address: backend.address(),
+            address: backend.imap.to_string(),
             source: io::ErrorKind::TimedOut.into(),
         }),
     }
@@ -149,7 +149,7 @@ impl Conn {
         limits: &crate::config::Limits,
     ) -> Result<Conn, BackendError> {
         let unreachable =
-            |source| BackendError::Connect { side, address: backend.address(), source };
+            |source| BackendError::Connect { side, address: backend.imap.to_string(), source };
         let stream =
             net::connect(backend, limits.backend_connect_timeout).await.map_err(unreachable)?;
         let mut conn = Conn {
@@ -178,13 +178,17 @@ impl Conn {
             }
             other => return Err(conn.protocol(format!("unexpected greeting: {other:?}"))),
         }
-        if backend.starttls() && !conn.stream.is_tls() {
-            conn = conn.starttls(backend).await?;
+        if backend.imap.security == Security::StartTls && !conn.stream.is_tls() {
+            conn = conn.starttls(backend, limits.backend_connect_timeout).await?;
         }
         Ok(conn)
     }
 
-    async fn starttls(mut self, backend: &Backend) -> Result<Conn, BackendError> {
+    async fn starttls(
+        mut self,
+        backend: &Backend,
+        patience: Duration,
+    ) -> Result<Conn, BackendError> {
         let done = self.run(&text("STARTTLS")).await?;
         if !done.is_ok() {
             return Err(self.answer("STARTTLS", &done));
@@ -195,8 +199,8 @@ impl Conn {
         self.framer = Framer::for_server(MAX_LINE);
         self.profile = Profile::default();
         let side = self.side;
-        self.stream = net::upgrade(self.stream, backend).await.map_err(|source| {
-            BackendError::Connect { side, address: backend.address(), source }
+        self.stream = self.stream.upgrade(backend, patience).await.map_err(|source| {
+            BackendError::Connect { side, address: backend.imap.to_string(), source }
         })?;
         Ok(self)
     }
@@ -366,7 +370,7 @@ impl Conn {
             return Ok(self.queue(command));
         }
         let pending = self.next_tag();
-        for part in command.parts() {
+        for part in command.as_slice() {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
@@ -407,7 +411,7 @@ impl Conn {
     /// Queues a command without sending it yet; its literals, if any, go by LITERAL+.
     pub fn queue(&mut self, command: &Parts) -> Pending {
         let pending = self.next_tag();
-        for part in command.parts() {
+        for part in command.as_slice() {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
@@ -433,7 +437,7 @@ impl Conn {
     pub fn queue_streamed(&mut self, command: &Parts, octets: u64) -> Pending {
         let plus = if self.profile.literal_plus() { "+" } else { "" };
         let pending = self.next_tag();
-        for part in command.parts() {
+        for part in command.as_slice() {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {

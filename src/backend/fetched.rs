@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::BackendError;
 use super::conn::{Conn, Done, Event, Pending};
-use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, number};
+use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, number, number64};
 use crate::imap::framer::Literal;
 use crate::imap::response::Response;
 use crate::imap::write::Parts;
@@ -37,7 +37,7 @@ impl Fetched {
 
     /// RFC822.SIZE.
     pub fn size(&self) -> Option<u64> {
-        number(&self.value(ItemKind::Rfc822Size)?)
+        number64(&self.value(ItemKind::Rfc822Size)?)
     }
 
     /// INTERNALDATE without its quotes.
@@ -146,10 +146,21 @@ impl Conn {
             .iter()
             .find(|item| item.kind == ItemKind::Uid)
             .and_then(|item| number(&text[item.value.clone()]))
-            .and_then(|n| u32::try_from(n).ok())
             .map(SideUid);
         let uid = told.or_else(|| self.selected().and_then(|s| s.uid(seq)));
         Ok(Fetched { uid, text, items })
+    }
+
+    /// Takes an unasked FETCH, whose first piece has just come, for news.
+    pub async fn take_note(
+        &mut self,
+        seq: u32,
+        text: Bytes,
+        literal: Option<Literal>,
+    ) -> Result<(), BackendError> {
+        let fetched = self.gather(seq, text, literal).await?;
+        self.note(fetched);
+        Ok(())
     }
 
     /// Runs a FETCH of small items and hands each reply to `each`.

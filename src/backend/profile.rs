@@ -10,8 +10,8 @@ pub struct Profile {
 
 impl Profile {
     /// Takes a CAPABILITY list (upper case), leaving out what is masked.
-    pub fn new(names: impl IntoIterator<Item = String>, mask: &[String]) -> Profile {
-        let masked = |name: &String| mask.iter().any(|m| m.eq_ignore_ascii_case(name));
+    pub fn new(names: impl IntoIterator<Item = String>, mask: &BTreeSet<String>) -> Profile {
+        let masked = |name: &String| mask.contains(name);
         Profile { names: names.into_iter().filter(|name| !masked(name)).collect() }
     }
 

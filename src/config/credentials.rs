@@ -163,7 +163,8 @@ impl LoginTemplate {
         Ok(LoginTemplate(pieces))
     }
 
-    fn fill(&self, typed_user: &str, account: &AccountName) -> String {
+    /// The user's name on the server.
+    pub fn fill(&self, typed_user: &str, account: &AccountName) -> String {
         self.0
             .iter()
             .map(|piece| match piece {
