@@ -31,8 +31,8 @@ mod style;
 #[cfg(test)]
 mod tests;
 
-use style::{Root, parents, suffixed};
-pub use style::{Style, client_to_new, new_to_client};
+use style::{Root, first_free, parents};
+pub use style::{Style, another_name, client_to_new, new_to_client};
 
 /// A special use of a mailbox (RFC 6154).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -153,8 +153,9 @@ struct Joiner<'a> {
     clients: HashMap<MailboxName, usize>,
     /// What old's folders are called on new if nothing speaks against it: no loser takes that.
     plain_new: HashSet<MailboxName>,
-    /// The number at which the search for a free suffix goes on.
+    /// The number at which the search for a free suffix goes on: on new, and for the client.
     suffixes: HashMap<MailboxName, usize>,
+    client_suffixes: HashMap<MailboxName, usize>,
 }
 
 impl<'a> Joiner<'a> {
@@ -173,6 +174,7 @@ impl<'a> Joiner<'a> {
             clients: HashMap::new(),
             plain_new,
             suffixes: HashMap::new(),
+            client_suffixes: HashMap::new(),
         }
     }
 
@@ -513,29 +515,17 @@ impl Joiner<'_> {
         name
     }
 
-    fn free_client(&self, wanted: MailboxName) -> MailboxName {
+    fn free_client(&mut self, wanted: MailboxName) -> MailboxName {
         let free = |name: &MailboxName| !self.clients.contains_key(name);
         if free(&wanted) {
             return wanted;
         }
-        first_free(&wanted, 2, |name| free(name) && !self.listed.old.contains_key(name)).0
-    }
-}
-
-/// The first suffixed name that is free, and the number behind it. Always ends: only finitely many
-/// names are not free.
-fn first_free(
-    name: &MailboxName,
-    start: usize,
-    free: impl Fn(&MailboxName) -> bool,
-) -> (MailboxName, usize) {
-    let mut number = start;
-    loop {
-        let candidate = suffixed(name, number);
-        number = number.saturating_add(1);
-        if free(&candidate) {
-            return (candidate, number);
-        }
+        // A name that old lists is left to that folder.
+        let start = self.client_suffixes.get(&wanted).copied().unwrap_or(2);
+        let (name, next) =
+            first_free(&wanted, start, |name| free(name) && !self.listed.old.contains_key(name));
+        self.client_suffixes.insert(wanted, next);
+        name
     }
 }
 
