@@ -44,7 +44,7 @@ pub fn another_name(
     let plain = |(i, b): (usize, &u8)| {
         let disliked = !(b' '..=b'~').contains(b) || DISLIKED.contains(b);
         let replaced = i >= start && disliked && Some(*b) != style.separator;
-        if replaced { REPLACEMENT } else { *b }
+        if replaced { style.replacement() } else { *b }
     };
     let octets: Vec<u8> = refused.as_bytes().iter().enumerate().map(plain).collect();
     let free = |name: &MailboxName| name != refused && !taken(name);
@@ -154,7 +154,7 @@ impl Style {
         for (i, level) in self.levels(name, start).into_iter().enumerate() {
             if i > 0 || below {
                 // A side without hierarchy gets one flat name.
-                out.push(to.separator.unwrap_or(REPLACEMENT));
+                out.push(to.separator.unwrap_or(to.replacement()));
             }
             out.extend_from_slice(&to.safe(level));
         }
@@ -162,7 +162,7 @@ impl Style {
 
     /// A level that can stand in a name of this style: never empty, never holding the separator.
     fn safe<'a>(&self, level: &'a [u8]) -> Cow<'a, [u8]> {
-        let replacement = if self.separator == Some(REPLACEMENT) { b'-' } else { REPLACEMENT };
+        let replacement = self.replacement();
         if level.is_empty() {
             return Cow::Owned(vec![replacement]);
         }
@@ -171,6 +171,11 @@ impl Style {
         }
         let safe = |b: &u8| if Some(*b) == self.separator { replacement } else { *b };
         Cow::Owned(level.iter().map(safe).collect())
+    }
+
+    /// Stands for what cannot stand in a name: harmless on every server, and in modified UTF-7.
+    fn replacement(&self) -> u8 {
+        if self.separator == Some(b'_') { b'-' } else { b'_' }
     }
 
     /// The prefix with its separator: some servers say `INBOX` where they mean `INBOX.`.
@@ -246,6 +251,3 @@ const INBOX: &[u8] = b"INBOX";
 
 /// Octets in the middle of ASCII that some server refuses in a name.
 const DISLIKED: &[u8] = b"%*\"\\{}~#";
-
-/// Stands for what cannot stand in a name: harmless on every server, and in modified UTF-7.
-const REPLACEMENT: u8 = b'_';
