@@ -27,12 +27,14 @@ use crate::base::{MailboxName, Side, Sides};
 
 mod roles;
 mod style;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
 
-use style::{Root, parents, suffixed};
-pub use style::{Style, client_to_new, new_to_client};
+use style::{Root, first_free, parents};
+pub use style::{Style, another_name, client_to_new, new_to_client};
+use wanted::Rank;
 
 /// A special use of a mailbox (RFC 6154).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -153,8 +155,9 @@ struct Joiner<'a> {
     clients: HashMap<MailboxName, usize>,
     /// What old's folders are called on new if nothing speaks against it: no loser takes that.
     plain_new: HashSet<MailboxName>,
-    /// The number at which the search for a free suffix goes on.
+    /// The number at which the search for a free suffix goes on: on new, and for the client.
     suffixes: HashMap<MailboxName, usize>,
+    client_suffixes: HashMap<MailboxName, usize>,
 }
 
 impl<'a> Joiner<'a> {
@@ -173,6 +176,7 @@ impl<'a> Joiner<'a> {
             clients: HashMap::new(),
             plain_new,
             suffixes: HashMap::new(),
+            client_suffixes: HashMap::new(),
         }
     }
 
@@ -370,90 +374,6 @@ impl<'a> Joiner<'a> {
     }
 }
 
-/// What a folder wants to be called on the other side.
-impl Joiner<'_> {
-    /// What `name`, of old or of the client, is called on new if that is free.
-    fn wanted_new(&self, name: &MailboxName) -> MailboxName {
-        let Sides { old, new } = self.styles;
-        if let Some(wanted) = self.explicit.new_of.get(name) {
-            return wanted.clone();
-        }
-        for (ancestor, length) in old.ancestors(name) {
-            let owner = self.owner.old.get(&ancestor).or_else(|| self.clients.get(&ancestor));
-            let place = owner.and_then(|draft| self.drafts[*draft].new.as_ref());
-            if let Some(parent) = place.or_else(|| self.explicit.new_of.get(&ancestor)) {
-                return old.graft(name, length, parent, new);
-            }
-        }
-        // What is shared on old is shared on new, if it is there. A personal folder is never
-        // joined to a shared one: that would publish its mail.
-        if old.root(name).0 == Root::Outside {
-            let outside = old.carry_outside(name, new);
-            if self.listed.new.contains_key(&outside) && new.root(&outside).0 == Root::Outside {
-                return outside;
-            }
-        }
-        old.carry(name, new)
-    }
-
-    /// What a folder of old is called by the client if that is free.
-    fn wanted_client_of_old(&self, name: &MailboxName) -> MailboxName {
-        for (ancestor, length) in self.styles.old.ancestors(name) {
-            let owner = self.owner.old.get(&ancestor);
-            let Some(client) = owner.and_then(|draft| self.drafts[*draft].client.as_ref()) else {
-                continue;
-            };
-            if *client == ancestor {
-                break;
-            }
-            return self.styles.old.graft(name, length, client, &self.styles.old);
-        }
-        name.clone()
-    }
-
-    /// What a folder of new is called by the client if that is free.
-    fn wanted_client_of_new(&self, name: &MailboxName) -> MailboxName {
-        let Sides { old, new } = self.styles;
-        let explicit = |name: &MailboxName| {
-            self.explicit.old_of.get(name).filter(|old| {
-                !self.owner.old.contains_key(*old) && !self.clients.contains_key(*old)
-            })
-        };
-        if let Some(wanted) = explicit(name) {
-            return wanted.clone();
-        }
-        for (ancestor, length) in new.ancestors(name) {
-            let owner = self.owner.new.get(&ancestor);
-            let client = owner.and_then(|draft| self.drafts[*draft].client.as_ref());
-            if let Some(parent) = client.or_else(|| explicit(&ancestor)) {
-                return new.graft(name, length, parent, old);
-            }
-        }
-        new.carry(name, old)
-    }
-
-    fn rank_old(&self, name: &MailboxName) -> Rank {
-        let Sides { old, new } = self.styles;
-        let ancestors = old.ancestors(name);
-        let follows = ancestors.iter().any(|(ancestor, _)| {
-            let owner = self.owner.old.get(ancestor).or_else(|| self.clients.get(ancestor));
-            !ancestor.is_inbox()
-                && (owner.is_some_and(|draft| self.drafts[*draft].new.is_some())
-                    || self.explicit.new_of.contains_key(ancestor))
-        });
-        Rank::new(follows, ancestors.len(), old.is_exact(name, new), name)
-    }
-
-    fn rank_new(&self, name: &MailboxName) -> Rank {
-        let Sides { old, new } = self.styles;
-        let ancestors = new.ancestors(name);
-        let follows = ancestors
-            .iter()
-            .any(|(ancestor, _)| !ancestor.is_inbox() && self.owner.new.contains_key(ancestor));
-        Rank::new(follows, ancestors.len(), new.is_exact(name, old), name)
-    }
-}
-
 /// Who owns which name.
 impl Joiner<'_> {
     fn add(&mut self, draft: Draft) -> usize {
@@ -513,44 +433,17 @@ impl Joiner<'_> {
         name
     }
 
-    fn free_client(&self, wanted: MailboxName) -> MailboxName {
+    fn free_client(&mut self, wanted: MailboxName) -> MailboxName {
         let free = |name: &MailboxName| !self.clients.contains_key(name);
         if free(&wanted) {
             return wanted;
         }
-        first_free(&wanted, 2, |name| free(name) && !self.listed.old.contains_key(name)).0
-    }
-}
-
-/// The first suffixed name that is free, and the number behind it. Always ends: only finitely many
-/// names are not free.
-fn first_free(
-    name: &MailboxName,
-    start: usize,
-    free: impl Fn(&MailboxName) -> bool,
-) -> (MailboxName, usize) {
-    let mut number = start;
-    loop {
-        let candidate = suffixed(name, number);
-        number = number.saturating_add(1);
-        if free(&candidate) {
-            return (candidate, number);
-        }
-    }
-}
-
-/// In which order folders choose their names; parents always before their children.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    alone: bool,
-    depth: usize,
-    changed: bool,
-    name: MailboxName,
-}
-
-impl Rank {
-    fn new(follows: bool, depth: usize, exact: bool, name: &MailboxName) -> Rank {
-        Rank { alone: !follows, depth, changed: !exact, name: name.clone() }
+        // A name that old lists is left to that folder.
+        let start = self.client_suffixes.get(&wanted).copied().unwrap_or(2);
+        let (name, next) =
+            first_free(&wanted, start, |name| free(name) && !self.listed.old.contains_key(name));
+        self.client_suffixes.insert(wanted, next);
+        name
     }
 }
 

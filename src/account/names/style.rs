@@ -30,6 +30,28 @@ pub fn new_to_client(name: &MailboxName, styles: &Sides<Style>) -> MailboxName {
     styles.new.carry(name, &styles.old)
 }
 
+/// Another name for a folder whose name the server with this style refused to create: without the
+/// octets that one server or another does not like, and different from all that are `taken`.
+///
+/// Cyrus refuses `% " \ { }` and octets above 127, Dovecot a `~` in front. The result is to be
+/// persisted as the decided name; [`join`](super::join) keeps it then.
+pub fn another_name(
+    refused: &MailboxName,
+    style: &Style,
+    taken: impl Fn(&MailboxName) -> bool,
+) -> MailboxName {
+    let (_, start) = style.root(refused);
+    let plain = |(i, b): (usize, &u8)| {
+        let disliked = !(b' '..=b'~').contains(b) || DISLIKED.contains(b);
+        let replaced = i >= start && disliked && Some(*b) != style.separator;
+        if replaced { style.replacement() } else { *b }
+    };
+    let octets: Vec<u8> = refused.as_bytes().iter().enumerate().map(plain).collect();
+    let free = |name: &MailboxName| name != refused && !taken(name);
+    let name = finish(octets, refused);
+    if free(&name) { name } else { first_free(&name, 2, free).0 }
+}
+
 /// Where a name starts from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Root {
@@ -132,7 +154,7 @@ impl Style {
         for (i, level) in self.levels(name, start).into_iter().enumerate() {
             if i > 0 || below {
                 // A side without hierarchy gets one flat name.
-                out.push(to.separator.unwrap_or(REPLACEMENT));
+                out.push(to.separator.unwrap_or(to.replacement()));
             }
             out.extend_from_slice(&to.safe(level));
         }
@@ -140,7 +162,7 @@ impl Style {
 
     /// A level that can stand in a name of this style: never empty, never holding the separator.
     fn safe<'a>(&self, level: &'a [u8]) -> Cow<'a, [u8]> {
-        let replacement = if self.separator == Some(REPLACEMENT) { b'-' } else { REPLACEMENT };
+        let replacement = self.replacement();
         if level.is_empty() {
             return Cow::Owned(vec![replacement]);
         }
@@ -149,6 +171,11 @@ impl Style {
         }
         let safe = |b: &u8| if Some(*b) == self.separator { replacement } else { *b };
         Cow::Owned(level.iter().map(safe).collect())
+    }
+
+    /// Stands for what cannot stand in a name: harmless on every server, and in modified UTF-7.
+    fn replacement(&self) -> u8 {
+        if self.separator == Some(b'_') { b'-' } else { b'_' }
     }
 
     /// The prefix with its separator: some servers say `INBOX` where they mean `INBOX.`.
@@ -175,10 +202,27 @@ pub(super) fn parents(name: &[u8], separator: Option<u8>) -> impl Iterator<Item 
 }
 
 /// The name with `_2`, `_3` … at its end: what the loser of a collision is called.
-pub(super) fn suffixed(name: &MailboxName, number: usize) -> MailboxName {
+fn suffixed(name: &MailboxName, number: usize) -> MailboxName {
     let mut octets = name.as_bytes().to_vec();
     octets.extend_from_slice(format!("_{number}").as_bytes());
     finish(octets, name)
+}
+
+/// The first suffixed name that is free, and the number behind it. Always ends: only finitely many
+/// names are not free.
+pub(super) fn first_free(
+    name: &MailboxName,
+    start: usize,
+    free: impl Fn(&MailboxName) -> bool,
+) -> (MailboxName, usize) {
+    let mut number = start;
+    loop {
+        let candidate = suffixed(name, number);
+        number = number.saturating_add(1);
+        if free(&candidate) {
+            return (candidate, number);
+        }
+    }
 }
 
 /// Makes a name of composed octets. Only INBOX is INBOX: a folder `INBOX.INBOX` does not become
@@ -205,5 +249,5 @@ fn starts_with_inbox(octets: &[u8]) -> bool {
 
 const INBOX: &[u8] = b"INBOX";
 
-/// Stands for what cannot stand in a name: harmless on every server, and in modified UTF-7.
-const REPLACEMENT: u8 = b'_';
+/// Octets in the middle of ASCII that some server refuses in a name.
+const DISLIKED: &[u8] = b"%*\"\\{}~#";
