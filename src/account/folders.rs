@@ -61,9 +61,7 @@ impl Folders {
         let mut prefix = client.as_bytes().to_vec();
         prefix.extend(self.separator());
         let flat = self.separator().is_none();
-        self.list
-            .iter()
-            .filter(move |f| !flat && f.joined.client.as_bytes().starts_with(&prefix))
+        self.list.iter().filter(move |f| !flat && f.joined.client.as_bytes().starts_with(&prefix))
     }
 }
 
@@ -83,10 +81,8 @@ impl Account {
     pub async fn list_folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
         let _one_at_a_time = self.listing.lock().await;
         let before = self.folders.load_full();
-        let (old, new) = futures_util::join!(
-            list_side(access, Side::Old),
-            list_side(access, Side::New)
-        );
+        let (old, new) =
+            futures_util::join!(list_side(access, Side::Old), list_side(access, Side::New));
         let mut records = self.index.mailboxes(self.id).await?;
         let listed = Sides { old, new }.map(|side, listed| match listed {
             Ok(listed) => Some(listed),
@@ -113,8 +109,7 @@ impl Account {
                 hidden: r.hidden,
             })
             .collect();
-        let joined =
-            join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
+        let joined = join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
         self.decide(&joined, &mut records).await?;
 
         let by_name: HashMap<&MailboxName, &MailboxRecord> =
@@ -217,11 +212,7 @@ impl Account {
 
     fn explicit_names(&self) -> Vec<(MailboxName, MailboxName)> {
         let wire = |name: &String| MailboxName::new(&encode(name));
-        self.config
-            .folders
-            .iter()
-            .filter_map(|(old, new)| Some((wire(old)?, wire(new)?)))
-            .collect()
+        self.config.folders.iter().filter_map(|(old, new)| Some((wire(old)?, wire(new)?))).collect()
     }
 
     /// The hub of a mailbox, by the client's name.
@@ -273,10 +264,7 @@ impl Account {
         let record = mailbox.peek(|m| m.record.clone());
         let there = mailbox.peek(|m| m.there);
         let Some(name) = record.new.clone() else {
-            return Err(AccountError::NotThere {
-                mailbox: record.client.clone(),
-                side: Side::New,
-            });
+            return Err(AccountError::NotThere { mailbox: record.client.clone(), side: Side::New });
         };
         let folders = self.folders(access).await?;
         let subscribed =
@@ -411,11 +399,7 @@ async fn ask_folders(conn: &mut Conn) -> Result<SideFolders, BackendError> {
                 (_, true) => Some(false),
                 _ => None,
             },
-            subscribed: if extended {
-                e.has("\\Subscribed")
-            } else {
-                subscribed.contains(&e.name)
-            },
+            subscribed: if extended { e.has("\\Subscribed") } else { subscribed.contains(&e.name) },
         })
         .collect();
     Ok(SideFolders { style: Style { prefix, separator }, listed })

@@ -34,8 +34,8 @@ impl Mailbox {
 
     pub(super) fn want(&self, side: Side) -> Result<Want, AccountError> {
         let name = self.view().names[side].clone();
-        let name = name
-            .ok_or_else(|| AccountError::NotThere { mailbox: self.name().clone(), side })?;
+        let name =
+            name.ok_or_else(|| AccountError::NotThere { mailbox: self.name().clone(), side })?;
         Ok(Want::Mailbox(name, self.known(side)))
     }
 
@@ -113,8 +113,7 @@ impl Mailbox {
         if conn.side() != Side::New || arrivals.is_empty() {
             return Ok(hold);
         }
-        let expected: Vec<i64> =
-            self.peek(|m| m.intents.values().filter_map(date_of).collect());
+        let expected: Vec<i64> = self.peek(|m| m.intents.values().filter_map(date_of).collect());
         if expected.is_empty() {
             return Ok(hold);
         }

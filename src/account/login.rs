@@ -77,8 +77,7 @@ impl Accounts {
         password: &SecretString,
     ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
         let refuse = |why: &str| LoginError::Refused(why.to_owned());
-        let name =
-            self.config.accounts.account(typed).ok_or_else(|| refuse("no such account"))?;
+        let name = self.config.accounts.account(typed).ok_or_else(|| refuse("no such account"))?;
         // An empty password makes some directories say yes to anybody (RFC 4513 §5.1.2).
         if password.expose_secret().is_empty() {
             return Err(refuse("empty password"));
@@ -104,14 +103,19 @@ impl Accounts {
         })?;
 
         let id = self.index.account(&name).await?;
-        let account = Arc::clone(self.open.entry(name.clone()).or_insert_with(|| {
-            Arc::new(Account::new(
-                name.clone(),
-                id,
-                self.index.clone(),
-                Arc::clone(&self.config),
-            ))
-        }).value());
+        let account = Arc::clone(
+            self.open
+                .entry(name.clone())
+                .or_insert_with(|| {
+                    Arc::new(Account::new(
+                        name.clone(),
+                        id,
+                        self.index.clone(),
+                        Arc::clone(&self.config),
+                    ))
+                })
+                .value(),
+        );
         let access = account.admit(digest, || self.access(typed, &name, password));
         if matches!(backend.credentials.mode, Mode::Same) {
             access.pools[primary].adopt(conn);

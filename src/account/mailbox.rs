@@ -17,9 +17,7 @@ use super::AccountError;
 use super::merge::{Distrust, Merged};
 use crate::backend::Known;
 use crate::base::{MailboxName, Side, Sides};
-use crate::index::{
-    AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Stored,
-};
+use crate::index::{AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Stored};
 use crate::uid::{SideUid, Uid, UidMap};
 
 /// Flag changes a session may lag behind before it is told to ask for itself.
@@ -184,9 +182,7 @@ impl Mailbox {
 
     /// What spares a connection the listing after SELECT.
     pub fn known(&self, side: Side) -> Option<Known> {
-        self.peek(|m| {
-            Some(Known { snapshot: m.record.sides[side]?, live: m.live[side].clone()? })
-        })
+        self.peek(|m| Some(Known { snapshot: m.record.sides[side]?, live: m.live[side].clone()? }))
     }
 
     /// The virtual UID of a side's message, as of the tip.
@@ -215,10 +211,8 @@ impl Mailbox {
             let before = tip.merged.map.clone();
             let mut batch = Batch::new();
             let changed = change(&mut tip.merged, &mut batch);
-            let (value, changed) = changed.map_err(|why| AccountError::Distrust {
-                mailbox: self.client.clone(),
-                why,
-            })?;
+            let (value, changed) = changed
+                .map_err(|why| AccountError::Distrust { mailbox: self.client.clone(), why })?;
             if changed {
                 batch.put_mailbox(self.account, &tip.merged.record);
                 let chunks = tip.merged.map.changed_chunks(&before);

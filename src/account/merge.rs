@@ -189,8 +189,8 @@ impl Merged {
             _ => report.announced.clone(),
         };
         let before = self.record.sides[side];
-        let mut uid_next = before
-            .map_or(report.snapshot.uid_next, |b| b.uid_next.max(report.snapshot.uid_next));
+        let mut uid_next =
+            before.map_or(report.snapshot.uid_next, |b| b.uid_next.max(report.snapshot.uid_next));
         if side == Side::New
             && let Some((first_held, _)) = self.held.first_key_value()
         {
@@ -201,8 +201,10 @@ impl Merged {
             uid_validity: report.snapshot.uid_validity,
             uid_next,
             messages: live.len(),
-            highest_mod_seq: report.snapshot.highest_mod_seq.or(before
-                .and_then(|b| b.highest_mod_seq)),
+            highest_mod_seq: report
+                .snapshot
+                .highest_mod_seq
+                .or(before.and_then(|b| b.highest_mod_seq)),
         };
         if before != Some(snapshot) {
             self.record.sides[side] = Some(snapshot);
@@ -338,12 +340,8 @@ impl Merged {
     /// Shows what was held back for copies that are decided by now. Returns whether anything was.
     pub fn release(&mut self, now: u64) -> Result<bool, Distrust> {
         let waiting = |date: &i64| self.intents.values().any(|i| date_of(i) == Some(*date));
-        let free: Vec<SideUid> = self
-            .held
-            .iter()
-            .filter(|(_, date)| !waiting(date))
-            .map(|(uid, _)| *uid)
-            .collect();
+        let free: Vec<SideUid> =
+            self.held.iter().filter(|(_, date)| !waiting(date)).map(|(uid, _)| *uid).collect();
         for uid in &free {
             self.claim(Side::New, *uid, now)?;
         }

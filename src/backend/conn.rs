@@ -497,12 +497,10 @@ impl Conn {
         loop {
             match self.event().await? {
                 Event::Response(response) => match response {
-                    Response::Tagged { .. } => {
-                        match self.tagged(pending, response, untagged)? {
-                            Some(done) => return Ok(done),
-                            None => untagged = Vec::new(),
-                        }
-                    }
+                    Response::Tagged { .. } => match self.tagged(pending, response, untagged)? {
+                        Some(done) => return Ok(done),
+                        None => untagged = Vec::new(),
+                    },
                     Response::Exists(_) | Response::Recent(_) | Response::Expunge(_) => {}
                     other => untagged.push(other),
                 },
@@ -616,8 +614,8 @@ impl Conn {
     }
 
     fn respond(&mut self, unit: Bytes) -> Result<Event, BackendError> {
-        let response = response::parse(&unit)
-            .map_err(|e| self.protocol(format!("unreadable reply: {e}")))?;
+        let response =
+            response::parse(&unit).map_err(|e| self.protocol(format!("unreadable reply: {e}")))?;
         match &response {
             Response::Status { status: UntaggedStatus::Bye, text, .. } => {
                 // An answer to our own LOGOUT never comes this way: nobody waits for it.

@@ -72,12 +72,9 @@ pub fn internal_date(text: &[u8]) -> Option<i64> {
     };
     let year: i32 = date.next()?.parse().ok()?;
     let mut clock = clock.split(':').map(str::parse::<u8>);
-    let time = time::Time::from_hms(
-        clock.next()?.ok()?,
-        clock.next()?.ok()?,
-        clock.next()?.ok()?.min(59),
-    )
-    .ok()?;
+    let time =
+        time::Time::from_hms(clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?.min(59))
+            .ok()?;
     let (sign, digits) = match zone.as_bytes() {
         [b'+', ..] => (1, zone.get(1..5)?),
         [b'-', ..] => (-1, zone.get(1..5)?),
