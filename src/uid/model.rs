@@ -285,7 +285,17 @@ proptest! {
                 }
             }
         }
+        // In no order at all, and for what is not there.
         let (_, old, new) = twin.marks;
+        let side_uids = Side::BOTH.map(|side| (side, twin.map.side_uids(side)));
+        for n in 0..old.max(new) + 2 {
+            let uid = SideUid(n * 7919 % (old.max(new) + 2));
+            for (side, there) in &side_uids {
+                let found = twin.map.uid_of(*side, uid);
+                prop_assert_eq!(found.is_some(), there.contains(uid));
+                prop_assert_eq!(cursor.find(*side, uid).map(|(uid, _)| uid), found);
+            }
+        }
         prop_assert_eq!(twin.map.uid_of(Side::Old, SideUid(old + 1)), None);
         prop_assert_eq!(twin.map.uid_of(Side::New, SideUid(new + 1)), None);
     }
