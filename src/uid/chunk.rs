@@ -132,6 +132,14 @@ pub(super) fn join_onto(runs: &mut Vec<Run>, run: Run) {
     }
 }
 
+/// Adds runs that are joined among themselves behind others.
+pub(super) fn join_all_onto(runs: &mut Vec<Run>, more: &[Run]) {
+    if let Some((first, rest)) = more.split_first() {
+        join_onto(runs, *first);
+        runs.extend_from_slice(rest);
+    }
+}
+
 impl Run {
     /// UID of its last message.
     pub fn last(&self) -> Uid {

@@ -6,7 +6,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::chunk::join_onto;
+use super::chunk::{join_all_onto, join_onto};
 use super::map::{Entry, push_chunk, push_runs};
 use super::set::{Span, skip_below};
 use super::{Chunk, MAX_RUNS, MapError, Place, Run, Uid, UidMap, UidSet};
@@ -102,7 +102,7 @@ impl UidMap {
         let spine = Arc::make_mut(&mut self.spine);
         let old = spine.split_off(from);
         let mut edits = edits.into_iter().peekable();
-        let mut weave = Weave { spine: mem::take(spine), edited: Vec::new() };
+        let mut weave = Weave { spine: mem::take(spine), edited: Vec::new(), shift: None };
         for (i, entry) in (from..).zip(old) {
             match edits.next_if(|edit| edit.0 == i) {
                 Some((_, runs)) => weave.edited(runs),
@@ -118,30 +118,33 @@ struct Weave {
     spine: Vec<Entry>,
     /// Edited runs that come behind the spine, and may be merged with what follows.
     edited: Vec<Run>,
+    /// By how much the counts of unchanged chunks are off, wrapping; unknown behind an edit.
+    shift: Option<u32>,
 }
 
 impl Weave {
     fn edited(&mut self, runs: Vec<Run>) {
+        self.shift = None;
         if self.edited.is_empty() {
             self.edited = self.short_end(runs.len());
         } else if self.edited.len() + runs.len() > MERGED_RUNS {
             self.flush();
         }
-        for run in runs {
-            join_onto(&mut self.edited, run);
-        }
+        join_all_onto(&mut self.edited, &runs);
     }
 
     fn unchanged(&mut self, mut entry: Entry) {
         let len = self.edited.len();
         if len > 0 && len < SHORT && len + entry.chunk.runs().len() <= MERGED_RUNS {
-            for run in entry.chunk.runs() {
-                join_onto(&mut self.edited, *run);
-            }
+            join_all_onto(&mut self.edited, entry.chunk.runs());
             return;
         }
         self.flush();
-        entry.before = self.spine.last().map_or(0, Entry::through);
+        // Asking the chunk before this one is a cache miss for each: ask once.
+        let shift = *self.shift.get_or_insert_with(|| {
+            self.spine.last().map_or(0, Entry::through).wrapping_sub(entry.before)
+        });
+        entry.before = entry.before.wrapping_add(shift);
         self.spine.push(entry);
     }
 
@@ -183,10 +186,17 @@ fn without(runs: &[Run], mut holes: &[Span]) -> Vec<Run> {
 }
 
 /// The runs with some messages' places changed, and how many of the changes found their message.
-fn replaced(runs: &[Run], mut changes: &[(Uid, Place)]) -> (Vec<Run>, u32) {
+fn replaced(mut runs: &[Run], mut changes: &[(Uid, Place)]) -> (Vec<Run>, u32) {
     let mut new = Vec::with_capacity(runs.len() + 2);
     let mut found = 0;
-    for run in runs {
+    while let [(uid, _), ..] = changes {
+        let (untouched, behind) = runs.split_at(runs.partition_point(|run| run.last() < *uid));
+        join_all_onto(&mut new, untouched);
+        let Some((run, behind)) = behind.split_first() else {
+            runs = behind;
+            break;
+        };
+        runs = behind;
         let mut rest = Some(*run);
         while let (Some(run), [(uid, place), behind @ ..]) = (rest, changes) {
             if run.last() < *uid {
@@ -207,5 +217,6 @@ fn replaced(runs: &[Run], mut changes: &[(Uid, Place)]) -> (Vec<Run>, u32) {
             join_onto(&mut new, rest);
         }
     }
+    join_all_onto(&mut new, runs);
     (new, found)
 }

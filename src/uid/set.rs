@@ -314,13 +314,21 @@ impl<T: Number> UidSet<T> {
         self.spans.push(Span { first, last, before });
     }
 
-    /// Corrects the counts of the range at index `from` and all behind it.
+    /// Corrects the counts after an edit that put at most two ranges at index `from`.
     fn recount(&mut self, from: usize) {
         let (counted, rest) = self.spans.split_at_mut(from);
+        let (edited, behind) = rest.split_at_mut(rest.len().min(2));
         let mut before = counted.last().map_or(0, |s| s.through());
-        for s in rest {
+        for s in edited {
             s.before = before;
             before = s.through();
+        }
+        // All behind are off by the same number, be it up or down.
+        let shift = before.wrapping_sub(behind.first().map_or(before, |s| s.before));
+        if shift != 0 {
+            for s in behind {
+                s.before = s.before.wrapping_add(shift);
+            }
         }
     }
 }

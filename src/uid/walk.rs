@@ -1,6 +1,6 @@
 //! Going over a [`UidMap`] in ascending order: the parts a set names, and a [`Cursor`] for streams.
 
-use crate::base::Side;
+use crate::base::{Side, Sides};
 
 use super::map::Entry;
 use super::set::{Span, skip_below};
@@ -31,7 +31,7 @@ impl UidMap {
 
     /// A cursor at the first message.
     pub fn cursor(&self) -> Cursor {
-        Cursor { map: self.clone(), at: At::default(), asked: Uid(0) }
+        Cursor { map: self.clone(), at: At::default(), asked: Uid(0), searches: Sides::default() }
     }
 }
 
@@ -43,6 +43,15 @@ pub struct Cursor {
     /// The first run that ends at or above `asked`.
     at: At,
     asked: Uid,
+    searches: Sides<Searches>,
+}
+
+/// How often a side's UIDs were searched for, and what makes it fast if it is often.
+#[derive(Clone, Default, Debug)]
+struct Searches {
+    count: usize,
+    /// First UID on the side, and its run; ascending. Absent until it is worth its cost.
+    sorted: Option<Vec<(SideUid, Run)>>,
 }
 
 impl Cursor {
@@ -54,24 +63,48 @@ impl Cursor {
 
     /// The message that has this UID on one side, and its sequence number.
     ///
-    /// Fast if the server's UIDs ascend or descend along the map; else each is searched for.
+    /// Fast if the server's UIDs ascend or descend along the map. If they are in another order
+    /// (copied as somebody opened them), each is searched for.
     pub fn find(&mut self, side: Side, uid: SideUid) -> Option<(Uid, Seq)> {
-        let here = |run: &Run| run.uid_of(side, uid);
-        let found = self.at.near(&self.map.spine).find_map(here);
-        let found = match found {
-            Some(found) => found,
-            None => self.map.uid_of(side, uid)?,
-        };
+        let spine = &self.map.spine;
+        let found = self.at.uid_of(spine, side, uid);
+        let found = found.or_else(|| self.at.next(spine).uid_of(spine, side, uid));
+        let found = found.or_else(|| self.at.previous(spine)?.uid_of(spine, side, uid));
+        let found = found.or_else(|| self.searches[side].uid_of(&self.map, side, uid))?;
         self.seq(found).map(|seq| (found, seq))
     }
 
     fn seek(&mut self, uid: Uid) -> Option<Run> {
+        let spine = &self.map.spine;
         if uid < self.asked {
-            self.at = At::default();
+            let near = [Some(self.at), self.at.previous(spine)];
+            let holds =
+                |at: &At| at.run(spine).is_some_and(|run| run.uid <= uid && uid <= run.last());
+            self.at = near.into_iter().flatten().find(holds).unwrap_or_default();
         }
         self.asked = uid;
-        self.at.forward(&self.map.spine, uid);
-        self.at.run(&self.map.spine).filter(|run| run.uid <= uid).copied()
+        self.at.forward(spine, uid);
+        self.at.run(spine).filter(|run| run.uid <= uid).copied()
+    }
+}
+
+impl Searches {
+    fn uid_of(&mut self, map: &UidMap, side: Side, uid: SideUid) -> Option<Uid> {
+        // A search looks at each chunk; when it was done for as many UIDs as there are chunks, the
+        // runs are sorted once (some milliseconds for 100,000), and a search takes steps of halves.
+        if self.count <= map.spine.len() {
+            self.count += 1;
+            return map.uid_of(side, uid);
+        }
+        let sorted = self.sorted.get_or_insert_with(|| {
+            let runs = map.runs().filter_map(|run| Some((run.on(side)?.0, run)));
+            let mut sorted: Vec<_> = runs.collect();
+            sorted.sort_unstable_by_key(|(first, run)| (*first, run.uid));
+            sorted
+        });
+        let after = sorted.partition_point(|(first, _)| *first <= uid);
+        let (_, run) = sorted[..after].last()?;
+        run.uid_of(side, uid)
     }
 }
 
@@ -89,11 +122,25 @@ impl At {
         spine.get(self.chunk)?.chunk.runs().get(self.run)
     }
 
-    /// The run here, the next one and the one before, as far as they are in the same chunk.
-    fn near<'a>(&self, spine: &'a [Entry]) -> impl Iterator<Item = &'a Run> {
-        let runs = spine.get(self.chunk).map_or(&[][..], |entry| entry.chunk.runs());
-        let around = [Some(self.run), self.run.checked_add(1), self.run.checked_sub(1)];
-        around.into_iter().flatten().filter_map(|i| runs.get(i))
+    fn uid_of(&self, spine: &[Entry], side: Side, uid: SideUid) -> Option<Uid> {
+        self.run(spine)?.uid_of(side, uid)
+    }
+
+    fn next(mut self, spine: &[Entry]) -> At {
+        self.step(spine);
+        self
+    }
+
+    fn previous(self, spine: &[Entry]) -> Option<At> {
+        let (chunk, run) = match self.run.checked_sub(1) {
+            Some(run) => (self.chunk, run),
+            None => {
+                let chunk = self.chunk.checked_sub(1)?;
+                (chunk, spine.get(chunk)?.chunk.runs().len() - 1)
+            }
+        };
+        let len = spine.get(chunk)?.chunk.runs().get(run)?.len;
+        Some(At { chunk, run, before: self.before - len })
     }
 
     /// Goes to the next run.
