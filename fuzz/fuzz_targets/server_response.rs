@@ -68,7 +68,7 @@ fn walk(unit: &[Vec<u8>]) {
     };
     let mut items: Vec<Item> = Vec::new();
     let mut under_way = false;
-    for segment in unit.iter().step_by(2) {
+    for (at, segment) in unit.iter().enumerate().step_by(2) {
         let segment = segment.strip_suffix(b"\r\n").unwrap_or(segment);
         items.clear();
         if scan.segment(segment, from, &mut items).is_err() {
@@ -82,6 +82,7 @@ fn walk(unit: &[Vec<u8>]) {
             let value = &segment[item.value.clone()];
             let _ = (number(value), modseq(value), flags(value).count());
         }
+        assert_eq!(under_way, at + 1 < unit.len());
         from = 0;
     }
 }

@@ -89,6 +89,9 @@ pub enum ScanError {
     /// Something stands where an item's name should.
     #[error("a FETCH response holds something that is no item")]
     NoItem,
+    /// A literal is announced that is no part of an item.
+    #[error("a FETCH response holds a literal outside of its items")]
+    StrayLiteral,
 }
 
 impl FetchScan {
@@ -110,7 +113,8 @@ impl FetchScan {
     /// Finds the items of a segment, from the offset `from` on (0 in all but the first segment),
     /// and appends them to `out` in order.
     ///
-    /// What follows the closing parenthesis is ignored.
+    /// After `Ok`, the segment announces a literal exactly if the last item ends in one. Other text
+    /// behind the closing parenthesis is ignored.
     pub fn segment(
         &mut self,
         segment: &[u8],
@@ -141,6 +145,10 @@ impl FetchScan {
                     self.item(&mut walk, start, kind, out)?;
                 }
             }
+        }
+        let within = matches!(self.state, State::InName | State::InValue { .. });
+        if !within && announced_literal(segment).is_some() {
+            return Err(ScanError::StrayLiteral);
         }
         Ok(())
     }
