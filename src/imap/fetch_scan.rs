@@ -89,6 +89,9 @@ pub enum ScanError {
     /// Something stands where an item's name should.
     #[error("a FETCH response holds something that is no item")]
     NoItem,
+    /// A literal is announced that is no part of an item.
+    #[error("a FETCH response holds a literal outside of its items")]
+    StrayLiteral,
 }
 
 impl FetchScan {
@@ -110,7 +113,8 @@ impl FetchScan {
     /// Finds the items of a segment, from the offset `from` on (0 in all but the first segment),
     /// and appends them to `out` in order.
     ///
-    /// What follows the closing parenthesis is ignored.
+    /// After `Ok`, the segment announces a literal exactly if the last item ends in one. Other text
+    /// behind the closing parenthesis is ignored.
     pub fn segment(
         &mut self,
         segment: &[u8],
@@ -141,6 +145,10 @@ impl FetchScan {
                     self.item(&mut walk, start, kind, out)?;
                 }
             }
+        }
+        let within = matches!(self.state, State::InName | State::InValue { .. });
+        if !within && announced_literal(segment).is_some() {
+            return Err(ScanError::StrayLiteral);
         }
         Ok(())
     }
@@ -251,7 +259,7 @@ impl Walk<'_> {
             match self.peek().ok_or(ScanError::BrokenOff)? {
                 b']' => break,
                 b'"' => self.quoted()?,
-                _ if self.literal() => return Ok(true),
+                b'{' | b'~' if self.literal() => return Ok(true),
                 _ => self.at += 1,
             }
         }
@@ -271,7 +279,7 @@ impl Walk<'_> {
                 b'(' => (depth, self.at) = (depth.saturating_add(1), self.at + 1),
                 b')' => (depth, self.at) = (depth.saturating_sub(1), self.at + 1),
                 b'"' => self.quoted()?,
-                _ if self.literal() => return Ok(Some(depth)),
+                b'{' | b'~' if self.literal() => return Ok(Some(depth)),
                 _ => self.at += 1,
             }
         }
@@ -304,18 +312,20 @@ impl Walk<'_> {
 }
 
 fn kind(name: &[u8], section: bool) -> ItemKind {
-    let is = |all: &[&[u8]]| all.iter().any(|n| name.eq_ignore_ascii_case(n));
+    let is = |all: &str| name.eq_ignore_ascii_case(all.as_bytes());
+    // The length decides first: this runs for every item of every message.
     match name.len() {
-        _ if section => match is(&[b"BODY", b"BINARY"]) {
-            true => ItemKind::Body,
-            false => ItemKind::Other,
-        },
-        3 if is(&[b"UID"]) => ItemKind::Uid,
-        5 if is(&[b"FLAGS"]) => ItemKind::Flags,
-        6 if is(&[b"MODSEQ"]) => ItemKind::ModSeq,
-        12 if is(&[b"INTERNALDATE"]) => ItemKind::InternalDate,
-        11 if is(&[b"RFC822.SIZE"]) => ItemKind::Rfc822Size,
-        6 | 11 | 13 if is(&[b"RFC822", b"RFC822.TEXT", b"RFC822.HEADER"]) => ItemKind::Body,
+        4 if section && is("BODY") => ItemKind::Body,
+        6 if section && is("BINARY") => ItemKind::Body,
+        _ if section => ItemKind::Other,
+        3 if is("UID") => ItemKind::Uid,
+        5 if is("FLAGS") => ItemKind::Flags,
+        6 if is("MODSEQ") => ItemKind::ModSeq,
+        6 if is("RFC822") => ItemKind::Body,
+        11 if is("RFC822.SIZE") => ItemKind::Rfc822Size,
+        11 if is("RFC822.TEXT") => ItemKind::Body,
+        12 if is("INTERNALDATE") => ItemKind::InternalDate,
+        13 if is("RFC822.HEADER") => ItemKind::Body,
         _ => ItemKind::Other,
     }
 }

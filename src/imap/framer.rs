@@ -193,6 +193,10 @@ fn ends_in_human_text(line: &[u8]) -> bool {
     let (Some(tag), Some(status)) = (words.next(), words.next()) else {
         return false;
     };
+    // Most lines of a server are FETCH, with a number here.
+    if status.first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
     let one_of = |all: &[&[u8]]| all.iter().any(|s| status.eq_ignore_ascii_case(s));
     one_of(&[b"OK", b"NO", b"BAD"]) || (tag == b"*" && one_of(&[b"BYE", b"PREAUTH"]))
 }

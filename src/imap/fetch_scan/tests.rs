@@ -208,6 +208,8 @@ fn what_breaks_off_is_an_error() {
         ("BODY[]<0 NIL", ScanError::BrokenOff),
         ("(UID 7)", ScanError::NoItem),
         ("UID 7 \"x\" y)", ScanError::NoItem),
+        ("UID 7) {3}", ScanError::StrayLiteral),
+        ("UID 7{3}", ScanError::StrayLiteral),
     ] {
         let text = format!("* 12 FETCH ({text}");
         let (mut scan, _, from) = FetchScan::start(text.as_bytes()).unwrap();
