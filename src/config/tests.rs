@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::base::{ExposeSecret, SecretString};
 
@@ -412,4 +414,22 @@ fn certs_needs_only_the_tls_table() {
 fn a_missing_file_is_told_by_name() {
     let error = Config::load(Path::new("no/such/proxy.toml")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read the configuration no/such/proxy.toml");
+}
+
+proptest! {
+    /// Whatever an editor's slip makes of the example, it is accepted or refused with a line of it.
+    #[test]
+    fn no_slip_panics(cut in 0usize..8000, len in 0usize..40, put in "[\\PC\n]{0,12}") {
+        let example = include_str!("../../proxy.toml");
+        let (start, end) = (example.floor_char_boundary(cut), example.floor_char_boundary(cut + len));
+        let text = format!("{}{put}{}", &example[..start], &example[end..]);
+        match Config::from_text(&text, Path::new("proxy.toml")) {
+            Ok(config) => prop_assert!(!config.listen.is_empty()),
+            Err(ConfigError::Invalid { line, message, .. }) => {
+                prop_assert!((1..=text.split('\n').count()).contains(&line), "{line}: {message}");
+                prop_assert!(!message.is_empty() && !message.contains('\n'), "{message:?}");
+            }
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
 }

@@ -96,7 +96,9 @@ async fn tls_from_the_start_with_a_trusted_authority() {
     let pki = pki();
     let port = echo_server(&pki.tls).await;
     let backend = backend(port, Security::Tls, Some(pki.ca.clone()));
-    let mut stream = connect(&backend, PATIENCE).await.unwrap();
+    // In a task of its own, as pools do it: the future can be sent.
+    let connected = tokio::spawn(async move { connect(&backend, PATIENCE).await });
+    let mut stream = connected.await.unwrap().unwrap();
     assert!(stream.is_tls() && stream.tcp().nodelay().unwrap());
     echo(&mut stream).await;
     stream.shutdown().await.unwrap();
