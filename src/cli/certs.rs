@@ -247,16 +247,104 @@ const PUBLIC: u32 = 0o644;
 const PRIVATE: u32 = 0o600;
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
+mod tests {
+    use std::time::Duration;
 
-    /// Certificate files for other rooms' tests: the paths of the authority and of the server's
-    /// pair.
-    pub(crate) fn for_test(dir: &Path, names: &[&str]) -> (PathBuf, Tls) {
-        let paths = Paths::choose(Path::new("unused"), Some(dir)).unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let made = make(&names, 30, OffsetDateTime::now_utc()).unwrap();
-        paths.write(&made, true).unwrap();
-        (paths.ca, Tls { cert: paths.cert, key: paths.key })
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::base::Side;
+    use crate::config::{Backend, Credentials, Endpoint, Security};
+    use crate::net::{self, ServerTls, Stream};
+
+    fn args(dir: Option<&Path>, names: &[&str], force: bool) -> CertsArgs {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        CertsArgs { dir: dir.map(Path::to_owned), names, days: 30, force }
     }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn a_client_that_trusts_the_authority_accepts_the_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        run(Path::new("unused"), &args(Some(dir.path()), &NAMES, false)).unwrap();
+        let tls = ServerTls::load(&in_directory(dir.path())).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            for _ in NAMES {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let mut stream = tls.accept(Stream::Plain(tcp), PATIENCE).await.unwrap();
+                stream.write_all(b"*").await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        });
+        for name in NAMES {
+            let backend = Backend {
+                side: Side::New,
+                imap: Endpoint { host: "127.0.0.1".into(), port, security: Security::Tls },
+                ca: Some(dir.path().join("ca.pem")),
+                server_name: name.try_into().unwrap(),
+                mask: Default::default(),
+                credentials: Credentials::same(),
+            };
+            let mut stream = net::connect(&backend, PATIENCE).await.unwrap();
+            let mut greeting = String::new();
+            stream.read_to_string(&mut greeting).await.unwrap();
+            assert_eq!(greeting, "*", "as {name}");
+        }
+        server.await.unwrap();
+    }
+
+    #[test]
+    fn keys_are_private_and_nothing_is_overwritten_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("made/for/it");
+        let run = |force| run(Path::new("unused"), &args(Some(&dir), &["localhost"], force));
+        assert_eq!(run(false).unwrap(), ExitCode::Done);
+        assert_eq!(mode(&dir.join("proxy.key")), PRIVATE);
+        assert_eq!(mode(&dir.join("ca.key")), PRIVATE);
+        assert_eq!(mode(&dir.join("proxy.pem")), PUBLIC);
+        let key = || fs::read(dir.join("proxy.key")).unwrap();
+        let first = key();
+        assert!(run(false).is_err());
+        assert_eq!(key(), first);
+        run(true).unwrap();
+        assert_ne!(key(), first);
+        assert_eq!(mode(&dir.join("proxy.key")), PRIVATE);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 4, "a temporary file was left");
+    }
+
+    #[test]
+    fn the_configuration_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("proxy.toml");
+        let text = "[tls]\ncert = \"CERT\"\nkey = \"deep/my.key\"\n[[listen]]\nprotocol = \"imaps\"\n\
+                    address = \"127.0.0.1:0\"\n[old]\nimap = \"imaps://a\"\n[new]\nimap = \"imaps://b\"\n";
+        fs::write(&config, text.replace("CERT", "my.pem")).unwrap();
+        run(&config, &args(None, &["localhost"], false)).unwrap();
+        for file in ["my.pem", "deep/my.key", "ca.pem", "ca.key"] {
+            assert!(dir.path().join(file).is_file(), "{file}");
+        }
+        fs::write(&config, text.replace("CERT", "deep/my.key")).unwrap();
+        assert!(run(&config, &args(None, &["localhost"], true)).is_err());
+        fs::write(&config, text.replace("CERT", "ca.pem")).unwrap();
+        assert!(run(&config, &args(None, &["localhost"], true)).is_err());
+    }
+
+    #[test]
+    fn names_that_no_certificate_can_bear() {
+        let now = OffsetDateTime::now_utc();
+        for name in ["", "a b", "*", "ä.example.com", "a..b", "*.*.example.com"] {
+            assert!(make(&[name.to_owned()], 1, now).is_err(), "{name:?}");
+        }
+        for name in ["mail.example.com", "*.example.com", "192.0.2.7", "2001:db8::1"] {
+            assert!(make(&[name.to_owned()], 1, now).is_ok(), "{name:?}");
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
 }

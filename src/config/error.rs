@@ -109,6 +109,12 @@ fn reword(message: &str) -> String {
     if let Some(field) = message.strip_prefix("duplicate field ") {
         return format!("{field} is there twice");
     }
+    if let Some(found) = message.strip_suffix(", expected usize") {
+        return format!("{found}, expected a whole number");
+    }
+    if message == "invalid type: map, expected a sequence" {
+        return "a list of tables is written with double brackets, like [[listen]]".to_owned();
+    }
     // A syntax error comes as several lines; an error is one.
     message.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ pub struct Limits {
     pub connections_per_account: usize,
     /// Client connections at once, all listeners together; at least 1.
     pub sessions: usize,
-    /// Client connections at once from one address; 0: no limit of its own.
+    /// Client connections at once from one address (of IPv6, from one /64); 0: no limit of its own.
     pub sessions_per_address: usize,
     /// Longest command line after login, in octets, literals not counted.
     #[serde(deserialize_with = "values::size")]

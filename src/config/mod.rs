@@ -59,10 +59,16 @@ pub struct Config {
 impl Config {
     /// Reads and checks the configuration file, and the password files it names.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = error::read(path)?;
-        let raw = raw::parse(&text).map_err(|problem| problem.in_file(path, &text))?;
+        Config::from_text(&error::read(path)?, path)
+    }
+
+    /// Checks a configuration that was read already. `path` is where it came from: errors name it,
+    /// and paths in the text are relative to its directory.
+    pub fn from_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let home = path.parent().unwrap_or(Path::new(""));
-        check::check(raw, home).map_err(|problem| problem.in_file(path, &text))
+        raw::parse(text)
+            .and_then(|raw| check::check(raw, home))
+            .map_err(|problem| problem.in_file(path, text))
     }
 
     /// Only the `[tls]` table of the file: what `mailferry certs` needs before the rest of the

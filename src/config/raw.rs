@@ -44,6 +44,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
     pub(super) protocol: Protocol,
+    #[serde(deserialize_with = "values::address")]
     pub(super) address: SocketAddr,
 }
 

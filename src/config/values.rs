@@ -4,7 +4,7 @@
 //! value stands.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::de::{self, Deserializer, Visitor};
@@ -22,6 +22,14 @@ pub(super) fn size<'de, D: Deserializer<'de>>(de: D) -> Result<u64, D::Error> {
     de.deserialize_str(Text {
         expected: "a size in quotes, like \"64KiB\", \"1MiB\" or \"200MB\"",
         parse: parse_size,
+    })
+}
+
+/// `"127.0.0.1:1143"`, `"[::1]:993"`.
+pub(super) fn address<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D::Error> {
+    de.deserialize_str(Text {
+        expected: "an IP address and port in quotes, like \"127.0.0.1:1143\" or \"[::1]:993\"",
+        parse: |text| text.parse().ok(),
     })
 }
 

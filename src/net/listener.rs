@@ -166,7 +166,7 @@ impl Gate {
 
     /// A seat among the sessions from one address; `None` if they are all taken.
     fn seat(&self, address: IpAddr) -> Option<Seat> {
-        let address = address.to_canonical();
+        let address = network(address);
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = by_address.entry(address).or_default();
         if *taken >= self.most_by_address {
@@ -174,6 +174,14 @@ impl Gate {
         }
         *taken += 1;
         Some(Seat { by_address: self.by_address.clone(), address })
+    }
+}
+
+/// What counts as one address: of IPv6 its first 64 bits, for a single customer has all the others.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 
@@ -203,3 +211,29 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Files come free as sessions end; a second more of waiting is still a good answer then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_counted_by_network_and_given_back() {
+        let gate = Gate::new(&Limits { sessions_per_address: 1, ..Limits::default() });
+        let seat = |address: &str| gate.seat(address.parse().unwrap());
+        let (first, _other) = (seat("2001:db8::1").unwrap(), seat("192.0.2.1").unwrap());
+        assert!(seat("2001:db8::2").is_none());
+        assert!(seat("::ffff:192.0.2.1").is_none());
+        assert!(seat("2001:db8:0:1::1").is_some());
+        drop(first);
+        assert!(seat("2001:db8::2").is_some());
+        assert_eq!(gate.by_address.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn without_a_limit_of_its_own_an_address_has_seats_for_all() {
+        let gate = Gate::new(&Limits { sessions_per_address: 0, ..Limits::default() });
+        let address = "192.0.2.1".parse().unwrap();
+        let seats: Vec<_> = (0..2_000).map_while(|_| gate.seat(address)).collect();
+        assert_eq!(seats.len(), 2_000);
+    }
+}

@@ -127,7 +127,10 @@ fn in_file(path: &Path, what: &str, error: &dyn Error) -> io::Error {
 pub(super) fn explain(error: io::Error, side: Side) -> io::Error {
     use rustls::{AlertDescription, CertificateError, Error};
     let advice = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => format!(
+        // A bad signature: an authority of the right name, but with another key.
+        Some(Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => format!(
             "its certificate is signed by an authority that is not trusted here; \
              if it is your own, name the authority's PEM file by `ca` in [{side}]"
         ),
