@@ -39,6 +39,7 @@ use tokio::sync::oneshot;
 
 use self::committer::{Committer, FIRST_MAILBOX, Job, Names};
 use self::epoch::Memory;
+use self::open::Parts;
 use self::store::Store;
 use crate::base::{AccountName, MailboxName, Side};
 
@@ -70,6 +71,10 @@ impl Index {
     /// Opens, or makes, the index in a directory, which it then holds alone. Blocks.
     pub fn open(dir: &Path) -> Result<(Index, Opened), IndexError> {
         let (parts, opened) = open::open(dir)?;
+        Ok((Index::start(dir, parts)?, opened))
+    }
+
+    fn start(dir: &Path, parts: Parts) -> Result<Index, IndexError> {
         let mut names = Names::default();
         for (name, id) in &parts.accounts {
             names.insert(name.clone(), *id);
@@ -88,7 +93,7 @@ impl Index {
             .name("index".into())
             .spawn(move || committer.run(queue))
             .map_err(IndexError::io("start the thread of", dir))?;
-        Ok((Index { inner: Arc::new(inner) }, opened))
+        Ok(Index { inner: Arc::new(inner) })
     }
 
     /// An account's number; the account is made, durably, if it is not there.
