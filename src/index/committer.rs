@@ -10,7 +10,6 @@
 //! second time after a crash (V2).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,7 +19,7 @@ use super::batch::{Batch, Op};
 use super::epoch::{Entry, EpochLog, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
-use super::open::{ACCOUNTS, Parts, SEQUENCE};
+use super::open::{ACCOUNTS, Lock, Parts, SEQUENCE};
 use super::records::{AccountId, AccountRecord, MailboxId, pack_account};
 use super::store::{Store, Writes};
 use super::unix_now;
@@ -89,7 +88,7 @@ pub struct Committer {
     last_account: u32,
     sequence: u64,
     failed: Option<IndexError>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Committer {

@@ -314,3 +314,86 @@ const STRIDE: u32 = 1024;
 
 /// How much more than twice its contents the log may grow before it is compacted.
 const COMPACTION_SLACK: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(n: u32) -> Entry {
+        let account = account_name(&format!("user{}@example.com", n % 7)).unwrap();
+        let client = mailbox_name(format!("Folder {}", n % 11).as_bytes()).unwrap();
+        let boundary = n.is_multiple_of(3).then_some(Uid(n));
+        Entry::Mailbox(account, client, Remembered { uid_validity: 1, boundary, mark: Uid(n) })
+    }
+
+    #[test]
+    fn what_was_appended_is_read_again_and_compaction_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = EpochLog::start(dir.path(), Memory::default()).unwrap();
+        log.compact_at = 20_000;
+        for n in 0..2_000 {
+            log.append(vec![entry(n), Entry::Sequence(n.into())]).unwrap();
+        }
+        let size = fs::metadata(dir.path().join(FILE)).unwrap().len();
+        assert_eq!(size, log.size);
+        assert!(log.compact_at > 20_000, "it was compacted on the way");
+        let (memory, found) = Memory::read(dir.path()).unwrap();
+        assert_eq!((found, memory.sequence), (Found::Whole, 1_999));
+        assert_eq!(log.with(|ours| ours.mailboxes.clone()), memory.mailboxes);
+        let compacted = EpochLog::start(dir.path(), memory).unwrap();
+        assert!(compacted.size < 77 * 60, "{}", compacted.size);
+        let (memory, found) = Memory::read(dir.path()).unwrap();
+        assert_eq!((found, memory.sequence), (Found::Whole, 1_999));
+        assert_eq!(log.with(|ours| ours.mailboxes.clone()), memory.mailboxes);
+    }
+
+    #[test]
+    fn a_condemnation_lasts_until_it_is_lifted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = EpochLog::start(dir.path(), Memory::default()).unwrap();
+        log.append(vec![Entry::Condemned(Some("a bad page".into()))]).unwrap();
+        let (memory, _) = Memory::read(dir.path()).unwrap();
+        assert_eq!(memory.condemned.as_deref(), Some("a bad page"));
+        let mut log = EpochLog::start(dir.path(), memory).unwrap();
+        log.append(vec![Entry::Condemned(None)]).unwrap();
+        assert_eq!(Memory::read(dir.path()).unwrap().0.condemned, None);
+    }
+
+    #[test]
+    fn a_newer_log_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), b"MFEPOCH\x02").unwrap();
+        let refused = Memory::read(dir.path());
+        assert!(matches!(refused, Err(IndexError::Newer { found: 2, known: 1, .. })));
+    }
+
+    proptest! {
+        /// Whatever a crash leaves, what was synced before it reads, and in order.
+        #[test]
+        fn a_torn_tail_takes_only_itself(cut in 0usize..2_000, tail in any::<Vec<u8>>()) {
+            let mut bytes = Vec::new();
+            let mut ends = Vec::new();
+            for n in 0..40u64 {
+                push_record(&mut bytes, &Entry::Sequence(n * 1_000));
+                ends.push(bytes.len());
+            }
+            let cut = cut % (bytes.len() + 1);
+            let whole = ends.iter().filter(|end| **end <= cut).count();
+            let mut torn = bytes[..cut].to_vec();
+            torn.extend_from_slice(&tail);
+            let mut memory = Memory::default();
+            memory.replay(&torn);
+            prop_assert!(memory.sequence >= (whole as u64).saturating_sub(1) * 1_000);
+            prop_assert!(memory.sequence <= 39_000);
+        }
+
+        #[test]
+        fn no_payload_makes_reading_panic(kind in 0u8..5, mut payload in any::<Vec<u8>>()) {
+            payload.insert(0, kind);
+            let _ = parse(&payload);
+            let _ = first_record(&payload);
+        }
+    }
+}

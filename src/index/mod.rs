@@ -1,19 +1,19 @@
 //! What is remembered across restarts: accounts, mailboxes, maps, intents (DESIGN §4).
 //!
 //! [`Index`] is the async front of one committer thread, which alone touches the
-//! [`store::Store`]. A [`Batch`] is durable before its [`Pending`] resolves, and batches become
+//! `Store`. A [`Batch`] is durable before its [`Pending`] resolves, and batches become
 //! durable in the order in which they were submitted. Beside the database stands the epoch log
-//! ([`epoch`]): it notices a database that lost what it acknowledged, and keeps what a rebuild
+//! (`epoch`): it notices a database that lost what it acknowledged, and keeps what a rebuild
 //! needs to give no UID a second meaning (V8).
 //!
 //! This room never speaks to a server and never decides what a mailbox looks like; nothing above
 //! it knows sled. Read on in `records` (what is kept), `keys` (where), `committer` (how), `open`
 //! (what is checked).
 
-pub mod batch;
+mod batch;
 mod committer;
 pub mod dump;
-pub mod epoch;
+mod epoch;
 mod error;
 mod keys;
 mod load;
@@ -26,7 +26,6 @@ mod store;
 mod tests;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -39,6 +38,7 @@ use tokio::sync::oneshot;
 
 use self::committer::{Committer, FIRST_MAILBOX, Job, Names};
 use self::epoch::Memory;
+use self::open::{Lock, Parts};
 use self::store::Store;
 use crate::base::{AccountName, MailboxName, Side};
 
@@ -70,6 +70,10 @@ impl Index {
     /// Opens, or makes, the index in a directory, which it then holds alone. Blocks.
     pub fn open(dir: &Path) -> Result<(Index, Opened), IndexError> {
         let (parts, opened) = open::open(dir)?;
+        Ok((Index::start(dir, parts)?, opened))
+    }
+
+    fn start(dir: &Path, parts: Parts) -> Result<Index, IndexError> {
         let mut names = Names::default();
         for (name, id) in &parts.accounts {
             names.insert(name.clone(), *id);
@@ -88,7 +92,7 @@ impl Index {
             .name("index".into())
             .spawn(move || committer.run(queue))
             .map_err(IndexError::io("start the thread of", dir))?;
-        Ok((Index { inner: Arc::new(inner) }, opened))
+        Ok(Index { inner: Arc::new(inner) })
     }
 
     /// An account's number; the account is made, durably, if it is not there.
@@ -137,7 +141,8 @@ impl Index {
         id
     }
 
-    /// What is remembered of a mailbox, by name, even if the index was lost. A rebuild keeps the
+    /// What is remembered of a mailbox, by name, even if the index was lost. To be asked whenever
+    /// a mailbox is absorbed that has no record, not only right after a rebuild: it then keeps the
     /// UIDVALIDITY and the boundary, and gives out no UID below the mark but old ones below the
     /// boundary.
     pub fn remembered(&self, account: &AccountName, client: &MailboxName) -> Option<Remembered> {
@@ -217,7 +222,7 @@ pub struct ReadOnly {
     dir: PathBuf,
     store: Box<dyn Store>,
     memory: Memory,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Index {

@@ -39,7 +39,7 @@ pub struct Parts {
     pub store: Box<dyn Store>,
     pub log: EpochLog,
     /// Held as long as the index is open.
-    pub lock: File,
+    pub lock: Lock,
     pub accounts: Vec<(crate::base::AccountName, AccountId)>,
     pub counters: HashMap<AccountId, u32>,
     /// The last sequence number, inside and outside.
@@ -86,7 +86,7 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
 }
 
 /// Opens an index that must be there, without putting anything aside.
-pub fn open_read_only(dir: &Path) -> Result<(Box<dyn Store>, Memory, File), IndexError> {
+pub fn open_read_only(dir: &Path) -> Result<(Box<dyn Store>, Memory, Lock), IndexError> {
     if !dir.join(DB).join("db").exists() {
         return Err(IndexError::Missing { dir: dir.to_owned() });
     }
@@ -188,12 +188,22 @@ fn put_aside(dir: &Path) -> Result<Option<PathBuf>, IndexError> {
     Ok(Some(aside))
 }
 
-fn lock(dir: &Path) -> Result<File, IndexError> {
+/// Holds the directory for this process.
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to closing: a child between fork and exec would go on holding it.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, IndexError> {
     let path = dir.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(IndexError::io("open", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(IndexError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(IndexError::io("lock", &path)(error)),
     }

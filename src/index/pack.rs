@@ -330,7 +330,7 @@ mod tests {
             &[1, 0, 0],                                  // octets behind the value
             &[1, 1, 0x1f],                               // kind 3
             &[1, 1, 0x18, 0xff, 0xff, 0xff, 0xff, 0x0f], // runs over the last UID
-            &[1, 1, 0x14, 0x06],                         // old UID below 0
+            &[1, 1, 0x14, 0x05],                         // old UID below 0
             &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], // over 64 bits
         ] {
             assert!(unpack_runs(bytes).is_err(), "{bytes:?}");

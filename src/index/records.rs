@@ -282,12 +282,13 @@ pub fn unpack_intent(bytes: &[u8]) -> Result<Intent, Malformed> {
     Ok(intent)
 }
 
-/// A stuck message's value.
+/// A stuck message's value. A reason longer than [`LONGEST_REASON`] is cut.
 pub fn pack_stuck(stuck: &Stuck) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
     out.number(stuck.tries.into());
     out.number(stuck.next_try);
-    out.octets(stuck.reason.as_bytes());
+    let end = stuck.reason.floor_char_boundary(LONGEST_REASON);
+    out.octets(&stuck.reason.as_bytes()[..end]);
     out.done()
 }
 
@@ -309,6 +310,10 @@ pub fn account_name(text: &str) -> Result<AccountName, Malformed> {
 pub fn mailbox_name(octets: &[u8]) -> Result<MailboxName, Malformed> {
     MailboxName::new(octets).ok_or(Malformed("not the name of a mailbox"))
 }
+
+/// Octets of a reason that are kept: more than any server says to a person, and few enough for a
+/// page of them to stay small.
+const LONGEST_REASON: usize = 2_000;
 
 const VERSION: u8 = 1;
 const HIDDEN: u8 = 1;
@@ -394,6 +399,14 @@ mod tests {
         fn stuck_messages_survive_packing(reason: String, tries: u32, next_try: u64) {
             let stuck = Stuck { reason, tries, next_try };
             prop_assert_eq!(unpack_stuck(&pack_stuck(&stuck)), Ok(stuck));
+        }
+
+        #[test]
+        fn a_long_reason_is_cut_between_characters(n in 1_990usize..2_010) {
+            let stuck = Stuck { reason: "a".repeat(n) + "éééééé", tries: 1, next_try: 1 };
+            let back = unpack_stuck(&pack_stuck(&stuck)).unwrap();
+            prop_assert!(back.reason.len() <= LONGEST_REASON && stuck.reason.starts_with(&back.reason));
+            prop_assert!(back.reason.len() >= LONGEST_REASON - 1 || back == stuck);
         }
 
         #[test]

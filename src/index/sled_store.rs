@@ -1,16 +1,21 @@
 //! The embedded engine: sled 0.34. The only file that knows it.
 //!
-//! Four guards, each with its reason:
+//! Five guards, each with its reason:
 //! - `flush()` does not fsync on Linux (sled issues 1351, 1452), so the database file is synced
 //!   behind it; sled's own file handle is private, but a file is synced through any handle.
+//! - Nor are the files synced into which it puts large pages, so we sync those too.
 //! - sled panics on some damage instead of failing, so every call is caught.
 //! - It collects garbage only in its flusher thread, so that one stays on although we flush.
 //! - It may open empty after damage; that is for `open` to notice, by the sequence number inside.
 
-use std::fs::File;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::IndexError;
 use super::keys::Key;
@@ -21,6 +26,8 @@ pub struct SledStore {
     db: sled::Db,
     path: PathBuf,
     file: File,
+    /// Names of the files below `blobs/` that are on the disk.
+    synced: RefCell<HashSet<OsString>>,
 }
 
 impl SledStore {
@@ -32,11 +39,20 @@ impl SledStore {
             .flush_every_ms(Some(GARBAGE_COLLECTION_MS))
             .segment_size(SEGMENT)
             .mode(sled::Mode::HighThroughput);
-        let db = guarded(path, || config.open())?;
+        let mut patience = PATIENCE;
+        let db = loop {
+            match guarded(path, || config.open()) {
+                Err(IndexError::Io { error, .. }) if patience > 0 && is_lock(&error) => {
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened => break opened?,
+            }
+        };
         let file_path = path.join("db");
         let file =
             File::open(&file_path).map_err(IndexError::io("open the database file", &file_path))?;
-        Ok(SledStore { db, path: path.to_owned(), file })
+        Ok(SledStore { db, path: path.to_owned(), file, synced: RefCell::default() })
     }
 }
 
@@ -66,11 +82,39 @@ impl Store for SledStore {
                 None => batch.remove(key.as_bytes()),
             }
         }
-        guarded(&self.path, || {
-            self.db.apply_batch(batch)?;
-            self.db.flush()
-        })?;
+        guarded(&self.path, || self.db.apply_batch(batch))?;
+        self.sync_blobs()?;
+        guarded(&self.path, || self.db.flush())?;
         self.file.sync_data().map_err(IndexError::io("sync the database in", &self.path))
+    }
+}
+
+impl SledStore {
+    /// Pages too large for a segment are files, which sled does not sync. There are none as long
+    /// as values are as small as ours.
+    fn sync_blobs(&self) -> Result<(), IndexError> {
+        let dir = self.path.join("blobs");
+        let sync = || -> io::Result<()> {
+            let mut synced = self.synced.borrow_mut();
+            let mut there = HashSet::new();
+            for entry in fs::read_dir(&dir)? {
+                let name = entry?.file_name();
+                if !synced.contains(&name) {
+                    match File::open(dir.join(&name)).and_then(|file| file.sync_all()) {
+                        // Collected as garbage meanwhile.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        result => result?,
+                    }
+                }
+                there.insert(name);
+            }
+            if !there.is_subset(&synced) {
+                File::open(&dir)?.sync_all()?;
+            }
+            *synced = there;
+            Ok(())
+        };
+        sync().map_err(IndexError::io("sync", &dir))
     }
 }
 
@@ -98,6 +142,16 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, sled::Error>) -> Res
         }
     }
 }
+
+/// sled has no kind of its own for it.
+fn is_lock(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
+/// How often to ask for sled's lock, ten milliseconds apart. Our own lock is held by now, so sled's
+/// can only be a leftover: of a child of this process between fork and exec, or of a database that
+/// was just closed and whose threads are still ending.
+const PATIENCE: u32 = 200;
 
 /// Pages kept in memory, in bytes. sled's real use is three to five times that.
 const CACHE: u64 = 32 << 20;
