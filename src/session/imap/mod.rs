@@ -16,6 +16,7 @@ mod pay;
 mod reply;
 mod search;
 mod select;
+mod sets;
 mod status;
 mod store;
 
