@@ -83,6 +83,11 @@ impl Place {
         }
     }
 
+    /// Whether both mean the same side or sides.
+    pub(super) fn is_like(self, other: Place) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
     /// The place `n` messages further on in a run that starts here.
     pub fn plus(self, n: u32) -> Place {
         match self {

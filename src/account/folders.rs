@@ -1,0 +1,419 @@
+//! The folders of an account: both sides' listings joined into what the client sees.
+//!
+//! A folder gets its record, with the names on both sides, when it is first seen (DESIGN §3,
+//! "Names"). What the last listing told is kept, so that LIST goes on while a side is away.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::names::{Decided, Joined, Listed, Special, Style, client_to_new, join};
+use super::{Access, Account, AccountError, Mailbox};
+use crate::backend::{BackendError, Conn, Want, text};
+use crate::base::{MailboxName, Side, Sides};
+use crate::imap::names::encode;
+use crate::imap::response::{ListEntry, Response, SpecialUse};
+use crate::imap::write::Parts;
+use crate::index::{Batch, MailboxId, MailboxRecord};
+use crate::uid::Uid;
+
+/// All folders of an account at one moment.
+#[derive(Debug)]
+pub struct Folders {
+    /// Prefix and separator of each side; the client's are old's.
+    pub styles: Sides<Style>,
+    /// In the client's order.
+    pub list: Vec<Folder>,
+    by_client: HashMap<MailboxName, usize>,
+    sides: Sides<Option<SideFolders>>,
+}
+
+/// A folder and the number of its mailbox.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Its names and attributes.
+    pub joined: Joined,
+    /// Its mailbox.
+    pub id: MailboxId,
+}
+
+/// What one side listed.
+#[derive(Clone, Debug)]
+struct SideFolders {
+    style: Style,
+    listed: Vec<Listed>,
+}
+
+impl Folders {
+    /// The folder that the client calls so.
+    pub fn find(&self, client: &MailboxName) -> Option<&Folder> {
+        self.by_client.get(client).map(|at| &self.list[*at])
+    }
+
+    /// The client's hierarchy separator: old's.
+    pub fn separator(&self) -> Option<u8> {
+        self.styles.old.separator
+    }
+
+    /// The folders below one, in the client's hierarchy.
+    pub fn below<'a>(&'a self, client: &MailboxName) -> impl Iterator<Item = &'a Folder> + 'a {
+        let mut prefix = client.as_bytes().to_vec();
+        prefix.extend(self.separator());
+        let flat = self.separator().is_none();
+        self.list.iter().filter(move |f| !flat && f.joined.client.as_bytes().starts_with(&prefix))
+    }
+}
+
+impl Account {
+    /// The folders as last listed; listed now if they never were.
+    pub async fn folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
+        match self.folders.load_full() {
+            Some(folders) => Ok(folders),
+            None => self.list_folders(access).await,
+        }
+    }
+
+    /// Lists the folders of both sides anew.
+    ///
+    /// # Errors
+    /// While old was never listed, nobody knows what is on new alone: then old must answer.
+    pub async fn list_folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
+        let _one_at_a_time = self.listing.lock().await;
+        let before = self.folders.load_full();
+        let (old, new) =
+            futures_util::join!(list_side(access, Side::Old), list_side(access, Side::New));
+        let mut records = self.index.mailboxes(self.id).await?;
+        let listed = Sides { old, new }.map(|side, listed| match listed {
+            Ok(listed) => Some(listed),
+            Err(e) => {
+                warn!(account = %self.name, %side, "folders as last known: {e}");
+                before.as_ref().and_then(|b| b.sides[side].clone())
+            }
+        });
+        let known = Sides::from_fn(|side| listed[side].is_some());
+        let listed = match (listed.old, listed.new) {
+            (Some(old), new) => Sides { old: Some(old), new },
+            (None, _) if records.is_empty() => return Err(AccountError::NeverSeen(Side::Old)),
+            (None, new) => Sides { old: Some(remembered(&records, Side::Old)), new },
+        };
+        let sides = listed.map(|side, l| l.unwrap_or_else(|| remembered(&records, side)));
+        let styles = sides.as_ref().map(|_, s| s.style.clone());
+        let explicit = self.explicit_names();
+        let decided: Vec<Decided> = records
+            .iter()
+            .map(|r| Decided {
+                client: r.client.clone(),
+                old: r.old.clone(),
+                new: r.new.clone(),
+                hidden: r.hidden,
+            })
+            .collect();
+        let joined = join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
+        self.decide(&joined, &mut records).await?;
+
+        let by_name: HashMap<&MailboxName, &MailboxRecord> =
+            records.iter().filter(|r| !r.hidden).map(|r| (&r.client, r)).collect();
+        let mut list = Vec::with_capacity(joined.len());
+        for joined in joined {
+            let Some(record) = by_name.get(&joined.client) else { continue };
+            if joined.old.is_none() && joined.new.is_none() {
+                continue;
+            }
+            if let Some(mailbox) = self.open.get(&record.id).map(|m| Arc::clone(&m)) {
+                mailbox.set_there(record, there(&joined));
+            }
+            list.push(Folder { joined, id: record.id });
+        }
+        let by_client =
+            list.iter().enumerate().map(|(at, f)| (f.joined.client.clone(), at)).collect();
+        let folders = Arc::new(Folders {
+            styles,
+            list,
+            by_client,
+            sides: Sides {
+                old: known.old.then_some(sides.old),
+                new: known.new.then_some(sides.new),
+            },
+        });
+        self.folders.store(Some(Arc::clone(&folders)));
+        Ok(folders)
+    }
+
+    /// Persists the names that were decided just now.
+    async fn decide(
+        &self,
+        joined: &[Joined],
+        records: &mut Vec<MailboxRecord>,
+    ) -> Result<(), AccountError> {
+        let mut at: HashMap<MailboxName, usize> = records
+            .iter()
+            .enumerate()
+            .filter(|(_, r)| !r.hidden)
+            .map(|(at, r)| (r.client.clone(), at))
+            .collect();
+        let mut batch = Batch::new();
+        for j in joined {
+            let (old, new) = (Some(j.old_wanted.clone()), Some(j.new_wanted.clone()));
+            match at.get(&j.client) {
+                Some(known) => {
+                    let record = &mut records[*known];
+                    if record.old != old || record.new != new {
+                        record.old = old;
+                        record.new = new;
+                        // The rest of an open mailbox's record is ahead of what was loaded here.
+                        if !self.open.contains_key(&record.id) {
+                            batch.put_mailbox(self.id, record);
+                        }
+                    }
+                }
+                None => {
+                    let id = self.index.next_mailbox_id(self.id);
+                    let record = self.new_record(id, j.client.clone(), old, new);
+                    batch.put_mailbox(self.id, &record);
+                    info!(
+                        account = %self.name, mailbox = %j.client, old = %j.old_wanted,
+                        new = %j.new_wanted, "folder first seen"
+                    );
+                    at.insert(j.client.clone(), records.len());
+                    records.push(record);
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.index.submit(batch).await?;
+        }
+        Ok(())
+    }
+
+    fn new_record(
+        &self,
+        id: MailboxId,
+        client: MailboxName,
+        old: Option<MailboxName>,
+        new: Option<MailboxName>,
+    ) -> MailboxRecord {
+        // After the loss of an index: what must not be given a second meaning (V8).
+        let remembered = self.index.remembered(&self.name, &client);
+        MailboxRecord {
+            id,
+            client,
+            old,
+            new,
+            uid_validity: remembered.as_ref().map_or(0, |r| r.uid_validity),
+            uid_next: remembered.as_ref().map_or(Uid(1), |r| r.mark),
+            boundary: remembered.and_then(|r| r.boundary),
+            sides: Sides::default(),
+            mod_seq: 1,
+            checkpoints: Vec::new(),
+            hidden: false,
+        }
+    }
+
+    fn explicit_names(&self) -> Vec<(MailboxName, MailboxName)> {
+        let wire = |name: &String| MailboxName::new(&encode(name));
+        self.config.folders.iter().filter_map(|(old, new)| Some((wire(old)?, wire(new)?))).collect()
+    }
+
+    /// The hub of a mailbox, by the client's name.
+    pub async fn mailbox(
+        &self,
+        access: &Access,
+        client: &MailboxName,
+    ) -> Result<Arc<Mailbox>, AccountError> {
+        let missing = || AccountError::NoSuchMailbox(client.clone());
+        let mut folders = self.folders(access).await?;
+        if folders.find(client).is_none() {
+            // Made by somebody else since.
+            folders = self.list_folders(access).await?;
+        }
+        let folder = folders.find(client).ok_or_else(missing)?;
+        self.hub(folder).await
+    }
+
+    /// The hub of a folder.
+    pub async fn hub(&self, folder: &Folder) -> Result<Arc<Mailbox>, AccountError> {
+        if let Some(mailbox) = self.open.get(&folder.id).map(|m| Arc::clone(&m)) {
+            return Ok(mailbox);
+        }
+        let _one_at_a_time = self.loading.lock().await;
+        if let Some(mailbox) = self.open.get(&folder.id).map(|m| Arc::clone(&m)) {
+            return Ok(mailbox);
+        }
+        let stored = self.index.load(self.id, folder.id).await?;
+        let record = stored.record.clone();
+        let mailbox = Arc::new(Mailbox::new(self.index.clone(), self.id, stored));
+        mailbox.set_there(&record, there(&folder.joined));
+        self.open.insert(folder.id, Arc::clone(&mailbox));
+        Ok(mailbox)
+    }
+
+    /// Makes a mailbox exist on new, where it is missing there.
+    pub async fn make_on_new(
+        &self,
+        access: &Access,
+        mailbox: &Mailbox,
+    ) -> Result<(), AccountError> {
+        if mailbox.view().names.new.is_some() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.making.lock().await;
+        if mailbox.view().names.new.is_some() {
+            return Ok(());
+        }
+        let record = mailbox.peek(|m| m.record.clone());
+        let there = mailbox.peek(|m| m.there);
+        let Some(name) = record.new.clone() else {
+            return Err(AccountError::NotThere { mailbox: record.client.clone(), side: Side::New });
+        };
+        let folders = self.folders(access).await?;
+        let subscribed =
+            folders.find(&record.client).is_some_and(|folder| folder.joined.subscribed);
+        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
+        create(&mut lease, &name).await?;
+        if subscribed {
+            let done = lease.run(&command("SUBSCRIBE ", &name)).await?;
+            if !done.is_ok() {
+                warn!(account = %self.name, mailbox = %name, "SUBSCRIBE on new: {}", done.words());
+            }
+        }
+        lease.give_back();
+        info!(account = %self.name, mailbox = %record.client, new = %name, "made on new");
+        mailbox.set_there(&record, Sides { new: true, ..there });
+        Ok(())
+    }
+
+    /// What a mailbox that the client names so would be called on new.
+    pub fn name_on_new(&self, folders: &Folders, client: &MailboxName) -> MailboxName {
+        client_to_new(client, &folders.styles)
+    }
+}
+
+/// CREATE; a mailbox that is there already is as good as a new one.
+pub async fn create(conn: &mut Conn, name: &MailboxName) -> Result<(), BackendError> {
+    use crate::imap::response::Code;
+    let done = conn.run(&command("CREATE ", name)).await?;
+    if done.is_ok() || done.code == Some(Code::AlreadyExists) {
+        return Ok(());
+    }
+    // Courier and others tell no code: ask whether it is there.
+    let mut list = Parts::new();
+    list.text("LIST \"\" ").mailbox(name);
+    let listed = conn.run(&list).await?;
+    let exists = listed.untagged.iter().any(|r| matches!(r, Response::List(e) if e.name == *name));
+    if exists { Ok(()) } else { Err(conn.answer(&format!("CREATE {name}"), &done)) }
+}
+
+/// A command with one mailbox for its argument.
+pub fn command(word: &str, name: &MailboxName) -> Parts {
+    let mut parts = Parts::new();
+    parts.text(word).mailbox(name);
+    parts
+}
+
+fn there(joined: &Joined) -> Sides<bool> {
+    Sides { old: joined.old.is_some(), new: joined.new.is_some() }
+}
+
+/// A side's folders as the records have them, for a side that cannot be asked.
+fn remembered(records: &[MailboxRecord], side: Side) -> SideFolders {
+    let name = |r: &MailboxRecord| match side {
+        Side::Old => r.old.clone(),
+        Side::New => r.new.clone(),
+    };
+    let seen = records.iter().filter(|r| r.sides[side].is_some());
+    let listed = seen
+        .filter_map(name)
+        .map(|name| Listed {
+            name,
+            special: None,
+            selectable: true,
+            children: None,
+            subscribed: true,
+        })
+        .collect();
+    SideFolders { style: Style { prefix: Vec::new(), separator: None }, listed }
+}
+
+async fn list_side(access: &Access, side: Side) -> Result<SideFolders, BackendError> {
+    let mut lease = access.pools[side].lend(&Want::Nothing).await?;
+    let folders = ask_folders(&mut lease).await?;
+    lease.give_back();
+    Ok(folders)
+}
+
+async fn ask_folders(conn: &mut Conn) -> Result<SideFolders, BackendError> {
+    let extended = conn.profile().list_special_use();
+    let namespace = conn.profile().namespace().then(|| conn.queue(&text("NAMESPACE")));
+    let options = if extended { " RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)" } else { "" };
+    let list = conn.queue(&text(&format!("LIST \"\" \"*\"{options}")));
+    let lsub = (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\"")));
+
+    let mut prefix = None;
+    let mut foreign: Vec<Vec<u8>> = Vec::new();
+    if let Some(pending) = namespace {
+        let done = conn.finish(pending).await?;
+        for response in done.untagged {
+            if let Response::Namespace { personal, other, shared } = response {
+                prefix = personal.into_iter().next();
+                let others = other.into_iter().chain(shared);
+                foreign = others.map(|(p, _)| p.to_vec()).filter(|p| !p.is_empty()).collect();
+            }
+        }
+    }
+    let done = conn.finish(list).await?;
+    if !done.is_ok() {
+        return Err(conn.answer("LIST", &done));
+    }
+    let entries: Vec<ListEntry> = done
+        .untagged
+        .into_iter()
+        .filter_map(|r| match r {
+            Response::List(entry) => Some(entry),
+            _ => None,
+        })
+        .collect();
+    let mut subscribed: Vec<MailboxName> = Vec::new();
+    if let Some(pending) = lsub {
+        let done = conn.finish(pending).await?;
+        subscribed.extend(done.untagged.into_iter().filter_map(|r| match r {
+            Response::Lsub(entry) if !entry.has("\\Noselect") => Some(entry.name),
+            _ => None,
+        }));
+    }
+    let separator = prefix
+        .as_ref()
+        .and_then(|(_, separator)| *separator)
+        .or_else(|| entries.iter().find_map(|e| e.separator));
+    let prefix = prefix.map(|(prefix, _)| prefix.to_vec()).unwrap_or_default();
+    let listed = entries
+        .iter()
+        .filter(|e| !foreign.iter().any(|f| e.name.as_bytes().starts_with(f)))
+        .filter(|e| !e.has("\\NonExistent"))
+        .map(|e| Listed {
+            name: e.name.clone(),
+            special: e.special_use().and_then(special),
+            selectable: !e.has("\\Noselect"),
+            children: match (e.has("\\HasChildren"), e.has("\\HasNoChildren")) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
+            subscribed: if extended { e.has("\\Subscribed") } else { subscribed.contains(&e.name) },
+        })
+        .collect();
+    Ok(SideFolders { style: Style { prefix, separator }, listed })
+}
+
+fn special(special: SpecialUse) -> Option<Special> {
+    match special {
+        SpecialUse::All => Some(Special::All),
+        SpecialUse::Archive => Some(Special::Archive),
+        SpecialUse::Drafts => Some(Special::Drafts),
+        SpecialUse::Flagged => Some(Special::Flagged),
+        SpecialUse::Junk => Some(Special::Junk),
+        SpecialUse::Sent => Some(Special::Sent),
+        SpecialUse::Trash => Some(Special::Trash),
+        SpecialUse::Important => None,
+    }
+}

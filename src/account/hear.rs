@@ -1,0 +1,252 @@
+//! Connections for a mailbox: lending them, and taking what they hear into the hub.
+//!
+//! Every connection that was lent for a mailbox gives what it heard back to the hub, so that all
+//! sessions learn of it; `backend` itself knows no hub.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::warn;
+
+use super::mailbox::{FlagsOffered, Mailbox, SessionId, now};
+use super::merge::{Report, date_of};
+use super::{Access, AccountError};
+use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
+use crate::base::{Side, Sides};
+use crate::imap::fetch_scan::flags;
+use crate::uid::{Place, SideUid, Uid, UidSet};
+
+/// Octets of one command to a server (DESIGN §3).
+pub const MAX_COMMAND: usize = 8_000;
+
+impl Mailbox {
+    /// Lends a connection of one side with this mailbox selected, its news already absorbed.
+    pub async fn lease(
+        self: &Arc<Self>,
+        access: &Access,
+        side: Side,
+    ) -> Result<Lease, AccountError> {
+        let mut lease = access.pools[side].lend(&self.want(side)?).await?;
+        self.hear(&mut lease).await?;
+        Ok(lease)
+    }
+
+    pub(super) fn want(&self, side: Side) -> Result<Want, AccountError> {
+        let name = self.view().names[side].clone();
+        let name =
+            name.ok_or_else(|| AccountError::NotThere { mailbox: self.name().clone(), side })?;
+        Ok(Want::Mailbox(name, self.known(side)))
+    }
+
+    /// Gives a connection back, having taken its news. Trouble with the news is logged: it costs
+    /// the connection, never the operation that is already done.
+    pub async fn give_back(self: &Arc<Self>, mut lease: Lease) {
+        match self.hear(&mut lease).await {
+            Ok(()) => lease.give_back(),
+            Err(e) => warn!(mailbox = %self.name(), side = %lease.side(), "news not taken: {e}"),
+        }
+    }
+
+    /// Takes what a connection has heard of this mailbox into the map.
+    pub async fn hear(self: &Arc<Self>, conn: &mut Conn) -> Result<(), AccountError> {
+        let side = conn.side();
+        conn.list_arrivals().await?;
+        let Some(selected) = conn.selected_mut() else { return Ok(()) };
+        let complete = std::mem::take(&mut selected.fresh);
+        let News { vanished, flags } = std::mem::take(&mut selected.news);
+        if complete {
+            self.offer_flags(
+                side,
+                FlagsOffered {
+                    flags: selected.flags.clone(),
+                    permanent: selected.permanent_flags.clone(),
+                },
+            );
+        }
+        let arrivals = self.peek(|m| m.arrivals(side, selected.announced()));
+        let known = self.peek(|m| {
+            m.record.sides[side] == Some(selected.snapshot())
+                && m.live[side].as_ref().map(UidSet::len) == Some(selected.announced().len())
+        });
+        if !vanished.is_empty() || !arrivals.is_empty() || (complete && !known) {
+            let hold = self.possible_copies(conn, &arrivals).await?;
+            let Some(selected) = conn.selected() else { return Ok(()) };
+            let report = Report {
+                snapshot: selected.snapshot(),
+                announced: selected.announced(),
+                complete,
+                vanished: &vanished,
+                hold: &hold,
+            };
+            self.change(|merged, _| {
+                let changed = merged.see(side, &report, now())?;
+                Ok(((), changed))
+            })
+            .await?;
+        }
+        for (uid, list) in flags {
+            self.heard_flags(side, uid, &list, None);
+        }
+        Ok(())
+    }
+
+    /// Passes a side's FLAGS on, if that side decides over the message.
+    pub fn heard_flags(&self, side: Side, uid: SideUid, list: &[u8], origin: Option<SessionId>) {
+        let decided = self.peek(|m| {
+            let uid = m.map.uid_of(side, uid)?;
+            let place = m.map.place(uid)?;
+            (place.authority() == side).then_some(uid)
+        });
+        if let Some(uid) = decided {
+            self.tell_flags(uid, without_recent(list), origin);
+        }
+    }
+
+    /// Which arrivals on new may be copies of ours: their INTERNALDATE is that of an open intent.
+    async fn possible_copies(
+        &self,
+        conn: &mut Conn,
+        arrivals: &UidSet<SideUid>,
+    ) -> Result<BTreeMap<SideUid, i64>, BackendError> {
+        let mut hold = BTreeMap::new();
+        if conn.side() != Side::New || arrivals.is_empty() {
+            return Ok(hold);
+        }
+        let expected: Vec<i64> = self.peek(|m| m.intents.values().filter_map(date_of).collect());
+        if expected.is_empty() {
+            return Ok(hold);
+        }
+        for set in arrivals.chunks_of(MAX_COMMAND) {
+            let command = text(&format!("UID FETCH {set} (UID INTERNALDATE)"));
+            let done = conn
+                .fetch(&command, |fetched| {
+                    let date = fetched.internal_date().and_then(|d| internal_date(&d));
+                    if let (Some(uid), Some(date)) = (fetched.uid, date)
+                        && expected.contains(&date)
+                    {
+                        hold.insert(uid, date);
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(conn.answer("UID FETCH INTERNALDATE", &done));
+            }
+        }
+        Ok(hold)
+    }
+
+    /// Brings the mailbox up to date from both sides: what SELECT and NOOP stand on.
+    ///
+    /// # Errors
+    /// Only where nothing right can be shown: a side that holds messages never seen is away. A
+    /// side that was absorbed before may be away; its messages stay listed (DESIGN §6).
+    pub async fn refresh(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        let _one_at_a_time = self.opening.lock().await;
+        let names = self.view().names.clone();
+        self.fix_uid_validity(&names).await?;
+        // Both sides in parallel; slots are taken in the sides' order (see `backend::Pool`).
+        let mut slots = Vec::new();
+        for side in Side::BOTH.into_iter().filter(|side| names[*side].is_some()) {
+            slots.push((side, access.pools[side].slot().await));
+        }
+        let asked = slots.into_iter().map(|(side, slot)| async move {
+            let lease = async {
+                let mut lease = access.pools[side].lend_in(slot?, &self.want(side)?).await?;
+                if !lease.selected().is_some_and(|s| s.fresh) {
+                    lease.must("NOOP", &text("NOOP")).await?;
+                }
+                Ok::<Lease, AccountError>(lease)
+            };
+            (side, lease.await)
+        });
+        for (side, lease) in futures_util::future::join_all(asked).await {
+            let heard = match lease {
+                Ok(mut lease) => match self.hear(&mut lease).await {
+                    Ok(()) => {
+                        lease.give_back();
+                        Ok(())
+                    }
+                    Err(e) => Err(e),
+                },
+                Err(e) => Err(e),
+            };
+            if let Err(e) = heard {
+                if side == Side::Old && !self.has_seen(Side::Old) {
+                    return Err(e);
+                }
+                if matches!(e, AccountError::Index(_)) {
+                    return Err(e);
+                }
+                warn!(mailbox = %self.name(), %side, "goes on without this side: {e}");
+            }
+        }
+        Ok(())
+    }
+
+    /// A mailbox that exists on new alone gets a UIDVALIDITY of its own, fixed at first sight (V1).
+    async fn fix_uid_validity(
+        self: &Arc<Self>,
+        names: &Sides<Option<crate::base::MailboxName>>,
+    ) -> Result<(), AccountError> {
+        if names.old.is_some() || self.view().uid_validity != 0 {
+            return Ok(());
+        }
+        let own = own_uid_validity(now(), self.id.0);
+        self.change(|merged, _| {
+            let unset = merged.record.uid_validity == 0;
+            if unset {
+                merged.record.uid_validity = own;
+            }
+            Ok(((), unset))
+        })
+        .await
+    }
+
+    /// The places of messages, as of what is durable.
+    pub fn place(&self, uid: Uid) -> Option<Place> {
+        self.view().map.place(uid)
+    }
+}
+
+/// A flag list without `\Recent`: who was told first of a message is the proxy's pools' business,
+/// so it is never claimed towards a client.
+pub fn without_recent(list: &[u8]) -> Bytes {
+    let mut kept = Vec::with_capacity(list.len());
+    kept.push(b'(');
+    for flag in flags(list).filter(|flag| !flag.eq_ignore_ascii_case(b"\\Recent")) {
+        if kept.len() > 1 {
+            kept.push(b' ');
+        }
+        kept.extend_from_slice(flag);
+    }
+    kept.push(b')');
+    kept.into()
+}
+
+/// Below 2^31, for clients that hold it signed; rising with time, for a name that is made anew;
+/// and another one for each mailbox.
+fn own_uid_validity(now: u64, mailbox: u32) -> u32 {
+    const Y2020: u64 = 1_577_836_800;
+    let seconds = u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX);
+    seconds.wrapping_add(mailbox) & 0x7fff_ffff | 1 << 24
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recent_is_never_claimed() {
+        assert_eq!(without_recent(b"(\\Recent)"), "()");
+        assert_eq!(without_recent(b"(\\Seen \\recent $x)"), "(\\Seen $x)");
+    }
+
+    #[test]
+    fn v1_own_uid_validity_fits_in_31_bits_and_differs() {
+        let now = 1_790_000_000;
+        assert!(own_uid_validity(now, 1) < 1 << 31);
+        assert_ne!(own_uid_validity(now, 1), own_uid_validity(now, 2));
+        assert_ne!(own_uid_validity(u64::MAX, 1), 0);
+    }
+}

@@ -1,0 +1,194 @@
+//! Who logs in where (DESIGN §8): the primary side judges the password, once per attempt.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Access, Account};
+use crate::backend::{BackendError, Pool, Want, connect};
+use crate::base::{AccountName, ExposeSecret, SecretString, Sides};
+use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
+use crate::index::{Index, IndexError};
+
+/// A keyed hash of what a login showed; says nothing about the secret outside of this process.
+pub(super) type Digest = [u8; 32];
+
+pub(super) struct Judged {
+    access: Arc<Access>,
+    at: Instant,
+}
+
+/// Why a login did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The primary side said no, or the name is no account's.
+    #[error("{0}")]
+    Refused(String),
+    /// The primary side could not be asked.
+    #[error(transparent)]
+    Backend(BackendError),
+    /// The account could not be looked up.
+    #[error("index: {0}")]
+    Index(#[from] IndexError),
+}
+
+/// All accounts that somebody uses.
+pub struct Accounts {
+    config: Arc<Config>,
+    limits: Arc<Limits>,
+    backends: Sides<Arc<Backend>>,
+    index: Index,
+    key: [u8; 32],
+    open: DashMap<AccountName, Arc<Account>>,
+}
+
+impl Accounts {
+    /// Nobody yet.
+    pub fn new(config: Arc<Config>, index: Index) -> Accounts {
+        let mut key = [0; 32];
+        // The hash's own random state is seeded by the system, which is what this key needs.
+        for part in key.chunks_mut(8) {
+            use std::hash::{BuildHasher, Hasher};
+            let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
+            part.copy_from_slice(&seed.to_ne_bytes());
+        }
+        Accounts {
+            limits: Arc::new(config.limits.clone()),
+            backends: config.backends.as_ref().map(|_, b| Arc::new(b.clone())),
+            config,
+            index,
+            key,
+            open: DashMap::new(),
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Logs a user in, as typed. At most one attempt is made at the primary side, and none at the
+    /// other one: it may lock an account out after a wrong password.
+    pub async fn login(
+        &self,
+        typed: &str,
+        password: &SecretString,
+    ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
+        let refuse = |why: &str| LoginError::Refused(why.to_owned());
+        let name = self.config.accounts.account(typed).ok_or_else(|| refuse("no such account"))?;
+        // An empty password makes some directories say yes to anybody (RFC 4513 §5.1.2).
+        if password.expose_secret().is_empty() {
+            return Err(refuse("empty password"));
+        }
+        let digest = self.digest(typed, password);
+        if let Some(account) = self.open.get(&name).map(|a| Arc::clone(&a))
+            && let Some(access) = account.remembered(&digest, self.config.auth.remember)
+        {
+            return Ok((account, access));
+        }
+
+        let primary = self.config.auth.primary;
+        let backend = &self.backends[primary];
+        let own = BackendLogin {
+            authzid: None,
+            authcid: backend.credentials.login.fill(typed, &name),
+            password: password.clone(),
+        };
+        let judge = connect(primary, backend, &own, &self.limits).await;
+        let conn = judge.map_err(|e| match e {
+            BackendError::Refused { text, .. } => LoginError::Refused(text),
+            other => LoginError::Backend(other),
+        })?;
+
+        let id = self.index.account(&name).await?;
+        let account = Arc::clone(
+            self.open
+                .entry(name.clone())
+                .or_insert_with(|| {
+                    Arc::new(Account::new(
+                        name.clone(),
+                        id,
+                        self.index.clone(),
+                        Arc::clone(&self.config),
+                    ))
+                })
+                .value(),
+        );
+        let access = account.admit(digest, || self.access(typed, &name, password));
+        if matches!(backend.credentials.mode, Mode::Same) {
+            access.pools[primary].adopt(conn);
+        }
+        // The other side is opened behind the answer; the client does not wait for it.
+        let other = Arc::clone(&access.pools[primary.other()]);
+        tokio::spawn(async move {
+            match other.lend(&Want::Nothing).await {
+                Ok(lease) => lease.give_back(),
+                Err(e) => warn!(account = %name, "login goes on with one side: {e}"),
+            }
+        });
+        Ok((account, access))
+    }
+
+    fn access(&self, typed: &str, name: &AccountName, password: &SecretString) -> Access {
+        let pools = Sides::from_fn(|side| {
+            let backend = Arc::clone(&self.backends[side]);
+            let login = backend.credentials.for_login(typed, name, password);
+            Pool::new(side, backend, login, Arc::clone(&self.limits))
+        });
+        Access { pools, poll_interval: self.limits.poll_interval }
+    }
+
+    fn digest(&self, typed: &str, password: &SecretString) -> Digest {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&(typed.len() as u64).to_be_bytes());
+        hasher.update(typed.as_bytes());
+        hasher.update(password.expose_secret().as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Closes idle connections and forgets what nobody uses. Called from time to time.
+    pub fn sweep(&self) {
+        for account in &self.open {
+            account.sweep(self.config.auth.remember);
+        }
+        self.open.retain(|name, account| {
+            let used = Arc::strong_count(account) > 1
+                || !account.access.is_empty()
+                || !account.open.is_empty();
+            if !used {
+                info!(account = %name, "nobody uses it any more");
+            }
+            used
+        });
+    }
+}
+
+impl Account {
+    fn remembered(&self, digest: &Digest, remember: std::time::Duration) -> Option<Arc<Access>> {
+        let judged = self.access.get(digest)?;
+        (judged.at.elapsed() < remember).then(|| Arc::clone(&judged.access))
+    }
+
+    fn admit(&self, digest: Digest, make: impl FnOnce() -> Access) -> Arc<Access> {
+        let now = Instant::now();
+        let mut judged = self
+            .access
+            .entry(digest)
+            .or_insert_with(|| Judged { access: Arc::new(make()), at: now });
+        judged.at = now;
+        Arc::clone(&judged.access)
+    }
+
+    fn sweep(&self, remember: std::time::Duration) {
+        self.open.retain(|_, mailbox| Arc::strong_count(mailbox) > 1);
+        self.access.retain(|_, judged| {
+            let warm: Vec<bool> =
+                judged.access.pools.iter().map(|(_, pool)| pool.sweep()).collect();
+            Arc::strong_count(&judged.access) > 1
+                || warm.contains(&true)
+                || judged.at.elapsed() < remember
+        });
+    }
+}

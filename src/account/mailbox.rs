@@ -1,0 +1,304 @@
+//! The hub of one mailbox: its current map, shared by all sessions that have it open.
+//!
+//! The hub has a *tip*, behind a short lock that is never held over an await, and a *published*
+//! view. A change advances the tip and queues its batch under the lock; it is published after the
+//! batch is durable, in order. Sessions read the view, changes build on the tip.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{RwLock, broadcast, watch};
+
+use super::AccountError;
+use super::merge::{Distrust, Merged};
+use crate::backend::Known;
+use crate::base::{MailboxName, Side, Sides};
+use crate::index::{AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Stored};
+use crate::uid::{SideUid, Uid, UidMap};
+
+/// Flag changes a session may lag behind before it is told to ask for itself.
+const FLAG_BACKLOG: usize = 4096;
+/// Flags last told are remembered for so many messages, to tell nothing twice.
+const TOLD: usize = 4096;
+
+/// What sessions see of a mailbox: one durable state of it.
+#[derive(Debug)]
+pub struct View {
+    /// Rises with every change.
+    pub version: u64,
+    /// Every visible message.
+    pub map: UidMap,
+    /// UIDVALIDITY.
+    pub uid_validity: u32,
+    /// UIDNEXT.
+    pub uid_next: Uid,
+    /// The mailbox's names on the sides where it exists.
+    pub names: Sides<Option<MailboxName>>,
+}
+
+/// A message's flags changed.
+#[derive(Clone, Debug)]
+pub struct FlagNews {
+    /// Which message.
+    pub uid: Uid,
+    /// The whole list with its parentheses, without `\Recent`.
+    pub flags: Bytes,
+    /// The session that did it and needs no telling.
+    pub origin: Option<SessionId>,
+}
+
+/// Tells sessions apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SessionId(pub u64);
+
+/// What a server's SELECT told of flags.
+#[derive(Clone, Debug, Default)]
+pub struct FlagsOffered {
+    /// FLAGS.
+    pub flags: Vec<Bytes>,
+    /// PERMANENTFLAGS.
+    pub permanent: Vec<Bytes>,
+}
+
+/// One mailbox of one account.
+pub struct Mailbox {
+    pub(super) id: MailboxId,
+    pub(super) account: AccountId,
+    pub(super) index: Index,
+    client: MailboxName,
+    tip: Mutex<Tip>,
+    published: ArcSwap<View>,
+    version: watch::Sender<u64>,
+    flags: broadcast::Sender<FlagNews>,
+    offered: Mutex<Sides<Option<FlagsOffered>>>,
+    told: Mutex<HashMap<Uid, Bytes>>,
+    /// Writes share it until the authority has answered; the copier takes it alone for the moment
+    /// in which authority passes to new (DESIGN §6).
+    pub guard: RwLock<()>,
+    pub(super) opening: tokio::sync::Mutex<()>,
+    pub(super) idlers: AtomicUsize,
+    pub(super) watching: tokio::sync::Mutex<Option<super::watch::Watch>>,
+}
+
+struct Tip {
+    merged: Merged,
+    version: u64,
+    failed: Option<String>,
+}
+
+impl Mailbox {
+    /// The hub of a mailbox as the index remembers it.
+    pub(super) fn new(index: Index, account: AccountId, stored: Stored) -> Mailbox {
+        let intents: BTreeMap<Uid, Intent> = stored
+            .intents
+            .into_iter()
+            .filter(|(_, direction, _)| *direction == Direction::ToNew)
+            .map(|(uid, _, intent)| (uid, intent))
+            .collect();
+        let client = stored.record.client.clone();
+        let id = stored.record.id;
+        let merged = Merged::new(stored.record, stored.map, intents);
+        let view = view_of(&merged, 0);
+        Mailbox {
+            id,
+            account,
+            index,
+            client,
+            tip: Mutex::new(Tip { merged, version: 0, failed: None }),
+            published: ArcSwap::from_pointee(view),
+            version: watch::Sender::new(0),
+            flags: broadcast::Sender::new(FLAG_BACKLOG),
+            offered: Mutex::new(Sides::default()),
+            told: Mutex::new(HashMap::new()),
+            guard: RwLock::new(()),
+            opening: tokio::sync::Mutex::new(()),
+            idlers: AtomicUsize::new(0),
+            watching: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// The mailbox's name as its client spells it.
+    pub fn name(&self) -> &MailboxName {
+        &self.client
+    }
+
+    /// The mailbox's number within its account.
+    pub fn id(&self) -> MailboxId {
+        self.id
+    }
+
+    /// The current durable state.
+    pub fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// Wakes when a newer state is published.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Flag changes from now on.
+    pub fn flag_news(&self) -> broadcast::Receiver<FlagNews> {
+        self.flags.subscribe()
+    }
+
+    /// How many sessions listen for flag changes.
+    pub fn listeners(&self) -> usize {
+        self.flags.receiver_count()
+    }
+
+    /// Tells sessions of a message's flags, unless they have been told the same already.
+    pub fn tell_flags(&self, uid: Uid, flags: Bytes, origin: Option<SessionId>) {
+        let mut told = lock(&self.told);
+        if told.get(&uid) == Some(&flags) {
+            return;
+        }
+        if told.len() >= TOLD {
+            told.clear();
+        }
+        told.insert(uid, flags.clone());
+        drop(told);
+        // No receiver is no fault: nobody has the mailbox open.
+        drop(self.flags.send(FlagNews { uid, flags, origin }));
+    }
+
+    /// What the sides offer as flags, as far as they were asked.
+    pub fn flags_offered(&self) -> Sides<Option<FlagsOffered>> {
+        lock(&self.offered).clone()
+    }
+
+    pub(super) fn offer_flags(&self, side: Side, offered: FlagsOffered) {
+        lock(&self.offered)[side] = Some(offered);
+    }
+
+    /// Whether this side was ever absorbed.
+    pub fn has_seen(&self, side: Side) -> bool {
+        self.peek(|m| m.record.sides[side].is_some())
+    }
+
+    /// What spares a connection the listing after SELECT.
+    pub fn known(&self, side: Side) -> Option<Known> {
+        self.peek(|m| Some(Known { snapshot: m.record.sides[side]?, live: m.live[side].clone()? }))
+    }
+
+    /// The virtual UID of a side's message, as of the tip.
+    pub fn uid_of(&self, side: Side, uid: SideUid) -> Option<Uid> {
+        self.peek(|m| m.map.uid_of(side, uid))
+    }
+
+    /// Looks at the tip, which may be ahead of what is durable.
+    pub fn peek<T>(&self, look: impl FnOnce(&Merged) -> T) -> T {
+        look(&lock(&self.tip).merged)
+    }
+
+    /// Changes the tip, and returns when the change is durable and published.
+    ///
+    /// `change` says whether the record or the map changed; intents it writes into the batch. An
+    /// error of `change` must leave the mailbox as it was, [`Distrust::Exhausted`] excepted.
+    pub async fn change<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Merged, &mut Batch) -> Result<(T, bool), Distrust>,
+    ) -> Result<T, AccountError> {
+        let (value, queued) = {
+            let mut tip = lock(&self.tip);
+            if let Some(why) = &tip.failed {
+                return Err(crate::index::IndexError::Failed(why.clone()).into());
+            }
+            let before = tip.merged.map.clone();
+            let mut batch = Batch::new();
+            let changed = change(&mut tip.merged, &mut batch);
+            let (value, changed) = changed
+                .map_err(|why| AccountError::Distrust { mailbox: self.client.clone(), why })?;
+            if changed {
+                batch.put_mailbox(self.account, &tip.merged.record);
+                let chunks = tip.merged.map.changed_chunks(&before);
+                batch.put_chunks(self.account, self.id, &chunks);
+            }
+            if batch.is_empty() {
+                (value, None)
+            } else {
+                tip.version += 1;
+                let view = view_of(&tip.merged, tip.version);
+                (value, Some((self.index.submit(batch), view)))
+            }
+        };
+        if let Some((durable, view)) = queued {
+            let hub = Arc::clone(self);
+            // A task of its own: whoever asked for the change may go away before it is published.
+            let publishing = tokio::spawn(async move {
+                let durable = durable.await;
+                match &durable {
+                    Ok(()) => hub.publish(view),
+                    Err(e) => lock(&hub.tip).failed = Some(e.to_string()),
+                }
+                durable
+            });
+            match publishing.await {
+                Ok(durable) => durable?,
+                Err(e) => return Err(crate::index::IndexError::Failed(e.to_string()).into()),
+            }
+        }
+        Ok(value)
+    }
+
+    /// Takes over what the listing of folders told: the mailbox's names, and where it exists.
+    pub(super) fn set_there(&self, record: &MailboxRecord, there: Sides<bool>) {
+        let mut tip = lock(&self.tip);
+        let merged = &mut tip.merged;
+        let same = merged.there == there
+            && merged.record.old == record.old
+            && merged.record.new == record.new
+            && merged.record.client == record.client
+            && merged.record.hidden == record.hidden;
+        if same {
+            return;
+        }
+        merged.there = there;
+        merged.record.old.clone_from(&record.old);
+        merged.record.new.clone_from(&record.new);
+        merged.record.client.clone_from(&record.client);
+        merged.record.hidden = record.hidden;
+        tip.version += 1;
+        let view = view_of(&tip.merged, tip.version);
+        drop(tip);
+        self.publish(view);
+    }
+
+    fn publish(&self, view: View) {
+        self.version.send_if_modified(|version| {
+            let newer = view.version > *version;
+            if newer {
+                *version = view.version;
+                self.published.store(Arc::new(view));
+            }
+            newer
+        });
+    }
+}
+
+fn view_of(merged: &Merged, version: u64) -> View {
+    View {
+        version,
+        map: merged.map.clone(),
+        uid_validity: merged.record.uid_validity,
+        uid_next: merged.record.uid_next,
+        names: Sides {
+            old: merged.record.old.clone().filter(|_| merged.there.old),
+            new: merged.record.new.clone().filter(|_| merged.there.new),
+        },
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Every change under these locks is done in one step, so a panic elsewhere leaves them whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

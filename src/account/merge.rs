@@ -1,0 +1,387 @@
+//! One mailbox made of two: the pure part of absorbing.
+//!
+//! [`Merged`] is the mailbox's record and map together with what is believed of each side. Its
+//! methods take what a side reported and change both, without I/O and without a clock. Whoever
+//! calls them makes the result durable before any client hears of it (V2).
+
+use std::collections::BTreeMap;
+
+use crate::base::{Side, Sides};
+use crate::index::{Intent, MailboxRecord, Snapshot};
+use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
+
+/// Why a side's report was not believed. The side is treated as away: nothing is removed, nothing
+/// is shown twice.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Distrust {
+    /// Another UIDVALIDITY than the links were made with.
+    #[error(
+        "UIDVALIDITY on {side} changed from {was} to {is}: its messages cannot be told apart from \
+         those already known"
+    )]
+    Validity {
+        /// Which side.
+        side: Side,
+        /// As last absorbed.
+        was: u32,
+        /// As reported.
+        is: u32,
+    },
+    /// UIDNEXT fell: a restored backup, most likely.
+    #[error("UIDNEXT on {side} fell from {was} to {is}: was a backup restored?")]
+    WentBack {
+        /// Which side.
+        side: Side,
+        /// As last absorbed.
+        was: SideUid,
+        /// As reported.
+        is: SideUid,
+    },
+    /// The mailbox has no UIDs left.
+    #[error("the mailbox has used up its UIDs")]
+    Exhausted,
+}
+
+impl From<MapError> for Distrust {
+    fn from(_: MapError) -> Self {
+        Distrust::Exhausted
+    }
+}
+
+/// What one connection reported of one side.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    /// The four numbers.
+    pub snapshot: Snapshot,
+    /// All that the connection has announced.
+    pub announced: &'a UidSet<SideUid>,
+    /// Whether `announced` is a complete listing made just now: then what is absent is gone.
+    pub complete: bool,
+    /// What the server said is gone.
+    pub vanished: &'a UidSet<SideUid>,
+    /// Arrivals that may be copies of ours still in flight, with their INTERNALDATE.
+    pub hold: &'a BTreeMap<SideUid, i64>,
+}
+
+/// A mailbox's record and map, and what is believed of its sides.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// Names, UIDVALIDITY, UIDNEXT, snapshots.
+    pub record: MailboxRecord,
+    /// For every visible message its virtual UID and its place.
+    pub map: UidMap,
+    /// What lies on each side, hidden messages included; `None` before the first listing.
+    pub live: Sides<Option<UidSet<SideUid>>>,
+    /// Arrivals on new that wait until it is known whether they are copies of ours.
+    pub held: BTreeMap<SideUid, i64>,
+    /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
+    pub intents: BTreeMap<Uid, Intent>,
+    /// On which sides the mailbox exists now, as the last listing of folders told.
+    pub there: Sides<bool>,
+}
+
+impl Merged {
+    /// A mailbox as the index remembers it.
+    pub fn new(record: MailboxRecord, map: UidMap, intents: BTreeMap<Uid, Intent>) -> Merged {
+        let live = Sides::from_fn(|side| {
+            // Without hidden messages the map itself says what lies there.
+            let mapped = map.side_uids(side);
+            let snapshot = record.sides[side].as_ref()?;
+            (snapshot.messages == mapped.len()).then_some(mapped)
+        });
+        let there = Sides::from_fn(|side| record.sides[side].is_some());
+        Merged { record, map, live, held: BTreeMap::new(), intents, there }
+    }
+
+    /// Arrivals in a report: at or above the watermark, not mapped, not held.
+    pub fn arrivals(&self, side: Side, announced: &UidSet<SideUid>) -> UidSet<SideUid> {
+        let watermark = self.record.sides[side].as_ref().map_or(SideUid(1), |s| s.uid_next);
+        let mut found = announced.range_from(watermark);
+        if found.is_empty() {
+            return found;
+        }
+        let above: UidSet<SideUid> = found
+            .ranges()
+            .flat_map(|(a, b)| (a.0..=b.0).map(SideUid))
+            .filter(|uid| {
+                self.map.uid_of(side, *uid).is_some()
+                    || (side == Side::New && self.held.contains_key(uid))
+            })
+            .collect();
+        if !above.is_empty() {
+            found = found.subtract(&above);
+        }
+        found
+    }
+
+    /// Takes a report into the map. Returns whether anything changed.
+    pub fn see(&mut self, side: Side, report: &Report<'_>, now: u64) -> Result<bool, Distrust> {
+        if let Some(before) = &self.record.sides[side] {
+            if before.uid_validity != report.snapshot.uid_validity {
+                return Err(Distrust::Validity {
+                    side,
+                    was: before.uid_validity,
+                    is: report.snapshot.uid_validity,
+                });
+            }
+            if report.complete && report.snapshot.uid_next < before.uid_next {
+                // A lagging connection may not know of what another one was told; only numbers
+                // that do not cover what is mapped say that the server went back.
+                let lost = self.map.side_uids(side).last() >= Some(report.snapshot.uid_next);
+                if lost && report.snapshot.messages < before.messages {
+                    return Err(Distrust::WentBack {
+                        side,
+                        was: before.uid_next,
+                        is: report.snapshot.uid_next,
+                    });
+                }
+            }
+        }
+        let first_sight = self.record.sides[side].is_none();
+        let mut changed = first_sight;
+        if first_sight && side == Side::Old && self.record.uid_validity == 0 {
+            self.record.uid_validity = report.snapshot.uid_validity;
+        }
+
+        let mut gone = report.vanished.clone();
+        if report.complete {
+            let known = self.map.side_uids(side);
+            let absent = known.subtract(report.announced);
+            // Beyond the listing's own UIDNEXT it proves nothing: it may lag behind an APPEND.
+            let unproved = absent.range_from(report.snapshot.uid_next);
+            gone = gone.union(&absent.subtract(&unproved));
+        }
+        changed |= self.vanish(side, &gone);
+
+        let arrived = self.arrivals(side, report.announced);
+        let held: UidSet<SideUid> = report.hold.keys().copied().collect();
+        let shown = arrived.subtract(&held);
+        for (first, last) in shown.ranges() {
+            let keep = first_sight && side == Side::Old;
+            if keep && self.keep_old_uids(first, last)? {
+                changed = true;
+                continue;
+            }
+            self.arrive(side, first, last, now)?;
+            changed = true;
+        }
+        if side == Side::New {
+            let waiting = arrived.intersect(&held);
+            for (uid, date) in report.hold {
+                if waiting.contains(*uid) {
+                    self.held.insert(*uid, *date);
+                }
+            }
+        }
+        self.note_side(side, report, &gone, &mut changed);
+        Ok(changed)
+    }
+
+    fn note_side(
+        &mut self,
+        side: Side,
+        report: &Report<'_>,
+        gone: &UidSet<SideUid>,
+        changed: &mut bool,
+    ) {
+        let live = match (&self.live[side], report.complete) {
+            (Some(live), false) => live.union(report.announced).subtract(gone),
+            _ => report.announced.clone(),
+        };
+        let before = self.record.sides[side];
+        let mut uid_next =
+            before.map_or(report.snapshot.uid_next, |b| b.uid_next.max(report.snapshot.uid_next));
+        if side == Side::New
+            && let Some((first_held, _)) = self.held.first_key_value()
+        {
+            // The watermark never passes an arrival that is held back.
+            uid_next = uid_next.min(*first_held);
+        }
+        let snapshot = Snapshot {
+            uid_validity: report.snapshot.uid_validity,
+            uid_next,
+            messages: live.len(),
+            highest_mod_seq: report
+                .snapshot
+                .highest_mod_seq
+                .or(before.and_then(|b| b.highest_mod_seq)),
+        };
+        if before != Some(snapshot) {
+            self.record.sides[side] = Some(snapshot);
+            *changed = true;
+        }
+        self.live[side] = Some(live);
+        if side == Side::Old && self.record.boundary.is_none() {
+            // While all arrivals came on old, old's UIDNEXT is the mailbox's.
+            let next = Uid(uid_next.0);
+            if next > self.record.uid_next {
+                self.record.uid_next = next;
+                *changed = true;
+            }
+        }
+    }
+
+    fn vanish(&mut self, side: Side, gone: &UidSet<SideUid>) -> bool {
+        let mut removed = Vec::new();
+        let mut moved = Vec::new();
+        for uid in gone.iter() {
+            if side == Side::New {
+                self.held.remove(&uid);
+            }
+            let Some(virtual_uid) = self.map.uid_of(side, uid) else { continue };
+            match (self.map.place(virtual_uid), side) {
+                (Some(Place::Both { new, .. }), Side::Old) => {
+                    moved.push((virtual_uid, Place::New(new)));
+                }
+                // Deleted on the authority, so it goes; an old copy stays there, hidden.
+                (Some(_), _) => removed.push(virtual_uid),
+                (None, _) => {}
+            }
+        }
+        let changed = !removed.is_empty() || !moved.is_empty();
+        moved.sort_unstable_by_key(|(uid, _)| *uid);
+        self.map.set_places(moved);
+        self.map.remove(&removed.into_iter().collect());
+        changed
+    }
+
+    /// At first sight messages of old keep their UIDs as far as these are below the boundary, also
+    /// where an index that was lost is rebuilt (V8). False where they have to follow upwards.
+    fn keep_old_uids(&mut self, first: SideUid, last: SideUid) -> Result<bool, Distrust> {
+        let below = self.record.boundary.is_none_or(|boundary| last.0 < boundary.0);
+        if !below || self.map.last_uid().is_some_and(|top| top.0 >= first.0) {
+            return Ok(false);
+        }
+        self.map.push(Uid(first.0), last.0 - first.0 + 1, Place::Old(first))?;
+        let next = Uid(last.0.checked_add(1).ok_or(Distrust::Exhausted)?);
+        self.record.uid_next = self.record.uid_next.max(next);
+        Ok(true)
+    }
+
+    /// Gives arrivals `first..=last` of one side their virtual UIDs. Returns the first one's.
+    pub fn arrive(
+        &mut self,
+        side: Side,
+        first: SideUid,
+        last: SideUid,
+        now: u64,
+    ) -> Result<Uid, Distrust> {
+        let len = last.0 - first.0 + 1;
+        let uid = match (side, self.record.boundary) {
+            (Side::Old, None) if first.0 >= self.record.uid_next.0 => Uid(first.0),
+            (Side::New, None) => {
+                let boundary = if self.record.sides.old.is_none() && self.map.is_empty() {
+                    // Nobody else numbers this mailbox: keep new's UIDs as they are.
+                    Uid(first.0.max(self.record.uid_next.0))
+                } else {
+                    Uid(self.record.uid_next.0.max(seconds_since_2020(now)))
+                };
+                self.record.boundary = Some(boundary);
+                boundary
+            }
+            _ => self.record.uid_next,
+        };
+        let next = uid.0.checked_add(len).ok_or(Distrust::Exhausted)?;
+        let place = match side {
+            Side::Old => Place::Old(first),
+            Side::New => Place::New(first),
+        };
+        self.map.push(uid, len, place)?;
+        self.record.uid_next = Uid(next);
+        Ok(uid)
+    }
+
+    /// Makes sure that one message of a side is mapped, as its APPENDUID or COPYUID told.
+    pub fn claim(&mut self, side: Side, uid: SideUid, now: u64) -> Result<Uid, Distrust> {
+        if side == Side::New {
+            self.held.remove(&uid);
+        }
+        let claimed = match self.map.uid_of(side, uid) {
+            Some(known) => known,
+            None => self.arrive(side, uid, uid, now)?,
+        };
+        self.add_live(side, uid);
+        Ok(claimed)
+    }
+
+    fn add_live(&mut self, side: Side, uid: SideUid) {
+        let Some(snapshot) = &mut self.record.sides[side] else { return };
+        if let Some(live) = &mut self.live[side] {
+            live.insert(uid);
+            snapshot.messages = live.len();
+        }
+        // Only the very next UID: what lies between may be an arrival nobody has told of.
+        if snapshot.uid_next == uid
+            && let Some(next) = uid.0.checked_add(1)
+        {
+            snapshot.uid_next = SideUid(next);
+        }
+    }
+
+    /// A copy has been proved: the message lies on both sides from now on. False if it is not
+    /// `Old` any more; then the copy has no place in the view.
+    pub fn copied(&mut self, uid: Uid, new: SideUid) -> bool {
+        let Some(Place::Old(old)) = self.map.place(uid) else { return false };
+        self.held.remove(&new);
+        if self.map.uid_of(Side::New, new).is_some() {
+            return false;
+        }
+        let done = self.map.set_place(uid, Place::Both { old, new });
+        self.add_live(Side::New, new);
+        done
+    }
+
+    /// A message on new that shall not be seen: a copy that turned up late, and is removed.
+    pub fn hide_new(&mut self, new: SideUid) {
+        self.held.remove(&new);
+        self.add_live(Side::New, new);
+    }
+
+    /// Shows what was held back for copies that are decided by now. Returns whether anything was.
+    pub fn release(&mut self, now: u64) -> Result<bool, Distrust> {
+        let waiting = |date: &i64| self.intents.values().any(|i| date_of(i) == Some(*date));
+        let free: Vec<SideUid> =
+            self.held.iter().filter(|(_, date)| !waiting(date)).map(|(uid, _)| *uid).collect();
+        for uid in &free {
+            self.claim(Side::New, *uid, now)?;
+        }
+        Ok(!free.is_empty())
+    }
+
+    /// Whether some intent could have made an arrival on new.
+    pub fn expects_copies(&self) -> bool {
+        !self.intents.is_empty()
+    }
+
+    /// Removes messages that the authority has expunged.
+    pub fn expunged(&mut self, side: Side, gone: &UidSet<SideUid>) -> bool {
+        let changed = self.vanish(side, gone);
+        if let Some(live) = &mut self.live[side] {
+            *live = live.subtract(gone);
+            if let Some(snapshot) = &mut self.record.sides[side] {
+                snapshot.messages = live.len();
+            }
+        }
+        changed
+    }
+
+    /// The places of some messages that lie where `side` decides, as runs.
+    pub fn on_authority<'a>(
+        &'a self,
+        side: Side,
+        uids: &'a UidSet<Uid>,
+    ) -> impl Iterator<Item = Run> + 'a {
+        self.map.intersect(uids).filter(move |run| run.place.authority() == side)
+    }
+}
+
+/// The instant of an intent's INTERNALDATE.
+pub fn date_of(intent: &Intent) -> Option<i64> {
+    crate::backend::internal_date(intent.internal_date.as_bytes())
+}
+
+/// Seconds since 2020-01-01T00:00:00Z, from seconds since 1970.
+fn seconds_since_2020(now: u64) -> u32 {
+    const Y2020: u64 = 1_577_836_800;
+    u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX / 2)
+}

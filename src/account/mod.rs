@@ -1,0 +1,94 @@
+//! One user's merged world: names, mailbox hubs, absorbing, the ledger of intents.
+//!
+//! An [`Account`] belongs to all sessions of its user. It owns the map of every mailbox and is the
+//! only one that changes it; `session` and `ferry` are its clients. It never speaks IMAP to a
+//! client and never decides which message is copied.
+
+mod error;
+mod folders;
+mod hear;
+mod ledger;
+mod login;
+mod mailbox;
+mod merge;
+pub mod names;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use dashmap::DashMap;
+
+use crate::backend::Pool;
+use crate::base::{AccountName, Sides};
+use crate::config::Config;
+use crate::index::{AccountId, Index, MailboxId};
+
+pub use error::AccountError;
+pub use folders::{Folder, Folders, command, create};
+pub use hear::{MAX_COMMAND, without_recent};
+pub use login::{Accounts, LoginError};
+pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
+pub use merge::{Distrust, Merged, Report};
+pub use watch::Idle;
+
+/// What a login may reach: a pool of connections on each side, opened with what that login's
+/// secret gives. Two logins of one account share it only if their secrets are the same.
+pub struct Access {
+    /// One pool a side.
+    pub pools: Sides<Arc<Pool>>,
+    /// How often a mailbox without IDLE is asked.
+    pub poll_interval: Duration,
+}
+
+/// One user's mail, on both sides.
+pub struct Account {
+    name: AccountName,
+    id: AccountId,
+    index: Index,
+    config: Arc<Config>,
+    open: DashMap<MailboxId, Arc<Mailbox>>,
+    folders: ArcSwapOption<Folders>,
+    listing: tokio::sync::Mutex<()>,
+    loading: tokio::sync::Mutex<()>,
+    making: tokio::sync::Mutex<()>,
+    access: DashMap<login::Digest, login::Judged>,
+}
+
+impl Account {
+    fn new(name: AccountName, id: AccountId, index: Index, config: Arc<Config>) -> Account {
+        Account {
+            name,
+            id,
+            index,
+            config,
+            open: DashMap::new(),
+            folders: ArcSwapOption::empty(),
+            listing: tokio::sync::Mutex::new(()),
+            loading: tokio::sync::Mutex::new(()),
+            making: tokio::sync::Mutex::new(()),
+            access: DashMap::new(),
+        }
+    }
+
+    /// The canonical name.
+    pub fn name(&self) -> &AccountName {
+        &self.name
+    }
+
+    /// The account's number in the index.
+    pub fn id(&self) -> AccountId {
+        self.id
+    }
+
+    /// What is remembered.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+}

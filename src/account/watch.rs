@@ -1,0 +1,184 @@
+//! Watching a mailbox while sessions idle on it: one watcher a side, however many sessions.
+//!
+//! A watcher runs IDLE where the server has it, else asks with NOOP from time to time. It gives
+//! its connection back as soon as somebody waits for one; where the account's connections do not
+//! reach, the mailbox is asked from time to time on a connection that is lent for the moment.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{Access, AccountError, Mailbox};
+use crate::backend::{Event, Lease, text};
+use crate::base::Side;
+use crate::imap::response::Response;
+
+/// Servers may drop an IDLE after 30 minutes (RFC 2177 §3).
+const RENEW_IDLE: Duration = Duration::from_secs(25 * 60);
+/// After giving way, so that whoever waited comes first.
+const AFTER_YIELD: Duration = Duration::from_millis(100);
+/// Pause after a failure; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A side that comes back is watched again after this time at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// The watchers of a mailbox. Dropping it ends them.
+pub struct Watch {
+    stop: CancellationToken,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// While it lives, the mailbox is watched.
+pub struct Idle {
+    mailbox: Arc<Mailbox>,
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        if self.mailbox.idlers.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Ok(mut watching) = self.mailbox.watching.try_lock()
+            && self.mailbox.idlers.load(Ordering::Acquire) == 0
+        {
+            *watching = None;
+        }
+    }
+}
+
+impl Mailbox {
+    /// Has the mailbox watched on both sides for as long as the result lives.
+    pub async fn watch(self: &Arc<Self>, access: &Arc<Access>) -> Idle {
+        self.idlers.fetch_add(1, Ordering::AcqRel);
+        let idle = Idle { mailbox: Arc::clone(self) };
+        let mut watching = self.watching.lock().await;
+        if watching.is_none() {
+            let stop = CancellationToken::new();
+            for side in Side::BOTH {
+                let (mailbox, access) = (Arc::clone(self), Arc::clone(access));
+                let stop = stop.clone();
+                tokio::spawn(async move { mailbox.watch_side(&access, side, &stop).await });
+            }
+            *watching = Some(Watch { stop });
+        }
+        drop(watching);
+        idle
+    }
+
+    async fn watch_side(self: Arc<Self>, access: &Access, side: Side, stop: &CancellationToken) {
+        let mut pause = FIRST_PAUSE;
+        while !stop.is_cancelled() {
+            if self.view().names[side].is_none() {
+                // A folder that appears on this side is found by the listing of folders.
+                if stop.run_until_cancelled(sleep(access.poll_interval)).await.is_none() {
+                    return;
+                }
+                continue;
+            }
+            match self.watch_once(access, side, stop).await {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(e) => {
+                    debug!(mailbox = %self.name(), %side, "watcher: {e}");
+                    if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                        return;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn watch_once(
+        self: &Arc<Self>,
+        access: &Access,
+        side: Side,
+        stop: &CancellationToken,
+    ) -> Result<(), AccountError> {
+        let pool = &access.pools[side];
+        let watcher = pool.lend_watcher(&self.want(side)?).await?;
+        let mut lease = match watcher {
+            Some(lease) if lease.profile().idle() => lease,
+            borrowed => {
+                let mut lease = match borrowed {
+                    Some(lease) => lease,
+                    None => pool.lend(&self.want(side)?).await?,
+                };
+                lease.must("NOOP", &text("NOOP")).await?;
+                self.hear(&mut lease).await?;
+                lease.give_back();
+                stop.run_until_cancelled(sleep(access.poll_interval)).await;
+                return Ok(());
+            }
+        };
+        self.hear(&mut lease).await?;
+        let gave_way = loop {
+            match self.idle_once(&mut lease, stop, access).await? {
+                Woken::News => {}
+                Woken::Stop => break false,
+                Woken::Wanted => break true,
+            }
+        };
+        lease.give_back();
+        if gave_way {
+            sleep(AFTER_YIELD).await;
+        }
+        Ok(())
+    }
+
+    async fn idle_once(
+        self: &Arc<Self>,
+        lease: &mut Lease,
+        stop: &CancellationToken,
+        access: &Access,
+    ) -> Result<Woken, AccountError> {
+        let pending = lease.queue(&text("IDLE"));
+        lease.flush().await?;
+        let side = lease.side();
+        let renew = sleep(RENEW_IDLE);
+        tokio::pin!(renew);
+        let woken = loop {
+            tokio::select! {
+                event = lease.event_within(RENEW_IDLE * 2) => match event? {
+                    Event::Response(Response::Exists(_) | Response::Expunge(_))
+                    | Event::Response(Response::Vanished { .. }) => break Woken::News,
+                    Event::Response(tagged @ Response::Tagged { .. }) => {
+                        // The server ended it by itself, or refused it.
+                        lease.tagged(pending, tagged, Vec::new())?;
+                        self.hear(lease).await?;
+                        sleep(access.poll_interval).await;
+                        return Ok(Woken::News);
+                    }
+                    Event::Response(_) => {}
+                    Event::Fetch { seq, text, literal } => {
+                        lease.take_note(seq, text, literal).await?;
+                        break Woken::News;
+                    }
+                    Event::Chunk { .. } | Event::More { .. } => {}
+                },
+                () = access.pools[side].wanted() => break Woken::Wanted,
+                () = stop.cancelled() => break Woken::Stop,
+                () = &mut renew => break Woken::News,
+            }
+        };
+        lease.queue_octets(b"DONE\r\n");
+        let done = lease.finish(pending).await?;
+        if !done.is_ok() {
+            return Err(lease.answer("IDLE", &done).into());
+        }
+        self.hear(lease).await?;
+        Ok(woken)
+    }
+}
+
+enum Woken {
+    News,
+    Stop,
+    Wanted,
+}

@@ -1,0 +1,673 @@
+//! One connection to one server: commands out, events in.
+//!
+//! Replies come as [`Event`]s in the order of the wire. A FETCH comes piece by piece, so that a
+//! literal is never held whole; everything else comes as one complete [`Response`]. What changes
+//! the selected mailbox (EXISTS, EXPUNGE, unasked FLAGS) is noted in [`Selected`] on the way.
+//!
+//! All reading state lives in the struct, so dropping the future of [`Conn::event`] loses nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::select::Selected;
+use super::{BackendError, Profile};
+use crate::base::{ExposeSecret, Side};
+use crate::config::{Backend, BackendLogin, Security};
+use crate::imap::framer::{Framer, Literal, Piece};
+use crate::imap::response::{self, Code, Response, Status, UntaggedStatus};
+use crate::imap::write::{Part, Parts};
+use crate::net::{self, Stream};
+
+/// A reply without its literals; longer ones are a fault of the server.
+const MAX_LINE: usize = 8 << 20;
+/// A literal inside a reply that is taken whole (a mailbox name in LIST, say).
+const MAX_INLINE: u64 = 1 << 20;
+/// Room asked for before each read: TLS gives at most 16 KiB a record, plain sockets fill it all.
+const READ_AHEAD: usize = 64 << 10;
+
+/// What a server said.
+#[derive(Debug)]
+pub enum Event {
+    /// A whole reply that is not a FETCH.
+    Response(Response),
+    /// The first text of an untagged FETCH; with `literal`, its octets follow.
+    Fetch {
+        /// The server's sequence number.
+        seq: u32,
+        /// From `*` to the line's end or the literal's announcement.
+        text: Bytes,
+        /// The literal that follows, if any.
+        literal: Option<Literal>,
+    },
+    /// Octets of a FETCH's literal.
+    Chunk {
+        /// Some of them.
+        octets: Bytes,
+        /// Whether they are the last.
+        last: bool,
+    },
+    /// Text of a FETCH behind a literal.
+    More {
+        /// To the line's end or the next literal's announcement.
+        text: Bytes,
+        /// The literal that follows, if any.
+        literal: Option<Literal>,
+    },
+}
+
+/// A command that was sent and not yet answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "its tagged answer must be read before the connection can be lent again"]
+pub struct Pending(u32);
+
+/// How a command ended, with what came before.
+#[derive(Debug)]
+pub struct Done {
+    /// OK, NO or BAD.
+    pub status: Status,
+    /// The bracketed code of the tagged answer.
+    pub code: Option<Code>,
+    /// The server's words.
+    pub text: Bytes,
+    /// Untagged replies except FETCH, EXISTS, RECENT and EXPUNGE.
+    pub untagged: Vec<Response>,
+}
+
+impl Done {
+    /// Whether the server said OK.
+    pub fn is_ok(&self) -> bool {
+        self.status == Status::Ok
+    }
+
+    /// The server's words, for logs and for clients: printable ASCII only.
+    pub fn words(&self) -> String {
+        words(&self.text)
+    }
+}
+
+/// An authenticated connection (or one on its way to be).
+pub struct Conn {
+    side: Side,
+    stream: Stream,
+    framer: Framer,
+    input: BytesMut,
+    output: Vec<u8>,
+    /// Text and inlined literals of a reply that is not complete yet.
+    unit: BytesMut,
+    in_fetch: bool,
+    inline_left: u64,
+    profile: Profile,
+    mask: BTreeSet<String>,
+    last_tag: u32,
+    unanswered: VecDeque<u32>,
+    selected: Option<Selected>,
+    patience: Duration,
+    broken: bool,
+}
+
+/// Connects, secures and logs in: everything until the first command.
+///
+/// # Errors
+/// [`BackendError::Refused`] only if the server itself said NO to the credentials; everything else
+/// says that the server could not be asked.
+pub async fn connect(
+    side: Side,
+    backend: &Backend,
+    login: &BackendLogin,
+    limits: &crate::config::Limits,
+) -> Result<Conn, BackendError> {
+    let work = async {
+        let mut conn = Conn::greet(side, backend, limits).await?;
+        conn.login(login).await?;
+        Ok(conn)
+    };
+    // A server that accepts and then says nothing must not hold a login for minutes.
+    let bound = limits.backend_connect_timeout + limits.backend_command_timeout;
+    match timeout(bound, work).await {
+        Ok(result) => result,
+        Err(_) => Err(BackendError::Connect {
+            side,
+            address: backend.imap.to_string(),
+            source: io::ErrorKind::TimedOut.into(),
+        }),
+    }
+}
+
+impl Conn {
+    /// Connects and secures, up to the point where a login can be sent.
+    pub async fn greet(
+        side: Side,
+        backend: &Backend,
+        limits: &crate::config::Limits,
+    ) -> Result<Conn, BackendError> {
+        let unreachable =
+            |source| BackendError::Connect { side, address: backend.imap.to_string(), source };
+        let stream =
+            net::connect(backend, limits.backend_connect_timeout).await.map_err(unreachable)?;
+        let mut conn = Conn {
+            side,
+            stream,
+            framer: Framer::for_server(MAX_LINE),
+            input: BytesMut::new(),
+            output: Vec::new(),
+            unit: BytesMut::new(),
+            in_fetch: false,
+            inline_left: 0,
+            profile: Profile::default(),
+            mask: backend.mask.clone(),
+            last_tag: 0,
+            unanswered: VecDeque::new(),
+            selected: None,
+            patience: limits.backend_command_timeout,
+            broken: false,
+        };
+        // PREAUTH would be somebody's session that is not ours, and would bypass STARTTLS.
+        match conn.event().await? {
+            Event::Response(Response::Status { status: UntaggedStatus::Ok, code, .. }) => {
+                if let Some(Code::Capability(names)) = code {
+                    conn.profile = Profile::new(names, &conn.mask);
+                }
+            }
+            other => return Err(conn.protocol(format!("unexpected greeting: {other:?}"))),
+        }
+        if backend.imap.security == Security::StartTls && !conn.stream.is_tls() {
+            conn = conn.starttls(backend, limits.backend_connect_timeout).await?;
+        }
+        Ok(conn)
+    }
+
+    async fn starttls(
+        mut self,
+        backend: &Backend,
+        patience: Duration,
+    ) -> Result<Conn, BackendError> {
+        let done = self.run(&text("STARTTLS")).await?;
+        if !done.is_ok() {
+            return Err(self.answer("STARTTLS", &done));
+        }
+        // Whatever was sent in clear behind the OK is an injection (FIELD §2): it is dropped, and
+        // so is all that was believed before.
+        self.input.clear();
+        self.framer = Framer::for_server(MAX_LINE);
+        self.profile = Profile::default();
+        let side = self.side;
+        self.stream = self.stream.upgrade(backend, patience).await.map_err(|source| {
+            BackendError::Connect { side, address: backend.imap.to_string(), source }
+        })?;
+        Ok(self)
+    }
+
+    async fn login(&mut self, login: &BackendLogin) -> Result<(), BackendError> {
+        if self.profile == Profile::default() {
+            self.learn_capabilities().await?;
+        }
+        let authzid = login.authzid.as_deref().unwrap_or("");
+        let secret = login.password.expose_secret();
+        let plain = zeroize::Zeroizing::new(format!("{authzid}\0{}\0{secret}", login.authcid));
+        let done = if self.profile.has("AUTH=PLAIN") || login.authzid.is_some() {
+            let encoded = zeroize::Zeroizing::new(BASE64.encode(plain.as_bytes()));
+            if self.profile.has("SASL-IR") {
+                self.run(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await?
+            } else {
+                self.authenticate_in_two_steps(&encoded).await?
+            }
+        } else {
+            let mut command = Parts::new();
+            command.text("LOGIN ");
+            command.astring(login.authcid.as_bytes());
+            command.text(" ");
+            command.astring(secret.as_bytes());
+            self.run(&command).await?
+        };
+        if !done.is_ok() {
+            let login = login.authcid.clone();
+            return Err(match done.code {
+                // The server could not judge (RFC 5530): that is not a refusal of the secret.
+                Some(Code::Unavailable | Code::InUse | Code::Limit | Code::Throttled) => {
+                    self.answer("login", &done)
+                }
+                _ => BackendError::Refused { side: self.side, login, text: done.words() },
+            });
+        }
+        let announced = done
+            .untagged
+            .into_iter()
+            .filter_map(|r| match r {
+                Response::Capability(names) => Some(names),
+                Response::Status { code: Some(Code::Capability(names)), .. } => Some(names),
+                _ => None,
+            })
+            .next_back();
+        match (done.code, announced) {
+            (Some(Code::Capability(names)), _) | (_, Some(names)) => {
+                self.profile = Profile::new(names, &self.mask);
+            }
+            // What was offered before login says little about what is there after it.
+            _ => self.learn_capabilities().await?,
+        }
+        Ok(())
+    }
+
+    async fn authenticate_in_two_steps(&mut self, encoded: &str) -> Result<Done, BackendError> {
+        let pending = self.queue(&text("AUTHENTICATE PLAIN"));
+        self.flush().await?;
+        loop {
+            match self.event().await? {
+                Event::Response(Response::Continue { .. }) => break,
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    return Ok(self.tagged(pending, response, Vec::new())?.expect("tagged"));
+                }
+                _ => {}
+            }
+        }
+        self.output.extend_from_slice(encoded.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
+        self.finish(pending).await
+    }
+
+    async fn learn_capabilities(&mut self) -> Result<(), BackendError> {
+        let done = self.run(&text("CAPABILITY")).await?;
+        for response in done.untagged {
+            if let Response::Capability(names) = response {
+                self.profile = Profile::new(names, &self.mask);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose connection this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What the server can do.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The mailbox that is selected.
+    pub fn selected(&self) -> Option<&Selected> {
+        self.selected.as_ref()
+    }
+
+    /// The mailbox that is selected, to take news from.
+    pub fn selected_mut(&mut self) -> Option<&mut Selected> {
+        self.selected.as_mut()
+    }
+
+    pub(super) fn set_selected(&mut self, selected: Option<Selected>) {
+        self.selected = selected;
+    }
+
+    /// Whether the connection can be lent again: unbroken, and every command answered.
+    pub fn is_clean(&self) -> bool {
+        !self.broken && self.unanswered.is_empty() && !self.in_fetch
+    }
+
+    /// Takes what the server said while nobody listened, without waiting. Asked of an idle
+    /// connection before it is lent again: an error says that it is dead.
+    pub async fn catch_up(&mut self) -> Result<(), BackendError> {
+        loop {
+            while let Some(piece) = self
+                .framer
+                .next(&mut self.input)
+                .map_err(|e| BackendError::Protocol { side: self.side, what: e.to_string() })?
+            {
+                match self.take(piece)? {
+                    None | Some(Event::Response(_)) => {}
+                    Some(Event::Fetch { seq, text, literal }) => {
+                        let fetched = self.gather(seq, text, literal).await?;
+                        self.note(fetched);
+                    }
+                    Some(Event::Chunk { .. } | Event::More { .. }) => {
+                        return Err(self.protocol("a literal outside of a FETCH".into()));
+                    }
+                }
+            }
+            self.input.reserve(READ_AHEAD);
+            match self.stream.read_buf(&mut self.input).now_or_never() {
+                None => return Ok(()),
+                Some(Ok(0)) => {
+                    let gone = Err(io::ErrorKind::UnexpectedEof.into());
+                    return self.io(Ok(gone), "idle");
+                }
+                Some(Ok(_)) => {}
+                Some(Err(e)) => return self.io(Ok(Err(e)), "idle"),
+            }
+        }
+    }
+
+    /// Runs a command and gives its end. FETCH data that comes along is taken for news.
+    pub async fn run(&mut self, command: &Parts) -> Result<Done, BackendError> {
+        let pending = self.send(command).await?;
+        self.finish(pending).await
+    }
+
+    /// Like [`run`](Self::run), where anything but OK is an error.
+    pub async fn must(&mut self, doing: &str, command: &Parts) -> Result<Done, BackendError> {
+        let done = self.run(command).await?;
+        if done.is_ok() { Ok(done) } else { Err(self.answer(doing, &done)) }
+    }
+
+    /// Sends a command, waiting for `+` where it has literals and the server lacks LITERAL+. Other
+    /// commands may be unanswered only if it has none.
+    pub async fn send(&mut self, command: &Parts) -> Result<Pending, BackendError> {
+        let pending = self.queue_first(command).await?;
+        self.flush().await?;
+        Ok(pending)
+    }
+
+    async fn queue_first(&mut self, command: &Parts) -> Result<Pending, BackendError> {
+        if self.profile.literal_plus() || !command.has_literal() {
+            return Ok(self.queue(command));
+        }
+        let pending = self.next_tag();
+        for part in command.as_slice() {
+            match part {
+                Part::Text(text) => self.output.extend_from_slice(text),
+                Part::Literal(octets) => {
+                    self.output.extend_from_slice(format!("{{{}}}\r\n", octets.len()).as_bytes());
+                    self.flush().await?;
+                    if !self.may_go_on(pending).await? {
+                        // The answer has been read; `finish` finds the tag answered.
+                        return Ok(pending);
+                    }
+                    self.output.extend_from_slice(octets);
+                }
+            }
+        }
+        self.output.extend_from_slice(b"\r\n");
+        Ok(pending)
+    }
+
+    /// Waits for `+`. False: the server answered the command instead; that ends the connection's
+    /// use here, as no caller sends an optional literal by this way.
+    pub async fn may_go_on(&mut self, pending: Pending) -> Result<bool, BackendError> {
+        loop {
+            match self.event().await? {
+                Event::Response(Response::Continue { .. }) => return Ok(true),
+                Event::Response(Response::Tagged { status, text, .. }) => {
+                    let said = words(&text);
+                    self.unanswered.retain(|tag| *tag != pending.0);
+                    return Err(BackendError::Answer {
+                        side: self.side,
+                        doing: "sending a literal".into(),
+                        text: format!("{status:?} {said}"),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Queues a command without sending it yet; its literals, if any, go by LITERAL+.
+    pub fn queue(&mut self, command: &Parts) -> Pending {
+        let pending = self.next_tag();
+        for part in command.as_slice() {
+            match part {
+                Part::Text(text) => self.output.extend_from_slice(text),
+                Part::Literal(octets) => {
+                    self.output.extend_from_slice(format!("{{{}+}}\r\n", octets.len()).as_bytes());
+                    self.output.extend_from_slice(octets);
+                }
+            }
+        }
+        self.output.extend_from_slice(b"\r\n");
+        pending
+    }
+
+    fn next_tag(&mut self) -> Pending {
+        self.last_tag += 1;
+        self.unanswered.push_back(self.last_tag);
+        self.output.extend_from_slice(format!("f{} ", self.last_tag).as_bytes());
+        Pending(self.last_tag)
+    }
+
+    /// Queues a command whose last literal the caller streams: writes up to the announcement.
+    ///
+    /// With LITERAL+ the octets may follow at once, else after [`may_go_on`](Self::may_go_on).
+    pub fn queue_streamed(&mut self, command: &Parts, octets: u64) -> Pending {
+        let plus = if self.profile.literal_plus() { "+" } else { "" };
+        let pending = self.next_tag();
+        for part in command.as_slice() {
+            match part {
+                Part::Text(text) => self.output.extend_from_slice(text),
+                Part::Literal(octets) => {
+                    self.output.extend_from_slice(format!("{{{}+}}\r\n", octets.len()).as_bytes());
+                    self.output.extend_from_slice(octets);
+                }
+            }
+        }
+        self.output.extend_from_slice(format!("{{{octets}{plus}}}\r\n").as_bytes());
+        pending
+    }
+
+    /// Queues raw octets: a part of a streamed literal, or `DONE`.
+    pub fn queue_octets(&mut self, octets: &[u8]) {
+        self.output.extend_from_slice(octets);
+    }
+
+    /// Writes octets of a streamed literal from where they lie.
+    pub async fn write_octets(&mut self, octets: &[u8]) -> Result<(), BackendError> {
+        self.flush().await?;
+        let written = timeout(self.patience, self.stream.write_all(octets)).await;
+        self.io(written, "writing")
+    }
+
+    /// Sends what is queued.
+    pub async fn flush(&mut self) -> Result<(), BackendError> {
+        let work = async {
+            self.stream.write_all(&self.output).await?;
+            self.stream.flush().await
+        };
+        let written = timeout(self.patience, work).await;
+        self.output.clear();
+        if self.output.capacity() > READ_AHEAD {
+            self.output = Vec::new();
+        }
+        self.io(written, "writing")
+    }
+
+    fn io<T>(
+        &mut self,
+        result: Result<io::Result<T>, tokio::time::error::Elapsed>,
+        doing: &'static str,
+    ) -> Result<T, BackendError> {
+        let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        result.map_err(|source| {
+            self.broken = true;
+            BackendError::Lost { side: self.side, doing, source }
+        })
+    }
+
+    /// Reads until this command's tagged answer.
+    pub async fn finish(&mut self, pending: Pending) -> Result<Done, BackendError> {
+        if !self.output.is_empty() {
+            self.flush().await?;
+        }
+        let mut untagged = Vec::new();
+        loop {
+            match self.event().await? {
+                Event::Response(response) => match response {
+                    Response::Tagged { .. } => match self.tagged(pending, response, untagged)? {
+                        Some(done) => return Ok(done),
+                        None => untagged = Vec::new(),
+                    },
+                    Response::Exists(_) | Response::Recent(_) | Response::Expunge(_) => {}
+                    other => untagged.push(other),
+                },
+                Event::Fetch { seq, text, literal } => {
+                    let fetched = self.gather(seq, text, literal).await?;
+                    self.note(fetched);
+                }
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(self.protocol("a literal outside of a FETCH".into()));
+                }
+            }
+        }
+    }
+
+    /// Takes a tagged answer: `Some` if it ends `pending`, `None` if it ends an earlier command.
+    pub fn tagged(
+        &mut self,
+        pending: Pending,
+        response: Response,
+        untagged: Vec<Response>,
+    ) -> Result<Option<Done>, BackendError> {
+        let Response::Tagged { tag, status, code, text } = response else {
+            return Err(self.protocol("a tagged answer was expected".into()));
+        };
+        let number = std::str::from_utf8(&tag)
+            .ok()
+            .and_then(|t| t.strip_prefix('f'))
+            .and_then(|t| t.parse::<u32>().ok());
+        let Some(number) = number.filter(|n| self.unanswered.contains(n)) else {
+            return Err(self.protocol(format!("an answer to no command: {}", words(&tag))));
+        };
+        self.unanswered.retain(|tag| *tag != number);
+        Ok((number == pending.0).then_some(Done { status, code, text, untagged }))
+    }
+
+    /// The next event. A BYE, a broken connection and silence beyond the patience are errors.
+    pub async fn event(&mut self) -> Result<Event, BackendError> {
+        let patience = self.patience;
+        self.event_within(patience).await
+    }
+
+    /// The next event, where it is known that it may take longer (IDLE).
+    pub async fn event_within(&mut self, patience: Duration) -> Result<Event, BackendError> {
+        loop {
+            let piece = match self.framer.next(&mut self.input) {
+                Ok(piece) => piece,
+                Err(e) => return Err(self.protocol(format!("unreadable reply: {e}"))),
+            };
+            match piece {
+                Some(piece) => {
+                    if let Some(event) = self.take(piece)? {
+                        return Ok(event);
+                    }
+                }
+                None => {
+                    self.input.reserve(READ_AHEAD);
+                    let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
+                    let read = match read {
+                        Ok(Ok(0)) => Ok(Err(io::ErrorKind::UnexpectedEof.into())),
+                        other => other,
+                    };
+                    self.io(read, "reading")?;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, piece: Piece) -> Result<Option<Event>, BackendError> {
+        match piece {
+            Piece::Chunk { octets, last } if self.in_fetch => {
+                Ok(Some(Event::Chunk { octets, last }))
+            }
+            Piece::Chunk { octets, last } => {
+                self.unit.extend_from_slice(&octets);
+                self.inline_left = if last { 0 } else { self.inline_left };
+                Ok(None)
+            }
+            Piece::Line(text) if self.in_fetch => {
+                self.in_fetch = false;
+                Ok(Some(Event::More { text, literal: None }))
+            }
+            Piece::Head { text, literal } if self.in_fetch => {
+                Ok(Some(Event::More { text, literal: Some(literal) }))
+            }
+            Piece::Line(text) => {
+                if self.unit.is_empty() {
+                    if let Some(seq) = response::is_fetch(&text) {
+                        return Ok(Some(Event::Fetch { seq, text, literal: None }));
+                    }
+                    return self.respond(text).map(Some);
+                }
+                self.unit.extend_from_slice(&text);
+                let unit = self.unit.split().freeze();
+                self.respond(unit).map(Some)
+            }
+            Piece::Head { text, literal } => {
+                if self.unit.is_empty()
+                    && let Some(seq) = response::is_fetch(&text)
+                {
+                    self.in_fetch = true;
+                    return Ok(Some(Event::Fetch { seq, text, literal: Some(literal) }));
+                }
+                if literal.octets > MAX_INLINE || self.unit.len() > MAX_LINE {
+                    return Err(self.protocol("a reply beyond every measure".into()));
+                }
+                self.unit.extend_from_slice(&text);
+                self.unit.extend_from_slice(b"\r\n");
+                Ok(None)
+            }
+        }
+    }
+
+    fn respond(&mut self, unit: Bytes) -> Result<Event, BackendError> {
+        let response =
+            response::parse(&unit).map_err(|e| self.protocol(format!("unreadable reply: {e}")))?;
+        match &response {
+            Response::Status { status: UntaggedStatus::Bye, text, .. } => {
+                // An answer to our own LOGOUT never comes this way: nobody waits for it.
+                self.broken = true;
+                let text = words(text);
+                return Err(BackendError::Lost {
+                    side: self.side,
+                    doing: "reading",
+                    source: io::Error::other(format!("the server said BYE {text}")),
+                });
+            }
+            Response::Exists(n) => {
+                if let Some(selected) = &mut self.selected {
+                    selected.exists(*n);
+                }
+            }
+            Response::Expunge(n) => {
+                if let Some(selected) = &mut self.selected {
+                    selected.expunge(*n);
+                }
+            }
+            Response::Vanished { earlier: false, uids } => {
+                if let Some(selected) = &mut self.selected {
+                    selected.vanished(uids);
+                }
+            }
+            _ => {}
+        }
+        Ok(Event::Response(response))
+    }
+
+    /// An error of protocol; the connection is not used again.
+    pub fn protocol(&mut self, what: String) -> BackendError {
+        self.broken = true;
+        BackendError::Protocol { side: self.side, what }
+    }
+
+    /// The error for an answer that was not OK.
+    pub fn answer(&self, doing: &str, done: &Done) -> BackendError {
+        BackendError::Answer { side: self.side, doing: doing.to_owned(), text: done.words() }
+    }
+}
+
+/// A command that is nothing but text.
+pub fn text(command: &str) -> Parts {
+    let mut parts = Parts::new();
+    parts.text(command);
+    parts
+}
+
+/// A server's words as printable ASCII, cut to a length that fits a log line.
+pub fn words(text: &[u8]) -> String {
+    let printable = |b: &u8| if (b' '..=b'~').contains(b) { *b as char } else { '?' };
+    text.iter().take(300).map(printable).collect()
+}

@@ -1,0 +1,233 @@
+//! A FETCH reply taken whole: for what the proxy itself asks (flags, dates, sizes) and for what
+//! nobody asked. Message bodies never come this way.
+
+use bytes::{Bytes, BytesMut};
+
+use super::BackendError;
+use super::conn::{Conn, Done, Event, Pending};
+use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, number, number64};
+use crate::imap::framer::Literal;
+use crate::imap::response::Response;
+use crate::imap::write::Parts;
+use crate::uid::SideUid;
+
+/// A reply that is larger than this was not asked for by the proxy.
+const MAX_GATHERED: usize = 1 << 20;
+
+/// One untagged FETCH with everything in it.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Which message: as the reply says, else by what the connection has announced.
+    pub uid: Option<SideUid>,
+    text: Bytes,
+    items: Vec<Item>,
+}
+
+impl Fetched {
+    /// The value of the first item of this kind, as it came.
+    pub fn value(&self, kind: ItemKind) -> Option<Bytes> {
+        let item = self.items.iter().find(|item| item.kind == kind)?;
+        Some(self.text.slice(item.value.clone()))
+    }
+
+    /// FLAGS with their parentheses.
+    pub fn flags(&self) -> Option<Bytes> {
+        self.value(ItemKind::Flags)
+    }
+
+    /// RFC822.SIZE.
+    pub fn size(&self) -> Option<u64> {
+        number64(&self.value(ItemKind::Rfc822Size)?)
+    }
+
+    /// INTERNALDATE without its quotes.
+    pub fn internal_date(&self) -> Option<Bytes> {
+        let value = self.value(ItemKind::InternalDate)?;
+        (value.len() >= 2).then(|| value.slice(1..value.len() - 1))
+    }
+}
+
+/// An INTERNALDATE (`" 1-Jul-2024 10:00:00 +0200"`) as seconds since 1970: servers print one
+/// instant in different zones. `None` if it is no date.
+pub fn internal_date(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let mut fields = text.split_ascii_whitespace();
+    let (date, clock, zone) = (fields.next()?, fields.next()?, fields.next()?);
+    let mut date = date.split('-');
+    let day: u8 = date.next()?.parse().ok()?;
+    let month: time::Month = match date.next()?.to_ascii_lowercase().as_str() {
+        "jan" => time::Month::January,
+        "feb" => time::Month::February,
+        "mar" => time::Month::March,
+        "apr" => time::Month::April,
+        "may" => time::Month::May,
+        "jun" => time::Month::June,
+        "jul" => time::Month::July,
+        "aug" => time::Month::August,
+        "sep" => time::Month::September,
+        "oct" => time::Month::October,
+        "nov" => time::Month::November,
+        "dec" => time::Month::December,
+        _ => return None,
+    };
+    let year: i32 = date.next()?.parse().ok()?;
+    let mut clock = clock.split(':').map(str::parse::<u8>);
+    let time =
+        time::Time::from_hms(clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?.min(59))
+            .ok()?;
+    let (sign, digits) = match zone.as_bytes() {
+        [b'+', ..] => (1, zone.get(1..5)?),
+        [b'-', ..] => (-1, zone.get(1..5)?),
+        _ => return None,
+    };
+    let hours: i32 = digits.get(..2)?.parse().ok()?;
+    let minutes: i32 = digits.get(2..)?.parse().ok()?;
+    let local = time::Date::from_calendar_date(year, month, day).ok()?.with_time(time);
+    Some(local.assume_utc().unix_timestamp() - i64::from(sign * (hours * 3600 + minutes * 60)))
+}
+
+impl Conn {
+    /// Gathers a FETCH whose first piece has just come.
+    pub(super) async fn gather(
+        &mut self,
+        seq: u32,
+        text: Bytes,
+        literal: Option<Literal>,
+    ) -> Result<Fetched, BackendError> {
+        let mut whole = BytesMut::new();
+        let Some((mut scan, _, mut from)) = FetchScan::start(&text) else {
+            return Err(self.protocol("unreadable FETCH".into()));
+        };
+        let mut items = Vec::new();
+        let mut piece = text;
+        let mut literal = literal;
+        loop {
+            let base = whole.len();
+            whole.extend_from_slice(&piece);
+            let already = items.len();
+            if scan.segment(&piece, from, &mut items).is_err() {
+                return Err(self.protocol("unreadable FETCH".into()));
+            }
+            for item in &mut items[already..] {
+                item.name = item.name.start + base..item.name.end + base;
+                item.value = item.value.start + base..item.value.end + base;
+            }
+            if literal.take().is_none() {
+                break;
+            }
+            loop {
+                match self.event().await? {
+                    Event::Chunk { octets, last } => {
+                        if whole.len() + octets.len() > MAX_GATHERED {
+                            return Err(self.protocol("a FETCH that nobody asked for".into()));
+                        }
+                        whole.extend_from_slice(&octets);
+                        if last {
+                            break;
+                        }
+                    }
+                    _ => return Err(self.protocol("a literal broke off".into())),
+                }
+            }
+            match self.event().await? {
+                Event::More { text, literal: next } => {
+                    piece = text;
+                    literal = next;
+                    from = 0;
+                }
+                _ => return Err(self.protocol("a FETCH broke off".into())),
+            }
+        }
+        let text = whole.freeze();
+        let told = items
+            .iter()
+            .find(|item| item.kind == ItemKind::Uid)
+            .and_then(|item| number(&text[item.value.clone()]))
+            .map(SideUid);
+        let uid = told.or_else(|| self.selected().and_then(|s| s.uid(seq)));
+        Ok(Fetched { uid, text, items })
+    }
+
+    /// Takes an unasked FETCH, whose first piece has just come, for news.
+    pub async fn take_note(
+        &mut self,
+        seq: u32,
+        text: Bytes,
+        literal: Option<Literal>,
+    ) -> Result<(), BackendError> {
+        let fetched = self.gather(seq, text, literal).await?;
+        self.note(fetched);
+        Ok(())
+    }
+
+    /// Runs a FETCH of small items and hands each reply to `each`.
+    pub async fn fetch(
+        &mut self,
+        command: &Parts,
+        mut each: impl FnMut(Fetched),
+    ) -> Result<Done, BackendError> {
+        let pending = self.send(command).await?;
+        self.finish_fetch(pending, &mut each).await
+    }
+
+    /// Reads to the end of a FETCH of small items.
+    pub async fn finish_fetch(
+        &mut self,
+        pending: Pending,
+        each: &mut impl FnMut(Fetched),
+    ) -> Result<Done, BackendError> {
+        loop {
+            match self.event().await? {
+                Event::Fetch { seq, text, literal } => each(self.gather(seq, text, literal).await?),
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = self.tagged(pending, response, Vec::new())? {
+                        return Ok(done);
+                    }
+                }
+                Event::Response(_) => {}
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(self.protocol("a literal outside of a FETCH".into()));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn finish_listing(
+        &mut self,
+        pending: Pending,
+        last: Option<SideUid>,
+    ) -> Result<Done, BackendError> {
+        loop {
+            match self.event().await? {
+                Event::Fetch { seq, text, literal } => {
+                    let fetched = self.gather(seq, text, literal).await?;
+                    self.note(fetched);
+                }
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = self.tagged(pending, response, Vec::new())? {
+                        return Ok(done);
+                    }
+                }
+                Event::Response(response) => self.listed(&response, last),
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(self.protocol("a literal outside of a FETCH".into()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_instant_in_two_zones() {
+        let a = internal_date(b" 1-Jul-2024 10:00:00 +0200").unwrap();
+        assert_eq!(internal_date(b"01-Jul-2024 08:00:00 +0000"), Some(a));
+        assert_eq!(a, 1_719_820_800);
+        for bad in ["", "1-Jul-2024", "1-Foo-2024 10:00:00 +0000", "1-Jul-2024 10:00:00 0000"] {
+            assert_eq!(internal_date(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

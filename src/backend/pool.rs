@@ -1,0 +1,307 @@
+//! The connections of one login to one server, lent to whoever needs one.
+//!
+//! The pool is capped: Dovecot allows ten connections per user and address, and every user comes
+//! from the proxy's address. Whoever needs connections of both sides borrows old's first, then
+//! new's ([`Side`]'s order), and nobody waits for an old one while holding a new one; so there is
+//! no circle of waiters. Watchers and the copier never take the last connection.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::conn::connect;
+use super::{BackendError, Conn, Known, Profile};
+use crate::base::{MailboxName, Side};
+use crate::config::{Backend, BackendLogin, Limits};
+
+/// First pause after a failed connection; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A server that comes back is noticed after this time at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// An idle connection is kept this long: an idle account shall hold nothing.
+const KEEP_IDLE: Duration = Duration::from_secs(60);
+
+/// What a lent connection shall be ready for.
+#[derive(Clone, Debug)]
+pub enum Want {
+    /// Commands that need no mailbox.
+    Nothing,
+    /// This mailbox selected.
+    Mailbox(MailboxName, Option<Known>),
+}
+
+/// Connections of one login to one server.
+pub struct Pool {
+    side: Side,
+    backend: Arc<Backend>,
+    login: BackendLogin,
+    limits: Arc<Limits>,
+    slots: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    demand: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<(Instant, Conn)>,
+    profile: Option<Profile>,
+    /// The server's words when it refused this pool's secret: never tried again.
+    refused: Option<String>,
+    away: Option<Away>,
+}
+
+struct Away {
+    until: Instant,
+    pause: Duration,
+    why: String,
+}
+
+/// A lent connection. [`Lease::give_back`] is the only way back into the pool; dropping the lease
+/// closes the connection, so a command that was broken off never confuses the next borrower.
+pub struct Lease {
+    conn: Conn,
+    pool: Arc<Pool>,
+    _slot: OwnedSemaphorePermit,
+    _watcher: Option<OwnedSemaphorePermit>,
+}
+
+/// The right to one connection of a pool.
+#[must_use = "the slot is free again as soon as this is dropped"]
+pub struct Slot(OwnedSemaphorePermit);
+
+impl Pool {
+    /// An empty pool; nothing is connected yet.
+    pub fn new(
+        side: Side,
+        backend: Arc<Backend>,
+        login: BackendLogin,
+        limits: Arc<Limits>,
+    ) -> Arc<Pool> {
+        let cap = limits.connections_per_account.max(2);
+        Arc::new(Pool {
+            side,
+            backend,
+            login,
+            limits,
+            slots: Arc::new(Semaphore::new(cap)),
+            watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
+            waiting: AtomicUsize::new(0),
+            demand: Notify::new(),
+            state: Mutex::new(State::default()),
+        })
+    }
+
+    /// Whose connections these are.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What the server can do, once a connection has told.
+    pub fn profile(&self) -> Option<Profile> {
+        self.state().profile.clone()
+    }
+
+    /// Lends a connection, opening one if none is idle, waiting if too many are lent.
+    pub async fn lend(self: &Arc<Self>, want: &Want) -> Result<Lease, BackendError> {
+        let slot = self.slot().await?;
+        self.ready(slot.0, None, want).await
+    }
+
+    /// Waits for the right to a connection. Where both sides are needed, old's comes first.
+    pub async fn slot(&self) -> Result<Slot, BackendError> {
+        self.acquire().await.map(Slot)
+    }
+
+    /// Lends a connection for a slot that was waited for before.
+    pub async fn lend_in(self: &Arc<Self>, slot: Slot, want: &Want) -> Result<Lease, BackendError> {
+        self.ready(slot.0, None, want).await
+    }
+
+    /// Lends a connection for watching a mailbox, if the account may watch one more.
+    pub async fn lend_watcher(
+        self: &Arc<Self>,
+        want: &Want,
+    ) -> Result<Option<Lease>, BackendError> {
+        let Ok(watcher) = Arc::clone(&self.watchers).try_acquire_owned() else {
+            return Ok(None);
+        };
+        let slot = self.acquire().await?;
+        self.ready(slot, Some(watcher), want).await.map(Some)
+    }
+
+    /// Waits until somebody has to wait for a connection: a watcher then gives its own back.
+    pub async fn wanted(&self) {
+        self.demand.notified().await;
+    }
+
+    /// Takes a connection that was opened to judge a login.
+    pub fn adopt(&self, conn: Conn) {
+        let mut state = self.state();
+        state.profile = Some(conn.profile().clone());
+        state.idle.push((Instant::now(), conn));
+    }
+
+    /// Closes what has been idle for long. Returns whether anything is left.
+    pub fn sweep(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.idle.retain(|(since, _)| now.duration_since(*since) < KEEP_IDLE);
+        !state.idle.is_empty()
+    }
+
+    /// Whether the side can be asked at all, as far as is known without asking.
+    pub fn is_away(&self) -> bool {
+        let state = self.state();
+        state.refused.is_some() || state.away.as_ref().is_some_and(|a| a.until > Instant::now())
+    }
+
+    async fn acquire(&self) -> Result<OwnedSemaphorePermit, BackendError> {
+        let slots = Arc::clone(&self.slots);
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            return Ok(slot);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.demand.notify_one();
+        let slot = timeout(self.limits.backend_command_timeout, slots.acquire_owned()).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        match slot {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(BackendError::Away {
+                side: self.side,
+                why: "all connections of the account are busy".into(),
+            }),
+        }
+    }
+
+    async fn ready(
+        self: &Arc<Self>,
+        slot: OwnedSemaphorePermit,
+        watcher: Option<OwnedSemaphorePermit>,
+        want: &Want,
+    ) -> Result<Lease, BackendError> {
+        while let Some(mut conn) = self.take_idle(want) {
+            if conn.catch_up().await.is_err() {
+                continue;
+            }
+            match prepare(&mut conn, want).await {
+                Ok(()) => {
+                    return Ok(Lease {
+                        conn,
+                        pool: Arc::clone(self),
+                        _slot: slot,
+                        _watcher: watcher,
+                    });
+                }
+                // Only a connection that had died unnoticed is worth another try.
+                Err(e) if e.is_lost() => {}
+                Err(e) => {
+                    self.put_idle(conn);
+                    return Err(e);
+                }
+            }
+        }
+        let mut conn = self.open().await?;
+        if let Err(e) = prepare(&mut conn, want).await {
+            self.put_idle(conn);
+            return Err(e);
+        }
+        Ok(Lease { conn, pool: Arc::clone(self), _slot: slot, _watcher: watcher })
+    }
+
+    async fn open(&self) -> Result<Conn, BackendError> {
+        {
+            let state = self.state();
+            if let Some(text) = &state.refused {
+                return Err(BackendError::Refused {
+                    side: self.side,
+                    login: self.login.authcid.clone(),
+                    text: text.clone(),
+                });
+            }
+            if let Some(away) = state.away.as_ref().filter(|a| a.until > Instant::now()) {
+                return Err(BackendError::Away { side: self.side, why: away.why.clone() });
+            }
+        }
+        let opened = connect(self.side, &self.backend, &self.login, &self.limits).await;
+        let mut state = self.state();
+        match &opened {
+            Ok(conn) => {
+                state.away = None;
+                state.profile = Some(conn.profile().clone());
+            }
+            Err(BackendError::Refused { text, .. }) => state.refused = Some(text.clone()),
+            Err(e) => {
+                let pause = state.away.as_ref().map_or(FIRST_PAUSE, |a| a.pause * 2);
+                let pause = pause.min(LONGEST_PAUSE);
+                let until = Instant::now() + pause;
+                state.away = Some(Away { until, pause, why: e.to_string() });
+            }
+        }
+        opened
+    }
+
+    fn take_idle(&self, want: &Want) -> Option<Conn> {
+        let mut state = self.state();
+        let wanted = match want {
+            Want::Nothing => None,
+            Want::Mailbox(name, _) => Some(name),
+        };
+        let selected = |c: &Conn| c.selected().map(|s| s.name.clone());
+        let fits = |(_, c): &(Instant, Conn)| selected(c).as_ref() == wanted;
+        let free = |(_, c): &(Instant, Conn)| c.selected().is_none();
+        let at = state
+            .idle
+            .iter()
+            .rposition(fits)
+            .or_else(|| state.idle.iter().position(free))
+            .or_else(|| (!state.idle.is_empty()).then_some(0))?;
+        Some(state.idle.remove(at).1)
+    }
+
+    fn put_idle(&self, conn: Conn) {
+        if conn.is_clean() {
+            self.state().idle.push((Instant::now(), conn));
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing under this lock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn prepare(conn: &mut Conn, want: &Want) -> Result<(), BackendError> {
+    match want {
+        Want::Mailbox(name, known) if conn.selected().is_none_or(|s| s.name != *name) => {
+            conn.select(name, known.as_ref()).await
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Lease {
+    /// Gives the connection back to its pool, unless it is broken or a command is unanswered.
+    pub fn give_back(self) {
+        self.pool.put_idle(self.conn);
+    }
+}
+
+impl Deref for Lease {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}

@@ -1,0 +1,103 @@
+//! The command line: one file per subcommand, and one place where errors are told.
+//!
+//! Owns arguments, help texts, exit codes, the log's set-up and everything that is written to
+//! standard output. Decides nothing about mail.
+
+mod certs;
+mod check;
+mod index;
+mod logging;
+mod report;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+pub use report::{ExitCode, Failure};
+
+/// Runs the program: arguments in, exit code out.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(refused) => {
+            // Help and version are refusals to clap, but not to the user. If nobody reads what is
+            // printed, there is nobody to tell either.
+            let _ = refused.print();
+            return if refused.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
+        }
+    };
+    cli.dispatch().unwrap_or_else(|failure| failure.report())
+}
+
+/// A transparent IMAP migration proxy: one mailbox made of two mail servers.
+#[derive(Parser, Debug)]
+#[command(name = "mailferry", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    /// The configuration file; paths in it are relative to its directory.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+
+    /// What to log: a level or a filter like `info,mailferry::session=debug`.
+    ///
+    /// Without it, the environment variable MAILFERRY_LOG; without that, `info` for serve and
+    /// `warn` for the other commands. The log goes to standard error.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+
+    /// Log one JSON object a line.
+    #[arg(long, global = true)]
+    log_json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Receive mail clients and show each the one mailbox.
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
+    /// Try the configuration and both servers, changing nothing.
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
+    /// Make a certificate for trials, and the authority that signs it.
+    #[command(after_help = certs::EXAMPLES)]
+    Certs(certs::CertsArgs),
+    /// Look into the index.
+    #[command(subcommand)]
+    Index(index::IndexCommand),
+}
+
+impl Cli {
+    fn dispatch(self) -> Result<ExitCode, Failure> {
+        let default_level = if matches!(self.command, Command::Serve(_)) { "info" } else { "warn" };
+        logging::start(self.log.as_deref(), default_level, self.log_json)?;
+        match self.command {
+            Command::Serve(serve::ServeArgs {}) => serve::run(load(self.config)?),
+            Command::Check(args) => check::run(load(self.config)?, &args),
+            Command::Certs(args) => certs::run(&self.config, &args),
+            Command::Index(command) => index::run(load(self.config)?, &command),
+        }
+    }
+}
+
+/// Loads the configuration and says in the log what is doubtful in it.
+fn load(path: PathBuf) -> Result<Config, Failure> {
+    let config = Config::load(&path)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// Where the repository's documented example lies too.
+const DEFAULT_CONFIG: &str = "proxy.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed, or differences were found; 2 wrong use or configuration.";

@@ -1,0 +1,366 @@
+//! From the file as written to checked settings: what is wrong between keys is found here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::Path;
+
+use rustls_pki_types::ServerName;
+use toml::Spanned;
+
+use super::error::Problem;
+use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
+use super::{
+    Accounts, Auth, Backend, Config, Copying, Credentials, Limits, Listen, LoginTemplate, Master,
+    MasterStyle, Mode, Phase, Protocol, Security, raw,
+};
+use crate::base::{SecretString, Side, Sides};
+
+/// Checks the file; paths in it are relative to `home`.
+pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
+    let auth = Auth {
+        primary: raw.auth.primary,
+        allow_cleartext: raw.auth.allow_cleartext,
+        remember: raw.auth.remember,
+    };
+    Ok(Config {
+        listen: listeners(raw.listen, raw.tls.is_some(), auth.allow_cleartext)?,
+        state: home.join(raw.state),
+        tls: raw.tls.map(|tls| tls.relative_to(home)),
+        backends: Sides {
+            old: backend(raw.old, Side::Old, auth.primary, home)?,
+            new: backend(raw.new, Side::New, auth.primary, home)?,
+        },
+        auth,
+        accounts: accounts(raw.accounts)?,
+        folders: folders(raw.folders)?,
+        copy: Copying {
+            on_access: raw.copy.on_access,
+            tee_memory: raw.copy.tee_memory,
+            spool_budget: raw.copy.spool_budget,
+            grace: raw.copy.grace,
+        },
+        limits: limits(raw.limits)?,
+    })
+}
+
+fn listeners(
+    raw: Vec<Spanned<raw::Listen>>,
+    has_tls: bool,
+    allow_cleartext: bool,
+) -> Result<Vec<Listen>, Problem> {
+    if raw.is_empty() {
+        return Err(Problem::at(0..0, "`listen` is empty: say where clients connect"));
+    }
+    raw.into_iter()
+        .map(|listen| {
+            let span = listen.span();
+            let raw::Listen { protocol, address } = listen.into_inner();
+            if protocol == Protocol::Imaps && !has_tls {
+                return Err(Problem::at(span, "an imaps listener needs a [tls] cert and key"));
+            }
+            if protocol == Protocol::Imap && !has_tls && !allow_cleartext {
+                return Err(Problem::at(
+                    span,
+                    "nobody could log in here: give a [tls] cert and key for STARTTLS, \
+                     or set auth.allow_cleartext = true for a trial on loopback",
+                ));
+            }
+            Ok(Listen { protocol, address })
+        })
+        .collect()
+}
+
+fn backend(raw: raw::Backend, side: Side, primary: Side, home: &Path) -> Result<Backend, Problem> {
+    let span = raw.imap.span();
+    let imap = raw.imap.into_inner();
+    if imap.security == Security::Plain && !imap.is_loopback() && !raw.allow_plain {
+        return Err(Problem::at(
+            span,
+            format!(
+                "without TLS, passwords and mail cross the network readable to all; \
+                 if that is really wanted, set allow_plain = true in [{side}]"
+            ),
+        ));
+    }
+    let (name, span) = match raw.server_name {
+        Some(name) => (name.as_ref().clone(), name.span()),
+        None => (imap.host.clone(), span),
+    };
+    let server_name = ServerName::try_from(name.as_str())
+        .map_err(|_| {
+            Problem::at(
+                span,
+                format!("`{}` is no name that a certificate can bear", name.escape_debug()),
+            )
+        })?
+        .to_owned();
+    Ok(Backend {
+        side,
+        imap,
+        ca: raw.ca.map(|ca| home.join(ca)),
+        server_name,
+        mask: raw.mask.into_iter().map(capability).collect::<Result<BTreeSet<_>, _>>()?,
+        credentials: match raw.credentials {
+            Some(raw) => credentials(raw, side, primary, home)?,
+            None => Credentials::same(),
+        },
+    })
+}
+
+/// A capability's name: an atom (RFC 9051 section 9), compared without regard to case.
+fn capability(raw: Spanned<String>) -> Result<String, Problem> {
+    let name = raw.as_ref();
+    let atom = |c: char| c.is_ascii_graphic() && !"(){%*\"\\]".contains(c);
+    if name.is_empty() || !name.chars().all(atom) {
+        return Err(Problem::at(
+            raw.span(),
+            format!("`{}` is no capability's name", name.escape_debug()),
+        ));
+    }
+    Ok(name.to_ascii_uppercase())
+}
+
+fn credentials(
+    raw: Spanned<raw::Credentials>,
+    side: Side,
+    primary: Side,
+    home: &Path,
+) -> Result<Credentials, Problem> {
+    let span = raw.span();
+    let mut raw = raw.into_inner();
+    let login = match raw.login.take() {
+        None => LoginTemplate::as_typed(),
+        Some(text) => LoginTemplate::parse(text.as_ref())
+            .map_err(|why| Problem::at(text.span(), format!("login template: {why}")))?,
+    };
+    let mode = match raw.mode {
+        raw::Mode::Same => {
+            if let Some(span) = of_master(&raw) {
+                return Err(Problem::at(
+                    span,
+                    "only for mode = \"master\"; this side's mode is \"same\"",
+                ));
+            }
+            Mode::Same
+        }
+        // Whoever judges with an administrator's password lets everybody in.
+        raw::Mode::Master if side == primary => {
+            return Err(Problem::at(
+                span,
+                format!(
+                    "auth.primary is \"{side}\": that side judges the client's own password, \
+                     so its credentials must be of mode \"same\""
+                ),
+            ));
+        }
+        raw::Mode::Master => Mode::Master(master(raw, span, side, home)?),
+    };
+    Ok(Credentials { login, mode })
+}
+
+/// Where the first key stands that only an administrator's login has.
+fn of_master(raw: &raw::Credentials) -> Option<std::ops::Range<usize>> {
+    None.or(raw.user.as_ref().map(Spanned::span))
+        .or(raw.password_file.as_ref().map(Spanned::span))
+        .or(raw.password_env.as_ref().map(Spanned::span))
+        .or(raw.style.as_ref().map(Spanned::span))
+        .or(raw.separator.as_ref().map(Spanned::span))
+}
+
+fn master(
+    raw: raw::Credentials,
+    table: std::ops::Range<usize>,
+    side: Side,
+    home: &Path,
+) -> Result<Master, Problem> {
+    let Some(user) = raw.user else {
+        return Err(Problem::at(table, format!("`user` is missing in [{side}.credentials]")));
+    };
+    if user.as_ref().is_empty() || user.as_ref().chars().any(char::is_control) {
+        return Err(Problem::at(user.span(), "`user` must be a user's name"));
+    }
+    let password = match (raw.password_file, raw.password_env) {
+        (Some(file), None) => password_in_file(&home.join(file.as_ref()), file.span())?,
+        (None, Some(name)) => password_in_environment(name.as_ref(), name.span())?,
+        (None, None) => {
+            return Err(Problem::at(
+                table,
+                format!("`password_file` or `password_env` is missing in [{side}.credentials]"),
+            ));
+        }
+        (Some(_), Some(name)) => {
+            return Err(Problem::at(
+                name.span(),
+                "give either `password_file` or `password_env`, not both",
+            ));
+        }
+    };
+    let style = raw.style.as_ref().map(|style| *style.as_ref()).unwrap_or_default();
+    let style = match (style, raw.separator) {
+        (raw::Style::Authzid, None) => MasterStyle::Authzid,
+        (raw::Style::Authzid, Some(separator)) => {
+            return Err(Problem::at(separator.span(), "only for style = \"separator\""));
+        }
+        (raw::Style::Separator, None) => MasterStyle::Separator(SEPARATOR.into()),
+        (raw::Style::Separator, Some(separator)) => {
+            let text = separator.as_ref();
+            if text.is_empty() || text.chars().any(|c| c.is_control() || c.is_alphanumeric()) {
+                return Err(Problem::at(
+                    separator.span(),
+                    "`separator` must be a sign that no user name holds, like \"*\"",
+                ));
+            }
+            MasterStyle::Separator(text.clone())
+        }
+    };
+    Ok(Master { user: user.into_inner(), password, style })
+}
+
+/// The content of a file without the line end that an editor puts behind it.
+fn password_in_file(path: &Path, span: std::ops::Range<usize>) -> Result<SecretString, Problem> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Problem::at(
+            span.clone(),
+            format!("cannot read `password_file` {}: {error}", path.display()),
+        )
+    })?;
+    password(text, span, &format!("`password_file` {}", path.display()))
+}
+
+fn password_in_environment(
+    name: &str,
+    span: std::ops::Range<usize>,
+) -> Result<SecretString, Problem> {
+    // `var` tells apart what is unset and what is not text, quoting the latter; it is not passed on.
+    let text = std::env::var(name).map_err(|_| {
+        Problem::at(
+            span.clone(),
+            format!("the environment variable `{}` is not set", name.escape_debug()),
+        )
+    })?;
+    password(text, span, &format!("the environment variable `{name}`"))
+}
+
+fn password(
+    text: String,
+    span: std::ops::Range<usize>,
+    from: &str,
+) -> Result<SecretString, Problem> {
+    let text = zeroize::Zeroizing::new(text);
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Problem::at(span, format!("{from} is empty")));
+    }
+    // NUL parts the fields of SASL PLAIN (RFC 4616), and a line end would end the command.
+    if password.contains(['\0', '\r', '\n']) {
+        return Err(Problem::at(span, format!("{from} must hold one line: the password")));
+    }
+    Ok(SecretString::from(password))
+}
+
+fn accounts(raw: raw::Accounts) -> Result<Accounts, Problem> {
+    match raw.phase.as_ref().map(Spanned::as_ref) {
+        None | Some(raw::Phase::Merged) => {}
+        Some(raw::Phase::Old | raw::Phase::New) => {
+            return Err(Problem::at(
+                raw.phase.map(|phase| phase.span()).unwrap_or_default(),
+                "only the phase \"merged\" is there yet; \"old\" and \"new\" come with a later version",
+            ));
+        }
+    }
+    let domains = raw.domains.into_iter().map(domain).collect::<Result<Vec<_>, _>>()?;
+    let default_domain = match raw.default_domain {
+        None => domains.first().cloned(),
+        Some(raw) => {
+            let span = raw.span();
+            let default = domain(raw)?;
+            if !domains.is_empty() && !domains.contains(&default) {
+                return Err(Problem::at(span, "`default_domain` must be one of `domains`"));
+            }
+            Some(default)
+        }
+    };
+    Ok(Accounts { domains, default_domain, phase: Phase::Merged })
+}
+
+fn domain(raw: Spanned<String>) -> Result<String, Problem> {
+    let name = raw.as_ref();
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.is_empty() || !name.chars().all(fits) {
+        return Err(Problem::at(raw.span(), format!("`{}` is no domain", name.escape_debug())));
+    }
+    Ok(name.to_lowercase())
+}
+
+/// The map must be one to one, and INBOX is INBOX on every server.
+fn folders(
+    raw: BTreeMap<Spanned<String>, Spanned<String>>,
+) -> Result<BTreeMap<String, String>, Problem> {
+    let mut taken: HashMap<String, String> = HashMap::new();
+    let mut folders = BTreeMap::new();
+    for (old, new) in raw {
+        for name in [&old, &new] {
+            let text = name.as_ref();
+            if text.is_empty() || text.contains(['\0', '\r', '\n']) {
+                return Err(Problem::at(name.span(), "no server can have a folder of that name"));
+            }
+            if text.eq_ignore_ascii_case("INBOX") {
+                return Err(Problem::at(
+                    name.span(),
+                    "INBOX is INBOX on both sides and cannot be mapped",
+                ));
+            }
+        }
+        if let Some(other) = taken.insert(new.as_ref().clone(), old.as_ref().clone()) {
+            return Err(Problem::at(
+                new.span(),
+                format!(
+                    "`{}` and `{}` would both become `{}`; two folders cannot become one",
+                    other.escape_debug(),
+                    old.as_ref().escape_debug(),
+                    new.as_ref().escape_debug()
+                ),
+            ));
+        }
+        folders.insert(old.into_inner(), new.into_inner());
+    }
+    Ok(folders)
+}
+
+fn limits(raw: Spanned<Limits>) -> Result<Limits, Problem> {
+    let span = raw.span();
+    let limits = raw.into_inner();
+    let wrong = if limits.connections_per_account < LEAST_CONNECTIONS_PER_ACCOUNT {
+        "`connections_per_account` must be at least 2: one for commands, one for watching and copying"
+    } else if limits.sessions == 0 {
+        "`sessions` must be at least 1"
+    } else if limits.sessions > MOST_SESSIONS {
+        "`sessions` must be at most 1000000"
+    } else if limits.line_before_login < LEAST_LINE || limits.line < LEAST_LINE {
+        "`line` and `line_before_login` must be at least 1KiB, or no client could log in"
+    } else if limits.line < limits.line_before_login || limits.command < limits.line {
+        "`line_before_login` ≤ `line` ≤ `command` must hold"
+    } else if limits.line > u64::from(u32::MAX) || limits.command > u64::from(u32::MAX) {
+        "`line` and `command` must be below 4GiB"
+    } else if limits.poll_interval.is_zero() {
+        "`poll_interval` must not be zero"
+    } else if limits.backend_connect_timeout.is_zero()
+        || limits.backend_command_timeout.is_zero()
+        || limits.login_timeout.is_zero()
+        || limits.idle_timeout.is_zero()
+    {
+        "a timeout must not be zero"
+    } else {
+        return Ok(limits);
+    };
+    Err(Problem::at(span, wrong))
+}
+
+/// What Dovecot and Cyrus use between user and administrator.
+const SEPARATOR: &str = "*";
+
+/// A LOGIN with a long name and password.
+const LEAST_LINE: u64 = 1 << 10;
+
+/// Far more than one machine has ports and memory for; a semaphore must be able to count them.
+const MOST_SESSIONS: usize = 1_000_000;

@@ -1,0 +1,207 @@
+//! `proxy.toml` → typed, checked settings (DESIGN §10).
+//!
+//! Owns every key, default and check of the configuration file, and the rule by which a side's
+//! login is made. Never opens a socket and reads no file but the configuration itself and the
+//! password files it names. A value that came out of here needs no second look.
+//!
+//! [`Config::load`] reads in two steps: `raw` mirrors the file with serde, so that an unknown key
+//! or a value of the wrong kind is refused where it stands; `check` turns that into the types
+//! below and finds what is wrong between keys.
+
+mod check;
+mod credentials;
+mod error;
+mod limits;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use serde::Deserialize;
+
+use crate::base::{AccountName, Side, Sides};
+
+pub use credentials::{BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode};
+pub use error::ConfigError;
+pub use limits::Limits;
+pub use values::{Endpoint, Security};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the index and the spool.
+    pub state: PathBuf,
+    /// The proxy's own certificate; `None` only if no listener needs one.
+    pub tls: Option<Tls>,
+    /// Where clients connect; at least one.
+    pub listen: Vec<Listen>,
+    /// The two servers.
+    pub backends: Sides<Backend>,
+    /// Who judges a password, and how.
+    pub auth: Auth,
+    /// Which accounts there are.
+    pub accounts: Accounts,
+    /// The explicit map of folders, old name → new name, as UTF-8 text in each server's own
+    /// spelling of hierarchy. One to one; never names INBOX.
+    pub folders: BTreeMap<String, String>,
+    /// How messages are copied.
+    pub copy: Copying,
+    /// What anybody may use up, and for how long.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads and checks the configuration file, and the password files it names.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        Config::from_text(&error::read(path)?, path)
+    }
+
+    /// Checks a configuration that was read already. `path` is where it came from: errors name it,
+    /// and paths in the text are relative to its directory.
+    pub fn from_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let home = path.parent().unwrap_or(Path::new(""));
+        raw::parse(text)
+            .and_then(|raw| check::check(raw, home))
+            .map_err(|problem| problem.in_file(path, text))
+    }
+
+    /// Only the `[tls]` table of the file: what `mailferry certs` needs before the rest of the
+    /// configuration can be complete. `None` if the file has no such table.
+    pub fn load_tls(path: &Path) -> Result<Option<Tls>, ConfigError> {
+        let text = error::read(path)?;
+        let raw = raw::parse(&text).map_err(|problem| problem.in_file(path, &text))?;
+        let home = path.parent().unwrap_or(Path::new(""));
+        Ok(raw.tls.map(|tls| tls.relative_to(home)))
+    }
+
+    /// What is allowed but should be known to who runs this: one sentence each, for the log.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.auth.allow_cleartext {
+            for listen in self.listen.iter().filter(|l| !l.address.ip().is_loopback()) {
+                warnings.push(format!(
+                    "auth.allow_cleartext lets passwords cross the network in clear text on {}",
+                    listen.address
+                ));
+            }
+        }
+        for (side, backend) in self.backends.iter() {
+            if backend.imap.security == Security::Plain && !backend.imap.is_loopback() {
+                warnings.push(format!(
+                    "the connection to the {side} server {} is not encrypted",
+                    backend.imap
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+/// The proxy's own certificate and key, both PEM.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, followed by those between it and its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    fn relative_to(self, home: &Path) -> Tls {
+        Tls { cert: home.join(self.cert), key: home.join(self.key) }
+    }
+}
+
+/// One address on which clients are received.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// IMAP, with STARTTLS offered where there is a certificate.
+    Imap,
+    /// IMAP inside TLS from the first octet (RFC 8314).
+    Imaps,
+}
+
+/// One of the two servers, and how the proxy is its client.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Which one it is.
+    pub side: Side,
+    /// Where its IMAP service is.
+    pub imap: Endpoint,
+    /// The only certificate authorities trusted for it; `None`: those the system trusts.
+    pub ca: Option<PathBuf>,
+    /// The name its certificate is held against: `server_name`, or else the host of `imap`.
+    pub server_name: ServerName<'static>,
+    /// Capabilities it offers that are to be ignored, in capitals.
+    pub mask: BTreeSet<String>,
+    /// How to log in there.
+    pub credentials: Credentials,
+}
+
+/// Who judges a password (DESIGN §8).
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// The side that judges; its credentials are always of mode `same`.
+    pub primary: Side,
+    /// Whether LOGIN and PLAIN are accepted without TLS.
+    pub allow_cleartext: bool,
+    /// For how long a success is remembered; zero: never.
+    pub remember: Duration,
+}
+
+/// Which accounts there are and in what phase.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// The only domains served, in lower case; empty: any.
+    pub domains: Vec<String>,
+    /// What completes a bare user name; by default the first of `domains`.
+    pub default_domain: Option<String>,
+    /// The phase of an account that is not set otherwise.
+    pub phase: Phase,
+}
+
+impl Accounts {
+    /// The account meant by what a client typed; `None` if there can be no such account here.
+    pub fn account(&self, typed: &str) -> Option<AccountName> {
+        let name = AccountName::canonical(typed, self.default_domain.as_deref())?;
+        let served = self.domains.is_empty() || self.domains.iter().any(|d| d == name.domain());
+        served.then_some(name)
+    }
+}
+
+/// The phase of an account. Only `merged` is there yet; the file may not name another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Phase {
+    /// Both servers are contacted, and their mail is shown as one.
+    Merged,
+}
+
+/// How messages are copied (DESIGN §7).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copying {
+    /// Whether a message is copied because a client opened it.
+    pub on_access: bool,
+    /// Up to which size an opened message is collected in memory; beyond, in a spool file.
+    pub tee_memory: u64,
+    /// How many octets may be collected at once, of all accounts, in memory and in files.
+    pub spool_budget: u64,
+    /// How long after a lost connection the outcome of its APPEND may still show.
+    pub grace: Duration,
+}

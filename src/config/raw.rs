@@ -1,0 +1,168 @@
+//! The configuration file as it is written: one struct a table, one field a key.
+//!
+//! What serde can refuse is refused here: unknown keys, values of the wrong kind. Everything that
+//! needs two keys to be seen is left to `check`; what it may have to point at is `Spanned`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::Problem;
+use super::{Endpoint, Limits, Protocol, Tls, values};
+use crate::base::Side;
+
+pub(super) fn parse(text: &str) -> Result<File, Problem> {
+    toml::from_str(text).map_err(Problem::from)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default = "state")]
+    pub(super) state: PathBuf,
+    pub(super) tls: Option<Tls>,
+    pub(super) listen: Vec<Spanned<Listen>>,
+    pub(super) old: Backend,
+    pub(super) new: Backend,
+    #[serde(default)]
+    pub(super) auth: Auth,
+    #[serde(default)]
+    pub(super) accounts: Accounts,
+    #[serde(default)]
+    pub(super) folders: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    pub(super) copy: Copying,
+    #[serde(default = "limits")]
+    pub(super) limits: Spanned<Limits>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    pub(super) protocol: Protocol,
+    #[serde(deserialize_with = "values::address")]
+    pub(super) address: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backend {
+    pub(super) imap: Spanned<Endpoint>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) server_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) allow_plain: bool,
+    #[serde(default)]
+    pub(super) mask: Vec<Spanned<String>>,
+    pub(super) credentials: Option<Spanned<Credentials>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Credentials {
+    pub(super) mode: Mode,
+    pub(super) login: Option<Spanned<String>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) password_env: Option<Spanned<String>>,
+    pub(super) style: Option<Spanned<Style>>,
+    pub(super) separator: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    #[default]
+    Same,
+    Master,
+}
+
+#[derive(Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Style {
+    #[default]
+    Authzid,
+    Separator,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Auth {
+    pub(super) primary: Side,
+    pub(super) allow_cleartext: bool,
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) remember: Duration,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth { primary: Side::Old, allow_cleartext: false, remember: REMEMBER }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Accounts {
+    pub(super) domains: Vec<Spanned<String>>,
+    pub(super) default_domain: Option<Spanned<String>>,
+    pub(super) phase: Option<Spanned<Phase>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Phase {
+    Old,
+    Merged,
+    New,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Copying {
+    pub(super) on_access: bool,
+    #[serde(deserialize_with = "values::size")]
+    pub(super) tee_memory: u64,
+    #[serde(deserialize_with = "values::size")]
+    pub(super) spool_budget: u64,
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) grace: Duration,
+}
+
+impl Default for Copying {
+    fn default() -> Self {
+        Copying {
+            on_access: true,
+            tee_memory: TEE_MEMORY,
+            spool_budget: SPOOL_BUDGET,
+            grace: GRACE,
+        }
+    }
+}
+
+fn state() -> PathBuf {
+    STATE.into()
+}
+
+fn limits() -> Spanned<Limits> {
+    Spanned::new(0..0, Limits::default())
+}
+
+/// Beside the configuration file.
+const STATE: &str = "state";
+
+/// The burst of connections with which a client starts costs one judgement, not five; a changed
+/// password is noticed within a minute.
+const REMEMBER: Duration = Duration::from_secs(60);
+
+/// Nine messages out of ten are smaller, and need no file.
+const TEE_MEMORY: u64 = 1 << 20;
+
+/// Some two hundred opened messages at once; what does not fit is only read a second time.
+const SPOOL_BUDGET: u64 = 256 << 20;
+
+/// A server that lost its client in the middle of an APPEND has decided by then what became of it.
+const GRACE: Duration = Duration::from_secs(60);

@@ -1,0 +1,4 @@
+//! A message collected on its way to the client.
+
+/// The octets of one message.
+pub struct Tee;

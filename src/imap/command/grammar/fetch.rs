@@ -1,0 +1,127 @@
+//! The arguments of FETCH.
+
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case, take_while1};
+use nom::combinator::{map, map_opt, opt, value};
+use nom::multi::separated_list0;
+use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
+use nom::{Err, IResult};
+
+use super::Fault;
+use super::token::{astring, expect, listed, number, number64, nz_number, set, sp, sp0};
+use crate::imap::command::{Command, Reason};
+use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
+
+/// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
+/// "(" fetch-att *(SP fetch-att) ")") [SP fetch-modifiers]` (RFC 4466 §2.3).
+///
+/// `(CHANGEDSINCE n)` is heard and nothing more: CONDSTORE is not offered, and to answer for more
+/// messages than have changed is no error. Other modifiers are refused.
+pub(super) fn arguments<'a>(
+    uid: bool,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let modifier = value((), separated_pair(tag_no_case("CHANGEDSINCE"), sp, number64));
+    let modifiers = opt(preceded(sp, listed("a known FETCH modifier", modifier)));
+    map(terminated(pair(preceded(sp, set), preceded(sp, items)), modifiers), move |(set, items)| {
+        Command::Fetch { uid, set, items }
+    })
+}
+
+fn items(input: &[u8]) -> IResult<&[u8], Vec<FetchItem>, Fault> {
+    let (rest, items) = alt((
+        listed("a known FETCH item", item),
+        map(item, |item| vec![item]),
+        expect("a known FETCH item", map_opt(word, |word| expanded(&word))),
+    ))(input)?;
+    if items.is_empty() {
+        return Err(Err::Failure(Fault(Reason::Expected("a FETCH item"))));
+    }
+    Ok((rest, items))
+}
+
+/// What a macro stands for (RFC 3501 §6.4.5).
+fn expanded(word: &str) -> Option<Vec<FetchItem>> {
+    let mut items = vec![FetchItem::Flags, FetchItem::InternalDate, FetchItem::Rfc822Size];
+    match word {
+        "FAST" => {}
+        "ALL" => items.push(FetchItem::Envelope),
+        "FULL" => items.extend([FetchItem::Envelope, FetchItem::Body]),
+        _ => return None,
+    }
+    Some(items)
+}
+
+/// `fetch-att`.
+fn item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
+    alt((section_item, map_opt(word, |word| plain_item(&word))))(input)
+}
+
+fn plain_item(word: &str) -> Option<FetchItem> {
+    Some(match word {
+        "UID" => FetchItem::Uid,
+        "FLAGS" => FetchItem::Flags,
+        "INTERNALDATE" => FetchItem::InternalDate,
+        "RFC822.SIZE" => FetchItem::Rfc822Size,
+        "ENVELOPE" => FetchItem::Envelope,
+        "BODY" => FetchItem::Body,
+        "BODYSTRUCTURE" => FetchItem::BodyStructure,
+        "RFC822" => FetchItem::Rfc822,
+        "RFC822.HEADER" => FetchItem::Rfc822Header,
+        "RFC822.TEXT" => FetchItem::Rfc822Text,
+        _ => return None,
+    })
+}
+
+/// `"BODY" [".PEEK"] "[" [section-spec] "]" ["<" number "." nz-number ">"]`.
+fn section_item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
+    let partial = delimited(tag("<"), separated_pair(number, tag("."), nz_number), tag(">"));
+    map(
+        tuple((
+            preceded(tag_no_case("BODY"), map(opt(tag_no_case(".PEEK")), |peek| peek.is_some())),
+            delimited(pair(tag("["), sp0), section, pair(sp0, tag("]"))),
+            opt(partial),
+        )),
+        |(peek, section, partial)| FetchItem::Section { peek, section, partial },
+    )(input)
+}
+
+/// `section-spec = section-msgtext / (section-part ["." section-text])`; nothing is the whole message.
+fn section(input: &[u8]) -> IResult<&[u8], Section, Fault> {
+    let (rest, part) = separated_list0(tag("."), nz_number)(input)?;
+    let (rest, text) = if part.is_empty() {
+        opt(section_text)(rest)?
+    } else {
+        opt(preceded(tag("."), alt((section_text, value(SectionText::Mime, tag_no_case("MIME"))))))(
+            rest,
+        )?
+    };
+    Ok((rest, Section { part, text: text.unwrap_or_default() }))
+}
+
+/// `section-msgtext = "HEADER" / "HEADER.FIELDS" [".NOT"] SP header-list / "TEXT"`.
+fn section_text(input: &[u8]) -> IResult<&[u8], SectionText, Fault> {
+    alt((
+        map(
+            preceded(pair(tag_no_case("HEADER.FIELDS.NOT"), sp0), fields),
+            SectionText::HeaderFieldsNot,
+        ),
+        map(preceded(pair(tag_no_case("HEADER.FIELDS"), sp0), fields), SectionText::HeaderFields),
+        value(SectionText::Header, tag_no_case("HEADER")),
+        value(SectionText::Text, tag_no_case("TEXT")),
+    ))(input)
+}
+
+/// `header-list = "(" header-fld-name *(SP header-fld-name) ")"`.
+fn fields(input: &[u8]) -> IResult<&[u8], Vec<FieldName>, Fault> {
+    let name = map_opt(astring, |name| FieldName::new(&name));
+    map_opt(listed("a header field's name", name), |names| (!names.is_empty()).then_some(names))(
+        input,
+    )
+}
+
+/// The name of an item, in capitals.
+fn word(input: &[u8]) -> IResult<&[u8], String, Fault> {
+    map_opt(take_while1(|b: u8| b.is_ascii_alphanumeric() || b == b'.'), |word: &[u8]| {
+        String::from_utf8(word.to_ascii_uppercase()).ok()
+    })(input)
+}

@@ -1,0 +1,278 @@
+//! Our own grammar (nom): the arguments of every command, read as tolerantly as real clients need.
+//!
+//! `token` holds what all commands share, `fetch`, `search` and `date` the larger arguments. Each
+//! rule's ABNF stands above it, from RFC 3501 §9 unless another is named; `1*SP` stands for every
+//! SP. The input is a whole command, so all parsers are of nom's `complete` kind.
+
+mod date;
+mod fetch;
+mod search;
+mod token;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case, take_while1};
+use nom::combinator::{eof, map, map_opt, opt, value, verify};
+use nom::error::{ErrorKind, ParseError};
+use nom::multi::many0;
+use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
+use nom::{Err, IResult, Parser};
+
+use self::token::{
+    astring, atom, expect, flag, listed, literal, mailbox, number64, quoted, set, sp, sp0, string,
+};
+use super::{AppendHead, Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
+use crate::base::MailboxName;
+use crate::uid::SeqSet;
+
+pub(super) use self::date::internal_date;
+
+/// Reads the arguments of the command `word` (in capitals), with the space before them.
+pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command, Reason> {
+    match (word, uid) {
+        ("FETCH", _) => all(fetch::arguments(uid), arguments),
+        ("SEARCH", _) => all(search::arguments(uid), arguments),
+        ("STORE", _) => all(store(uid), arguments),
+        ("COPY", _) => all(
+            map(set_and_mailbox, |(set, mailbox)| Command::Copy { uid, set, mailbox }),
+            arguments,
+        ),
+        ("MOVE", _) => all(
+            map(set_and_mailbox, |(set, mailbox)| Command::Move { uid, set, mailbox }),
+            arguments,
+        ),
+        ("EXPUNGE", true) => {
+            all(map(preceded(sp, set), |set| Command::UidExpunge { set }), arguments)
+        }
+        (_, true) => Ok(Command::Unknown { name: format!("UID {word}") }),
+        ("AUTHENTICATE", _) => all(authenticate, arguments),
+        ("LOGIN", _) => all(login, arguments),
+        ("ID", _) => all(id, arguments),
+        ("ENABLE", _) => all(enable, arguments),
+        ("SELECT", _) => all(map(select, |mailbox| Command::Select { mailbox }), arguments),
+        ("EXAMINE", _) => all(map(select, |mailbox| Command::Examine { mailbox }), arguments),
+        ("CREATE", _) => all(map(one_mailbox, |mailbox| Command::Create { mailbox }), arguments),
+        ("DELETE", _) => all(map(one_mailbox, |mailbox| Command::Delete { mailbox }), arguments),
+        ("SUBSCRIBE", _) => {
+            all(map(one_mailbox, |mailbox| Command::Subscribe { mailbox }), arguments)
+        }
+        ("UNSUBSCRIBE", _) => {
+            all(map(one_mailbox, |mailbox| Command::Unsubscribe { mailbox }), arguments)
+        }
+        ("RENAME", _) => all(
+            map(pair(one_mailbox, one_mailbox), |(from, to)| Command::Rename { from, to }),
+            arguments,
+        ),
+        ("LIST", _) => {
+            all(map(list, |(reference, pattern)| Command::List { reference, pattern }), arguments)
+        }
+        ("LSUB", _) => {
+            all(map(list, |(reference, pattern)| Command::Lsub { reference, pattern }), arguments)
+        }
+        ("STATUS", _) => all(status, arguments),
+        ("APPEND", _) => Err(Reason::Expected("a message to append")),
+        _ => match Command::bare(word) {
+            Some(command) => all(|input| Ok((input, command.clone())), arguments),
+            None => Ok(Command::Unknown { name: word.to_owned() }),
+        },
+    }
+}
+
+/// `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`, up to the announcement
+/// of the literal (which may be a `literal8`, RFC 3516 §4.4). `None` if that is the mailbox's.
+pub(super) fn append(arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
+    let mut name_to_come = terminated(preceded(sp, announcement), eof);
+    if name_to_come(arguments).is_ok() {
+        return Ok(None);
+    }
+    let head = tuple((
+        one_mailbox,
+        opt(preceded(sp, listed("a flag", flag))),
+        opt(preceded(sp, date_time)),
+        expect("the size of a message", preceded(sp, preceded(opt(tag("~")), announcement))),
+    ));
+    all(
+        map(head, |(mailbox, flags, date, (octets, sync))| {
+            Some(AppendHead { mailbox, flags: flags.unwrap_or_default(), date, octets, sync })
+        }),
+        arguments,
+    )
+}
+
+/// Why a parser failed. As `Err::Error` another alternative may be tried; an `Err::Failure` is final.
+#[derive(Debug)]
+pub(super) struct Fault(Reason);
+
+impl<I> ParseError<I> for Fault {
+    fn from_error_kind(_: I, _: ErrorKind) -> Fault {
+        Fault(Reason::Expected("other arguments"))
+    }
+
+    fn append(_: I, _: ErrorKind, other: Fault) -> Fault {
+        other
+    }
+}
+
+/// Runs a parser over the whole input; spaces at its end do not count.
+fn all<'a, T>(mut parser: impl Parser<&'a [u8], T, Fault>, input: &'a [u8]) -> Result<T, Reason> {
+    match parser.parse(input) {
+        Ok((rest, parsed)) if rest.iter().all(|&b| b == b' ') => Ok(parsed),
+        Ok(_) => Err(Reason::Excess),
+        Err(Err::Error(Fault(reason)) | Err::Failure(Fault(reason))) => Err(reason),
+        Err(Err::Incomplete(_)) => Err(Reason::Expected("more")),
+    }
+}
+
+fn one_mailbox(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
+    preceded(sp, mailbox)(input)
+}
+
+fn set_and_mailbox(input: &[u8]) -> IResult<&[u8], (SeqSet, MailboxName), Fault> {
+    pair(preceded(sp, set), one_mailbox)(input)
+}
+
+/// `select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]` (RFC 4466 §2.1).
+///
+/// CONDSTORE is heard and nothing more: what it enables is not offered, and NOMODSEQ an answer that
+/// RFC 7162 §3.1.2.2 allows.
+fn select(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
+    let parameters = listed("a known SELECT parameter", tag_no_case("CONDSTORE"));
+    terminated(one_mailbox, opt(preceded(sp, parameters)))(input)
+}
+
+/// `list = "LIST" SP mailbox SP list-mailbox`. Wildcards are let through in both.
+fn list(input: &[u8]) -> IResult<&[u8], (Vec<u8>, Vec<u8>), Fault> {
+    pair(
+        expect("a reference name", preceded(sp, astring)),
+        expect("a mailbox pattern", preceded(sp, astring)),
+    )(input)
+}
+
+/// `status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"`.
+fn status(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let item = map_opt(atom, |word| {
+        StatusItem::ALL.into_iter().find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
+    });
+    map(pair(one_mailbox, preceded(sp, listed("a known STATUS item", item))), |(mailbox, items)| {
+        Command::Status { mailbox, items }
+    })(input)
+}
+
+/// `store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))`.
+fn store<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let mode = alt((
+        value(StoreMode::Add, tag("+")),
+        value(StoreMode::Remove, tag("-")),
+        value(StoreMode::Replace, tag("")),
+    ));
+    let item = expect(
+        "FLAGS, +FLAGS or -FLAGS",
+        tuple((mode, tag_no_case("FLAGS"), opt(tag_no_case(".SILENT")))),
+    );
+    let bare = pair(flag, many0(preceded(sp, flag)));
+    let flags = alt((
+        listed("a flag", flag),
+        map(expect("flags", bare), |(first, mut more)| {
+            more.insert(0, first);
+            more
+        }),
+    ));
+    map(
+        tuple((preceded(sp, set), preceded(sp, item), preceded(sp, flags))),
+        move |(set, (mode, _, silent), flags)| Command::Store {
+            uid,
+            set,
+            mode,
+            silent: silent.is_some(),
+            flags,
+        },
+    )
+}
+
+/// `login = "LOGIN" SP userid SP password`. Atoms may hold whatever is no space or control: users
+/// have such passwords, and some clients do not quote them.
+fn login(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let word = || alt((string, map(login_word, <[u8]>::to_vec)));
+    map(
+        pair(
+            expect("a user name", preceded(sp, word())),
+            expect("a password", preceded(sp, word())),
+        ),
+        |(user, password)| Command::Login { user, password: Secret::new(password) },
+    )(input)
+}
+
+fn login_word(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
+    match input {
+        [b'"', ..] => Err(Err::Error(Fault(Reason::Expected("the end of a quoted string")))),
+        _ => take_while1(|b| b > b' ' && b != 0x7f)(input),
+    }
+}
+
+/// `authenticate = "AUTHENTICATE" SP auth-type [SP (base64 / "=")]` (RFC 4959 §3).
+fn authenticate(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let response = map_opt(atom, |text| match text {
+        b"=" => Some(Secret::new(Vec::new())),
+        text => BASE64.decode(text).ok().map(Secret::new),
+    });
+    map(
+        pair(
+            expect("a mechanism", preceded(sp, token::name)),
+            // Without a response, spaces may stand at the end; with one, it must be base64.
+            alt((value(None, pair(sp0, eof)), map(expect("base64", preceded(sp, response)), Some))),
+        ),
+        |(mechanism, initial)| Command::Authenticate { mechanism, initial },
+    )(input)
+}
+
+/// `id = "ID" SP id-params-list` (RFC 2971 §4).
+fn id(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let nstring = alt((value(None, nil), map(astring, Some)));
+    let fields = listed("an ID field", separated_pair(astring, sp, nstring));
+    map(
+        alt((
+            value(Vec::new(), pair(sp0, eof)),
+            value(Vec::new(), pair(sp, nil)),
+            preceded(sp, fields),
+        )),
+        Command::Id,
+    )(input)
+}
+
+/// `nil = "NIL"`, and no other word.
+fn nil(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
+    verify(atom, |word: &[u8]| word.eq_ignore_ascii_case(b"NIL"))(input)
+}
+
+/// `enable = "ENABLE" 1*(SP capability)` (RFC 5161 §4).
+fn enable(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    map(
+        expect("a capability", pair(preceded(sp, token::name), many0(preceded(sp, token::name)))),
+        |(first, mut more)| {
+            more.insert(0, first);
+            Command::Enable(more)
+        },
+    )(input)
+}
+
+/// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`.
+fn date_time(input: &[u8]) -> IResult<&[u8], InternalDate, Fault> {
+    let (rest, text) = alt((quoted, literal))(input)?;
+    match InternalDate::new(&text) {
+        Some(date) => Ok((rest, date)),
+        None => Err(Err::Failure(Fault(Reason::Expected("a date and time")))),
+    }
+}
+
+/// `"{" number ["+"] "}"`: how many octets, and whether the client waits (RFC 7888 §8).
+fn announcement(input: &[u8]) -> IResult<&[u8], (u64, bool), Fault> {
+    delimited(tag("{"), pair(number64, map(opt(tag("+")), |plus| plus.is_none())), tag("}"))(input)
+}
+
+/// Base64 as SASL has it; some clients forget the padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);

@@ -1,0 +1,176 @@
+//! The arguments of SEARCH.
+
+use nom::branch::alt;
+use nom::bytes::complete::{tag, tag_no_case};
+use nom::combinator::{map, map_opt, opt, value};
+use nom::multi::separated_list1;
+use nom::sequence::{pair, preceded, terminated, tuple};
+use nom::{Err, IResult};
+
+use super::Fault;
+use super::date::search_date;
+use super::token::{astring, atom, expect, listed, number64, set, sp, sp0};
+use crate::imap::command::{
+    Command, Flag, MAX_NESTING, Reason, SearchDate, SearchKey, SearchReturn,
+};
+
+/// `search = "SEARCH" [SP "RETURN" SP "(" … ")"] [SP "CHARSET" SP astring] 1*(SP search-key)`
+/// (RFC 4466 §2.6.1, RFC 4731 §3.1).
+pub(super) fn arguments<'a>(
+    uid: bool,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let option = alt((
+        value(SearchReturn::Min, tag_no_case("MIN")),
+        value(SearchReturn::Max, tag_no_case("MAX")),
+        value(SearchReturn::All, tag_no_case("ALL")),
+        value(SearchReturn::Count, tag_no_case("COUNT")),
+    ));
+    let returns = map(
+        preceded(tuple((sp, tag_no_case("RETURN"), sp0)), listed("MIN, MAX, ALL or COUNT", option)),
+        |options| if options.is_empty() { vec![SearchReturn::All] } else { options },
+    );
+    let charset = preceded(
+        tuple((sp, tag_no_case("CHARSET"), sp)),
+        expect("a charset", map_opt(astring, charset_name)),
+    );
+    map(
+        tuple((opt(returns), opt(charset), preceded(sp, keys(0)))),
+        move |(returns, charset, key)| Command::Search { uid, returns, charset, key },
+    )
+}
+
+/// A charset's name; none has other marks (RFC 2978 §2.3).
+fn charset_name(name: Vec<u8>) -> Option<String> {
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:+".contains(b);
+    if name.is_empty() || !name.iter().all(fits) {
+        return None;
+    }
+    String::from_utf8(name).ok()
+}
+
+/// `search-key *(SP search-key)`: all of them must match.
+fn keys<'a>(depth: usize) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
+    map(expect("a SEARCH key", separated_list1(sp, move |input| key(input, depth))), |mut keys| {
+        match keys.len() {
+            1 => keys.swap_remove(0),
+            _ => SearchKey::And(keys),
+        }
+    })
+}
+
+/// `search-key`. Fails finally on what is none, but lets a list end before `)` and at the end.
+fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
+    let expected = || Fault(Reason::Expected("a known SEARCH key"));
+    if depth > MAX_NESTING {
+        return Err(Err::Failure(Fault(Reason::TooDeep)));
+    }
+    match input {
+        [] | [b')', ..] => return Err(Err::Error(expected())),
+        [b'(', ..] => {
+            let close = expect("the end of a list", pair(sp0, tag(")")));
+            let list = preceded(pair(tag("("), sp0), terminated(keys(depth + 1), close));
+            return must(list)(input);
+        }
+        [b'0'..=b'9' | b'*', ..] => return must(map(set, SearchKey::Sequence))(input),
+        _ => {}
+    }
+    let (rest, word) = must(atom)(input)?;
+    if let Some(key) = plain_key(word) {
+        return Ok((rest, key));
+    }
+    let nested = || preceded(sp, move |input| key(input, depth + 1));
+    match word.to_ascii_uppercase().as_slice() {
+        b"NOT" => must(map(nested(), |key| SearchKey::Not(Box::new(key))))(rest),
+        b"OR" => {
+            must(map(pair(nested(), nested()), |(a, b)| SearchKey::Or(Box::new(a), Box::new(b))))(
+                rest,
+            )
+        }
+        b"BCC" => text(SearchKey::Bcc)(rest),
+        b"BODY" => text(SearchKey::Body)(rest),
+        b"CC" => text(SearchKey::Cc)(rest),
+        b"FROM" => text(SearchKey::From)(rest),
+        b"SUBJECT" => text(SearchKey::Subject)(rest),
+        b"TEXT" => text(SearchKey::Text)(rest),
+        b"TO" => text(SearchKey::To)(rest),
+        b"HEADER" => must(map(
+            expect(
+                "a field's name and a string",
+                pair(preceded(sp, astring), preceded(sp, astring)),
+            ),
+            |(name, value)| SearchKey::Header(name, value),
+        ))(rest),
+        b"KEYWORD" => keyword(SearchKey::Keyword)(rest),
+        b"UNKEYWORD" => keyword(SearchKey::Unkeyword)(rest),
+        b"LARGER" => size(SearchKey::Larger)(rest),
+        b"SMALLER" => size(SearchKey::Smaller)(rest),
+        b"BEFORE" => date(SearchKey::Before)(rest),
+        b"ON" => date(SearchKey::On)(rest),
+        b"SINCE" => date(SearchKey::Since)(rest),
+        b"SENTBEFORE" => date(SearchKey::SentBefore)(rest),
+        b"SENTON" => date(SearchKey::SentOn)(rest),
+        b"SENTSINCE" => date(SearchKey::SentSince)(rest),
+        b"UID" => must(map(preceded(sp, set), SearchKey::Uid))(rest),
+        _ => Err(Err::Failure(expected())),
+    }
+}
+
+/// Keys without arguments.
+fn plain_key(word: &[u8]) -> Option<SearchKey> {
+    Some(match word.to_ascii_uppercase().as_slice() {
+        b"ALL" => SearchKey::All,
+        b"ANSWERED" => SearchKey::Answered,
+        b"DELETED" => SearchKey::Deleted,
+        b"DRAFT" => SearchKey::Draft,
+        b"FLAGGED" => SearchKey::Flagged,
+        b"NEW" => SearchKey::New,
+        b"OLD" => SearchKey::Old,
+        b"RECENT" => SearchKey::Recent,
+        b"SEEN" => SearchKey::Seen,
+        b"UNANSWERED" => SearchKey::Unanswered,
+        b"UNDELETED" => SearchKey::Undeleted,
+        b"UNDRAFT" => SearchKey::Undraft,
+        b"UNFLAGGED" => SearchKey::Unflagged,
+        b"UNSEEN" => SearchKey::Unseen,
+        _ => return None,
+    })
+}
+
+fn text<'a>(
+    make: impl FnMut(Vec<u8>) -> SearchKey,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
+    must(map(expect("a string to search for", preceded(sp, astring)), make))
+}
+
+fn keyword<'a>(
+    make: impl FnMut(Flag) -> SearchKey,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
+    let flag = map_opt(astring, |word| Flag::new(&word));
+    must(map(expect("a keyword", preceded(sp, flag)), make))
+}
+
+fn size<'a>(
+    make: impl FnMut(u64) -> SearchKey,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
+    must(map(expect("a size", preceded(sp, number64)), make))
+}
+
+/// `date = date-text / DQUOTE date-text DQUOTE`.
+fn date<'a>(
+    make: impl FnMut(SearchDate) -> SearchKey,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
+    let date = map_opt(astring, |text| search_date(&text));
+    must(map(expect("a date", preceded(sp, date)), make))
+}
+
+/// Makes every error final: a key that has begun cannot be another.
+fn must<'a, T>(
+    mut parser: impl FnMut(&'a [u8]) -> IResult<&'a [u8], T, Fault>,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], T, Fault> {
+    move |input| {
+        parser(input).map_err(|err| match err {
+            Err::Error(fault) => Err::Failure(fault),
+            other => other,
+        })
+    }
+}

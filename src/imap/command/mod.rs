@@ -1,0 +1,371 @@
+//! A client's command as a value: [`parse`] makes one of a line, [`parse_append_head`] of what
+//! stands before an appended message.
+//!
+//! The command word selects who reads the arguments: imap-codec (`lens`) where its closed world
+//! suffices, our own `grammar` everywhere else and wherever imap-codec refuses what real clients
+//! send. Both yield the one [`Command`]. Nothing here says what a command does, and nothing of a
+//! client's line is ever passed on as it came: it is written anew from these types.
+
+mod error;
+mod flag;
+mod grammar;
+mod lens;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+pub use self::error::{ParseError, Reason};
+pub use self::flag::Flag;
+pub use self::parse::{AppendParse, TaggedAppend, parse, parse_append_head};
+pub use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
+pub use crate::imap::search::{SearchDate, SearchKey};
+
+use crate::base::MailboxName;
+use crate::uid::SeqSet;
+
+/// How deep SEARCH parentheses, NOT and OR may nest. Ten is more than any client sends; a limit
+/// there must be, for the parser and all that walks the tree recurse.
+pub const MAX_NESTING: usize = 50;
+
+/// What stands before every command, and is repeated in its answer (RFC 3501 §2.2.1).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Tag(String);
+
+impl Tag {
+    /// Takes a tag from the wire: `tag = 1*<any ASTRING-CHAR except "+">`.
+    pub fn new(octets: &[u8]) -> Option<Tag> {
+        let fits = |b: &u8| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b);
+        if octets.is_empty() || !octets.iter().all(fits) {
+            return None;
+        }
+        String::from_utf8(octets.to_vec()).ok().map(Tag)
+    }
+
+    /// The tag as it goes onto the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Octets that no log may show: a password, or a SASL response. Wiped when dropped.
+///
+/// Compared only by tests; nothing decides over a secret by `==`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes the octets over.
+    pub fn new(octets: Vec<u8>) -> Secret {
+        Secret(Zeroizing::new(octets))
+    }
+
+    /// The octets themselves.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A command with its tag.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tagged {
+    /// The client's tag.
+    pub tag: Tag,
+    /// What it asks.
+    pub command: Command,
+}
+
+/// What a client asks (RFC 3501 §6 and the extensions that the proxy offers).
+///
+/// `uid` says that the command was preceded by `UID`: sets are then of UIDs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// CAPABILITY (RFC 3501 §6.1.1).
+    Capability,
+    /// NOOP (RFC 3501 §6.1.2).
+    Noop,
+    /// LOGOUT (RFC 3501 §6.1.3).
+    Logout,
+    /// STARTTLS (RFC 3501 §6.2.1).
+    StartTls,
+    /// CHECK (RFC 3501 §6.4.1).
+    Check,
+    /// CLOSE (RFC 3501 §6.4.2).
+    Close,
+    /// UNSELECT (RFC 3691).
+    Unselect,
+    /// EXPUNGE (RFC 3501 §6.4.3).
+    Expunge,
+    /// IDLE (RFC 2177).
+    Idle,
+    /// NAMESPACE (RFC 2342).
+    Namespace,
+    /// AUTHENTICATE (RFC 3501 §6.2.2).
+    Authenticate {
+        /// The SASL mechanism, in capitals.
+        mechanism: String,
+        /// The initial response (SASL-IR, RFC 4959), decoded; `=` is an empty one.
+        initial: Option<Secret>,
+    },
+    /// LOGIN (RFC 3501 §6.2.3).
+    Login {
+        /// The user name as typed.
+        user: Vec<u8>,
+        /// The password.
+        password: Secret,
+    },
+    /// ID (RFC 2971): fields with their values; none for `NIL`.
+    Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// ENABLE (RFC 5161): capability names in capitals.
+    Enable(Vec<String>),
+    /// SELECT (RFC 3501 §6.3.1).
+    Select {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// EXAMINE (RFC 3501 §6.3.2).
+    Examine {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// CREATE (RFC 3501 §6.3.3).
+    Create {
+        /// The mailbox; a separator at its end is still there.
+        mailbox: MailboxName,
+    },
+    /// DELETE (RFC 3501 §6.3.4).
+    Delete {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// RENAME (RFC 3501 §6.3.5).
+    Rename {
+        /// Its name until now.
+        from: MailboxName,
+        /// Its new name.
+        to: MailboxName,
+    },
+    /// SUBSCRIBE (RFC 3501 §6.3.6).
+    Subscribe {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// UNSUBSCRIBE (RFC 3501 §6.3.7).
+    Unsubscribe {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// LIST (RFC 3501 §6.3.8).
+    List {
+        /// The reference name; mostly empty.
+        reference: Vec<u8>,
+        /// The mailbox name with wildcards.
+        pattern: Vec<u8>,
+    },
+    /// LSUB (RFC 3501 §6.3.9).
+    Lsub {
+        /// The reference name; mostly empty.
+        reference: Vec<u8>,
+        /// The mailbox name with wildcards.
+        pattern: Vec<u8>,
+    },
+    /// STATUS (RFC 3501 §6.3.10).
+    Status {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// What is asked, in the client's order.
+        items: Vec<StatusItem>,
+    },
+    /// SEARCH (RFC 3501 §6.4.4, RFC 4731).
+    Search {
+        /// Whether the answer is to hold UIDs.
+        uid: bool,
+        /// RETURN options; `RETURN ()` means `ALL` and is given as that.
+        returns: Option<Vec<SearchReturn>>,
+        /// The charset of the strings.
+        charset: Option<String>,
+        /// What to look for.
+        key: SearchKey,
+    },
+    /// FETCH (RFC 3501 §6.4.5).
+    Fetch {
+        /// Whether `set` holds UIDs.
+        uid: bool,
+        /// The messages.
+        set: SeqSet,
+        /// What is asked, in the client's order; macros are expanded.
+        items: Vec<FetchItem>,
+    },
+    /// STORE (RFC 3501 §6.4.6).
+    Store {
+        /// Whether `set` holds UIDs.
+        uid: bool,
+        /// The messages.
+        set: SeqSet,
+        /// What to do with the flags.
+        mode: StoreMode,
+        /// Whether no answer is wanted (`.SILENT`).
+        silent: bool,
+        /// The flags; never `\Recent`.
+        flags: Vec<Flag>,
+    },
+    /// COPY (RFC 3501 §6.4.7).
+    Copy {
+        /// Whether `set` holds UIDs.
+        uid: bool,
+        /// The messages.
+        set: SeqSet,
+        /// Where to.
+        mailbox: MailboxName,
+    },
+    /// MOVE (RFC 6851).
+    Move {
+        /// Whether `set` holds UIDs.
+        uid: bool,
+        /// The messages.
+        set: SeqSet,
+        /// Where to.
+        mailbox: MailboxName,
+    },
+    /// UID EXPUNGE (RFC 4315 §2.1).
+    UidExpunge {
+        /// The UIDs.
+        set: SeqSet,
+    },
+    /// APPEND (RFC 3501 §6.3.11), without its message; made by [`parse_append_head`] alone.
+    Append(AppendHead),
+    /// A command that the proxy does not know.
+    Unknown {
+        /// Its name in capitals, with `UID ` before it where the client wrote so.
+        name: String,
+    },
+}
+
+/// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StatusItem {
+    /// MESSAGES.
+    Messages,
+    /// RECENT.
+    Recent,
+    /// UIDNEXT.
+    UidNext,
+    /// UIDVALIDITY.
+    UidValidity,
+    /// UNSEEN.
+    Unseen,
+    /// SIZE.
+    Size,
+    /// HIGHESTMODSEQ.
+    HighestModSeq,
+    /// DELETED.
+    Deleted,
+}
+
+impl StatusItem {
+    /// Every item.
+    pub const ALL: [StatusItem; 8] = [
+        StatusItem::Messages,
+        StatusItem::Recent,
+        StatusItem::UidNext,
+        StatusItem::UidValidity,
+        StatusItem::Unseen,
+        StatusItem::Size,
+        StatusItem::HighestModSeq,
+        StatusItem::Deleted,
+    ];
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StatusItem::Messages => "MESSAGES",
+            StatusItem::Recent => "RECENT",
+            StatusItem::UidNext => "UIDNEXT",
+            StatusItem::UidValidity => "UIDVALIDITY",
+            StatusItem::Unseen => "UNSEEN",
+            StatusItem::Size => "SIZE",
+            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+            StatusItem::Deleted => "DELETED",
+        }
+    }
+}
+
+/// What SEARCH is to return (RFC 4731 §3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SearchReturn {
+    /// MIN: the lowest number.
+    Min,
+    /// MAX: the highest number.
+    Max,
+    /// ALL: every number.
+    All,
+    /// COUNT: how many.
+    Count,
+}
+
+/// What STORE does with its flags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StoreMode {
+    /// `FLAGS`: these and no others.
+    Replace,
+    /// `+FLAGS`: these too.
+    Add,
+    /// `-FLAGS`: these no longer.
+    Remove,
+}
+
+/// An APPEND up to its message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppendHead {
+    /// Where to.
+    pub mailbox: MailboxName,
+    /// The message's flags; never `\Recent`.
+    pub flags: Vec<Flag>,
+    /// The message's internal date.
+    pub date: Option<InternalDate>,
+    /// How many octets the message has.
+    pub octets: u64,
+    /// Whether the client waits for a continuation (`{n}`) or not (`{n+}`, RFC 7888).
+    pub sync: bool,
+}
+
+/// A date and time as APPEND and INTERNALDATE write it: `17-Jul-1996 02:44:25 -0700`.
+///
+/// Its text is checked for shape and ranges, so that it can go between quotes as it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct InternalDate(String);
+
+impl InternalDate {
+    /// Takes the text that stands between the quotes (RFC 3501 §9, `date-time`).
+    ///
+    /// A day of one digit is accepted as `1`, ` 1` and `01`, and written in the last form.
+    pub fn new(text: &[u8]) -> Option<InternalDate> {
+        grammar::internal_date(text).map(InternalDate)
+    }
+
+    /// The text without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InternalDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

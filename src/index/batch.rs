@@ -1,0 +1,145 @@
+//! `Batch`: changes that become durable together, or not at all.
+
+use super::keys::{Key, Tree};
+use super::records::{self, AccountId, Direction, Intent, MailboxId, MailboxRecord, Stuck};
+use crate::base::{MailboxName, Side};
+use crate::uid::{ChunkChanges, Uid};
+
+/// Changes to the index that become durable together. Later changes of one key win.
+///
+/// Values are packed by the caller's thread, as the batch is built, and not by the committer's.
+#[derive(Default, Debug)]
+pub struct Batch {
+    pub(super) ops: Vec<Op>,
+    pub(super) marks: Vec<Mark>,
+    /// Mailboxes written to: their numbers are never given out again.
+    pub(super) mailboxes: Vec<(AccountId, MailboxId)>,
+}
+
+/// One change.
+#[derive(Debug)]
+pub(super) enum Op {
+    Put(Key, Vec<u8>),
+    Remove(Key),
+    RemoveAll(Key),
+}
+
+/// What the epoch log must know of a mailbox before the batch is acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub account: AccountId,
+    pub client: MailboxName,
+    pub uid_validity: u32,
+    pub uid_next: Uid,
+    pub boundary: Option<Uid>,
+}
+
+impl Batch {
+    /// Without any change.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Whether there is no change.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Replaces what is known of an account (its name stays: it is found by its number).
+    pub fn put_account(
+        &mut self,
+        account: AccountId,
+        name: &crate::base::AccountName,
+        record: &records::AccountRecord,
+    ) {
+        self.ops.push(Op::Put(Key::account(account), records::pack_account(name, record)));
+    }
+
+    /// Writes a mailbox's record.
+    pub fn put_mailbox(&mut self, account: AccountId, record: &MailboxRecord) {
+        let key = Key::mailbox(account, record.id);
+        self.put(account, record.id, key, records::pack_mailbox(record));
+        self.marks.push(Mark {
+            account,
+            client: record.client.clone(),
+            uid_validity: record.uid_validity,
+            uid_next: record.uid_next,
+            boundary: record.boundary,
+        });
+    }
+
+    /// Writes the chunks of a map that changed.
+    pub fn put_chunks(&mut self, account: AccountId, mailbox: MailboxId, changes: &ChunkChanges) {
+        for first in &changes.delete {
+            self.ops.push(Op::Remove(Key::runs(account, mailbox, *first)));
+        }
+        for chunk in &changes.put {
+            let key = Key::runs(account, mailbox, chunk.first_uid());
+            self.put(account, mailbox, key, super::pack::pack_runs(chunk.runs()));
+        }
+    }
+
+    /// Forgets a mailbox: record, map, intents and what is stuck. Its boundary and mark stay in
+    /// the epoch log.
+    pub fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) {
+        self.ops.push(Op::Remove(Key::mailbox(account, mailbox)));
+        for tree in [Tree::Runs, Tree::Intents, Tree::Stuck] {
+            self.ops.push(Op::RemoveAll(Key::of_mailbox(tree, account, mailbox)));
+        }
+    }
+
+    /// Writes an intent, open or closed.
+    pub fn put_intent(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: Uid,
+        direction: Direction,
+        intent: &Intent,
+    ) {
+        let key = Key::intent(account, mailbox, uid, direction);
+        self.put(account, mailbox, key, records::pack_intent(intent));
+    }
+
+    /// Forgets an intent.
+    pub fn del_intent(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: Uid,
+        direction: Direction,
+    ) {
+        self.ops.push(Op::Remove(Key::intent(account, mailbox, uid, direction)));
+    }
+
+    /// Remembers why a message could not be copied.
+    pub fn put_stuck(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid, stuck: &Stuck) {
+        let key = Key::stuck(account, mailbox, uid);
+        self.put(account, mailbox, key, records::pack_stuck(stuck));
+    }
+
+    /// The message is no longer stuck.
+    pub fn del_stuck(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid) {
+        self.ops.push(Op::Remove(Key::stuck(account, mailbox, uid)));
+    }
+
+    /// Remembers what was learned about a backend, in the learner's own encoding.
+    pub fn put_profile(&mut self, side: Side, profile: Vec<u8>) {
+        self.ops.push(Op::Put(profile_key(side), profile));
+    }
+
+    fn put(&mut self, account: AccountId, mailbox: MailboxId, key: Key, value: Vec<u8>) {
+        self.ops.push(Op::Put(key, value));
+        if self.mailboxes.last() != Some(&(account, mailbox)) {
+            self.mailboxes.push((account, mailbox));
+        }
+    }
+}
+
+/// Where a side's profile stands.
+pub(super) fn profile_key(side: Side) -> Key {
+    Key::meta(match side {
+        Side::Old => "profile/old",
+        Side::New => "profile/new",
+    })
+}

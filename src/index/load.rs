@@ -1,0 +1,132 @@
+//! Reading records out of a store. A value that does not read is named by its key.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use super::error::IndexError;
+use super::keys::{Key, Tree, direction_in, number_in};
+use super::pack::unpack_runs;
+use super::records::{
+    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stored, Stuck,
+    unpack_account, unpack_intent, unpack_mailbox, unpack_stuck,
+};
+use super::store::Store;
+use crate::base::AccountName;
+use crate::uid::{Run, Uid, UidMap};
+
+/// All accounts, by number.
+pub fn accounts(
+    store: &dyn Store,
+) -> Result<Vec<(AccountName, AccountId, AccountRecord)>, IndexError> {
+    let mut accounts = Vec::new();
+    store.scan(&Key::tree(Tree::Accounts), &mut |key, value| {
+        let id = number(key, 0)?;
+        let (name, record) = unpack_account(value).map_err(damaged(key))?;
+        accounts.push((name, AccountId(id), record));
+        Ok(())
+    })?;
+    Ok(accounts)
+}
+
+/// For each account, the number its next mailbox gets.
+pub fn counters(store: &dyn Store) -> Result<HashMap<AccountId, u32>, IndexError> {
+    let mut counters = HashMap::new();
+    store.scan(&Key::tree(Tree::Counters), &mut |key, value| {
+        let next = value.try_into().map_err(|_| damaged(key)("not a number"))?;
+        counters.insert(AccountId(number(key, 0)?), u32::from_be_bytes(next));
+        Ok(())
+    })?;
+    Ok(counters)
+}
+
+/// The mailboxes of an account, by number.
+pub fn mailboxes(store: &dyn Store, account: AccountId) -> Result<Vec<MailboxRecord>, IndexError> {
+    let mut mailboxes = Vec::new();
+    store.scan(&Key::of_account(Tree::Mailboxes, account), &mut |key, value| {
+        let id = MailboxId(number(key, 1)?);
+        mailboxes.push(unpack_mailbox(id, value).map_err(damaged(key))?);
+        Ok(())
+    })?;
+    Ok(mailboxes)
+}
+
+/// All there is about one mailbox.
+pub fn stored(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Stored, IndexError> {
+    let key = Key::mailbox(account, mailbox);
+    let record = store.value(&key)?.ok_or(IndexError::UnknownMailbox(account, mailbox))?;
+    let record = unpack_mailbox(mailbox, &record).map_err(damaged(key.as_bytes()))?;
+    let (chunks, _) = chunks(store, account, mailbox)?;
+    let map = UidMap::from_chunks(chunks).map_err(damaged(key.as_bytes()))?;
+    let intents = intents(store, account, mailbox)?;
+    Ok(Stored { record, map, intents, stuck: stuck(store, account, mailbox)? })
+}
+
+/// The chunks of a mailbox's map, ascending, and their octets in the store.
+pub fn chunks(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<(Vec<Vec<Run>>, u64), IndexError> {
+    let (mut chunks, mut octets) = (Vec::new(), 0);
+    store.scan(&Key::of_mailbox(Tree::Runs, account, mailbox), &mut |key, value| {
+        let runs = unpack_runs(value).map_err(damaged(key))?;
+        if runs.first().map(|run| run.uid.0) != Some(number(key, 2)?) {
+            return Err(damaged(key)("a chunk under another's key"));
+        }
+        octets += (key.len() + value.len()) as u64;
+        chunks.push(runs);
+        Ok(())
+    })?;
+    Ok((chunks, octets))
+}
+
+/// The intents of a mailbox, by UID.
+pub fn intents(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Vec<(Uid, Direction, Intent)>, IndexError> {
+    let mut intents = Vec::new();
+    store.scan(&Key::of_mailbox(Tree::Intents, account, mailbox), &mut |key, value| {
+        let direction = direction_in(key).ok_or_else(|| damaged(key)("no direction"))?;
+        let intent = unpack_intent(value).map_err(damaged(key))?;
+        intents.push((Uid(number(key, 2)?), direction, intent));
+        Ok(())
+    })?;
+    Ok(intents)
+}
+
+/// The stuck messages of a mailbox, by UID.
+pub fn stuck(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Vec<(Uid, Stuck)>, IndexError> {
+    let mut all = Vec::new();
+    store.scan(&Key::of_mailbox(Tree::Stuck, account, mailbox), &mut |key, value| {
+        all.push((Uid(number(key, 2)?), unpack_stuck(value).map_err(damaged(key))?));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// A number of [`Tree::Meta`], big endian.
+pub fn meta<const N: usize>(store: &dyn Store, name: &str) -> Result<Option<[u8; N]>, IndexError> {
+    let key = Key::meta(name);
+    let Some(value) = store.value(&key)? else { return Ok(None) };
+    let value = value.as_slice().try_into();
+    value.map(Some).map_err(|_| damaged(key.as_bytes())("not a number"))
+}
+
+fn number(key: &[u8], n: usize) -> Result<u32, IndexError> {
+    number_in(key, n).ok_or_else(|| damaged(key)("a short key"))
+}
+
+fn damaged<E: Display>(key: &[u8]) -> impl Fn(E) -> IndexError + use<E> {
+    let key = key.escape_ascii().to_string();
+    move |why| IndexError::Corrupt(format!("at {key}: {why}"))
+}

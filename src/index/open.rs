@@ -1,0 +1,225 @@
+//! Opening an index: one process a directory, and nothing that lost its tail is trusted.
+//!
+//! In the directory: `lock`, `epoch.log`, `db/` (the database) and what was put aside,
+//! `index.stale-<Unix seconds>`, for somebody to look at or delete.
+
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::batch::Mark;
+use super::epoch::{Entry, EpochLog, Found, Memory, Remembered};
+use super::error::IndexError;
+use super::keys::Key;
+use super::load;
+use super::records::AccountId;
+use super::sled_store::SledStore;
+use super::store::{Store, Writes};
+use super::unix_now;
+
+/// How an index was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// There was none.
+    Fresh,
+    /// All that was ever acknowledged is there.
+    Clean,
+    /// It could not be trusted and starts empty: every mailbox is to be absorbed anew from both
+    /// servers, with what [`super::Index::remembered`] says (V8).
+    Rebuild {
+        /// What gave it away.
+        why: String,
+        /// Where the old database lies now; `None` if nothing was left of it.
+        put_aside: Option<PathBuf>,
+    },
+}
+
+/// An opened index, before anything runs.
+pub struct Parts {
+    pub store: Box<dyn Store>,
+    pub log: EpochLog,
+    /// Held as long as the index is open.
+    pub lock: Lock,
+    pub accounts: Vec<(crate::base::AccountName, AccountId)>,
+    pub counters: HashMap<AccountId, u32>,
+    /// The last sequence number, inside and outside.
+    pub sequence: u64,
+}
+
+/// Opens, or makes, the index in a directory.
+pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
+    fs::create_dir_all(dir).map_err(IndexError::io("make the directory", dir))?;
+    let lock = lock(dir)?;
+    let (mut memory, found) = Memory::read(dir)?;
+    let (store, inside, opened) = match judge(dir, &memory)? {
+        Verdict::Sound(store, inside) => (store, Some(inside), Opened::Clean),
+        Verdict::Empty(store) => (store, None, Opened::Fresh),
+        Verdict::Stale(why) => {
+            let put_aside = put_aside(dir)?;
+            let where_to = put_aside.as_deref().unwrap_or(dir).display().to_string();
+            tracing::error!(%why, put_aside = %where_to, "the index is put aside and rebuilt");
+            (SledStore::open(&dir.join(DB))?, None, Opened::Rebuild { why, put_aside })
+        }
+    };
+    let sequence = memory.sequence.max(inside.unwrap_or_default());
+    if inside.is_none() {
+        let mut writes = Writes::default();
+        writes.put(Key::meta(VERSION), FORMAT.to_be_bytes().to_vec());
+        writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
+        store.apply(&writes)?;
+        sync_dir(&dir.join(DB))?;
+        sync_dir(dir)?;
+    }
+    memory.condemned = None;
+    let behind = memory.sequence < sequence || found != Found::Whole;
+    if found == Found::Missing && opened == Opened::Clean {
+        tracing::warn!(dir = %dir.display(), "the epoch log is gone and made anew from the index");
+    }
+    let mut log = EpochLog::start(dir, memory)?;
+    let records = load::accounts(&store)?;
+    let accounts: Vec<_> = records.into_iter().map(|(name, id, _)| (name, id)).collect();
+    if behind {
+        catch_up(&store, &mut log, &accounts, sequence)?;
+    }
+    let counters = load::counters(&store)?;
+    Ok((Parts { store: Box::new(store), log, lock, accounts, counters, sequence }, opened))
+}
+
+/// Opens an index that must be there, without putting anything aside.
+pub fn open_read_only(dir: &Path) -> Result<(Box<dyn Store>, Memory, Lock), IndexError> {
+    if !dir.join(DB).join("db").exists() {
+        return Err(IndexError::Missing { dir: dir.to_owned() });
+    }
+    let lock = lock(dir)?;
+    let (memory, _) = Memory::read(dir)?;
+    match judge(dir, &memory)? {
+        Verdict::Sound(store, _) => Ok((Box::new(store), memory, lock)),
+        Verdict::Empty(_) => Err(IndexError::Missing { dir: dir.to_owned() }),
+        Verdict::Stale(why) => Err(IndexError::Stale { dir: dir.to_owned(), why }),
+    }
+}
+
+enum Verdict {
+    /// With the sequence number inside.
+    Sound(SledStore, u64),
+    /// As it should be: nothing was ever acknowledged.
+    Empty(SledStore),
+    Stale(String),
+}
+
+/// Compares what the database holds with what the epoch log says it must hold.
+fn judge(dir: &Path, memory: &Memory) -> Result<Verdict, IndexError> {
+    if let Some(why) = &memory.condemned {
+        return Ok(Verdict::Stale(why.clone()));
+    }
+    let expected = memory.sequence;
+    if expected > 0 && !dir.join(DB).join("db").exists() {
+        return Ok(Verdict::Stale("the database is gone".into()));
+    }
+    let looked = || -> Result<Verdict, IndexError> {
+        let store = SledStore::open(&dir.join(DB))?;
+        let format = load::meta(&store, VERSION)?.map(u32::from_be_bytes);
+        let inside = load::meta(&store, SEQUENCE)?.map(u64::from_be_bytes);
+        match (format, inside) {
+            (Some(found), _) if found > FORMAT => {
+                Err(IndexError::Newer { found, known: FORMAT, dir: dir.to_owned() })
+            }
+            (Some(_), Some(inside)) if inside >= expected => {
+                // What opening needs must read, too.
+                load::accounts(&store)?;
+                load::counters(&store)?;
+                Ok(Verdict::Sound(store, inside))
+            }
+            (None, None) if expected == 0 => Ok(Verdict::Empty(store)),
+            (_, inside) => Ok(Verdict::Stale(format!(
+                "it ends at batch {}, and batch {expected} was acknowledged",
+                inside.unwrap_or_default()
+            ))),
+        }
+    };
+    match looked() {
+        Err(IndexError::Corrupt(why)) => Ok(Verdict::Stale(why)),
+        other => other,
+    }
+}
+
+/// Tells a log that lost its end, or was one batch behind, what the mailboxes say.
+fn catch_up(
+    store: &dyn Store,
+    log: &mut EpochLog,
+    accounts: &[(crate::base::AccountName, AccountId)],
+    sequence: u64,
+) -> Result<(), IndexError> {
+    let mut entries = Vec::new();
+    for (name, account) in accounts {
+        for record in load::mailboxes(store, *account)? {
+            let known = log.with(|memory| memory.of(name, &record.client));
+            let mark = Mark {
+                account: *account,
+                client: record.client,
+                uid_validity: record.uid_validity,
+                uid_next: record.uid_next,
+                boundary: record.boundary,
+            };
+            if let Some(due) = Remembered::due(known, &mark) {
+                entries.push(Entry::Mailbox(name.clone(), mark.client, due));
+            }
+        }
+    }
+    entries.push(Entry::Sequence(sequence));
+    log.append(entries)
+}
+
+/// Moves the database out of the way; `None` if there is none.
+fn put_aside(dir: &Path) -> Result<Option<PathBuf>, IndexError> {
+    let db = dir.join(DB);
+    if !db.exists() {
+        return Ok(None);
+    }
+    let now = unix_now();
+    let mut aside = dir.join(format!("index.stale-{now}"));
+    let mut n = 2;
+    while aside.exists() {
+        aside = dir.join(format!("index.stale-{now}-{n}"));
+        n += 1;
+    }
+    fs::rename(&db, &aside).map_err(IndexError::io("put aside", &db))?;
+    sync_dir(dir)?;
+    Ok(Some(aside))
+}
+
+/// Holds the directory for this process.
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to closing: a child between fork and exec would go on holding it.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, IndexError> {
+    let path = dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(IndexError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => Err(IndexError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(IndexError::io("lock", &path)(error)),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), IndexError> {
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(IndexError::io("sync the directory", dir))
+}
+
+/// The format of keys and values that this version writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// Names in [`super::keys::Tree::Meta`].
+pub const VERSION: &str = "version";
+pub const SEQUENCE: &str = "seq";
+pub const ACCOUNTS: &str = "account";
+
+const DB: &str = "db";

@@ -1,0 +1,438 @@
+//! What is remembered, as types, and their bytes. Every value begins with the version of its
+//! encoding; reading is total.
+
+use super::pack::{Malformed, Packer, Unpacker};
+use crate::base::{AccountName, MailboxName, Sides};
+use crate::uid::{SideUid, Uid, UidMap};
+
+/// An account's number in this index. Another index may give the same account another one: what
+/// must outlive the index is kept by name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AccountId(pub u32);
+
+/// A mailbox's number within its account. Never used twice, so that a stale reference to a deleted
+/// mailbox reaches nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MailboxId(pub u32);
+
+/// What is known of an account besides its mailboxes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AccountRecord {
+    /// When it was first seen, in Unix seconds.
+    pub created_at: u64,
+    /// The phase it was put into by name; `None`: what the configuration says.
+    pub phase: Option<String>,
+    /// When that phase began, in Unix seconds.
+    pub phase_since: u64,
+    /// The wave it moves with.
+    pub wave: Option<String>,
+}
+
+/// A mailbox as the client sees it, and what was last absorbed from both sides (DESIGN §3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MailboxRecord {
+    /// Its number.
+    pub id: MailboxId,
+    /// Its name as the client knows it.
+    pub client: MailboxName,
+    /// Its name on old, if it exists there.
+    pub old: Option<MailboxName>,
+    /// Its name on new, if it exists there.
+    pub new: Option<MailboxName>,
+    /// Fixed at first sight (V1).
+    pub uid_validity: u32,
+    /// Above every UID ever given out (V2).
+    pub uid_next: Uid,
+    /// The first UID that is ours and not old's, once there is one.
+    pub boundary: Option<Uid>,
+    /// Each side as last absorbed.
+    pub sides: Sides<Option<Snapshot>>,
+    /// The virtual HIGHESTMODSEQ (DESIGN §5).
+    pub mod_seq: u64,
+    /// Virtual modseq ↔ both sides' (DESIGN §5); reserved, empty until that is built.
+    pub checkpoints: Vec<(u64, Sides<u64>)>,
+    /// Deleted by the client, kept on old (V6).
+    pub hidden: bool,
+}
+
+/// Four numbers of one side's mailbox, taken from one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Snapshot {
+    /// UIDVALIDITY there.
+    pub uid_validity: u32,
+    /// UIDNEXT there: the watermark.
+    pub uid_next: SideUid,
+    /// EXISTS there.
+    pub messages: u32,
+    /// HIGHESTMODSEQ there, where the side has CONDSTORE.
+    pub highest_mod_seq: Option<u64>,
+}
+
+/// Written before an APPEND, so that a copy whose fate is unknown is found again (V5).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Intent {
+    /// UIDNEXT of the receiving side before the APPEND.
+    pub new_uid_next: SideUid,
+    /// The message's size.
+    pub octets: u64,
+    /// INTERNALDATE as it was sent.
+    pub internal_date: String,
+    /// BLAKE3 of the message.
+    pub hash: [u8; 32],
+    /// When, in Unix seconds.
+    pub written_at: u64,
+    /// Settled, and kept a day: a copy that turns up late is recognised.
+    pub closed: bool,
+}
+
+/// Which way a copy goes. The numbers are on disk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Direction {
+    /// From old to new: the copier.
+    ToNew = 0,
+    /// From new to old: the mirror.
+    ToOld = 1,
+}
+
+/// A message that could not be copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stuck {
+    /// The server's own words.
+    pub reason: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When to try again, in Unix seconds.
+    pub next_try: u64,
+}
+
+/// All there is about one mailbox.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its record.
+    pub record: MailboxRecord,
+    /// Its map.
+    pub map: UidMap,
+    /// Its intents, open and closed, by UID.
+    pub intents: Vec<(Uid, Direction, Intent)>,
+    /// Its messages that could not be copied, by UID.
+    pub stuck: Vec<(Uid, Stuck)>,
+}
+
+/// An account's value: its name and record.
+pub fn pack_account(name: &AccountName, record: &AccountRecord) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.octets(name.as_str().as_bytes());
+    out.number(record.created_at);
+    out.number(record.phase_since);
+    for text in [&record.phase, &record.wave] {
+        out.byte(u8::from(text.is_some()));
+        if let Some(text) = text {
+            out.octets(text.as_bytes());
+        }
+    }
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_account(bytes: &[u8]) -> Result<(AccountName, AccountRecord), Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let name = account_name(&input.text()?)?;
+    let mut record = AccountRecord {
+        created_at: input.number()?,
+        phase_since: input.number()?,
+        ..AccountRecord::default()
+    };
+    for text in [&mut record.phase, &mut record.wave] {
+        *text = match input.byte()? {
+            0 => None,
+            _ => Some(input.text()?),
+        };
+    }
+    input.finish()?;
+    Ok((name, record))
+}
+
+/// A mailbox's value. Its id stands in the key.
+pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
+    let mut flags = 0;
+    for (bit, set) in [
+        (HIDDEN, record.hidden),
+        (HAS_OLD, record.old.is_some()),
+        (HAS_NEW, record.new.is_some()),
+        (HAS_BOUNDARY, record.boundary.is_some()),
+        (SEEN_OLD, record.sides.old.is_some()),
+        (SEEN_NEW, record.sides.new.is_some()),
+    ] {
+        flags |= if set { bit } else { 0 };
+    }
+    let mut out = Packer::versioned(VERSION);
+    out.byte(flags);
+    out.octets(record.client.as_bytes());
+    for name in [&record.old, &record.new].into_iter().flatten() {
+        out.octets(name.as_bytes());
+    }
+    out.number(record.uid_validity.into());
+    out.number(record.uid_next.0.into());
+    if let Some(boundary) = record.boundary {
+        out.number(boundary.0.into());
+    }
+    for (_, snapshot) in record.sides.iter() {
+        if let Some(snapshot) = snapshot {
+            pack_snapshot(&mut out, snapshot);
+        }
+    }
+    out.number(record.mod_seq);
+    out.number(record.checkpoints.len() as u64);
+    for (at, sides) in &record.checkpoints {
+        out.number(*at);
+        out.number(sides.old);
+        out.number(sides.new);
+    }
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let flags = input.byte()?;
+    if flags & !ALL_FLAGS != 0 {
+        return Err(Malformed("unknown flag of a mailbox"));
+    }
+    let has = |bit: u8| flags & bit != 0;
+    let client = mailbox_name(input.octets()?)?;
+    let old = if has(HAS_OLD) { Some(mailbox_name(input.octets()?)?) } else { None };
+    let new = if has(HAS_NEW) { Some(mailbox_name(input.octets()?)?) } else { None };
+    let uid_validity = input.number32()?;
+    let uid_next = Uid(input.number32()?);
+    let boundary = if has(HAS_BOUNDARY) { Some(Uid(input.number32()?)) } else { None };
+    let sides = Sides {
+        old: if has(SEEN_OLD) { Some(unpack_snapshot(&mut input)?) } else { None },
+        new: if has(SEEN_NEW) { Some(unpack_snapshot(&mut input)?) } else { None },
+    };
+    let mod_seq = input.number()?;
+    let mut checkpoints = Vec::new();
+    for _ in 0..input.number()? {
+        // Grows only as far as there are bytes: a damaged count ends in an error, not in memory.
+        let at = input.number()?;
+        checkpoints.push((at, Sides { old: input.number()?, new: input.number()? }));
+    }
+    input.finish()?;
+    Ok(MailboxRecord {
+        id,
+        client,
+        old,
+        new,
+        uid_validity,
+        uid_next,
+        boundary,
+        sides,
+        mod_seq,
+        checkpoints,
+        hidden: has(HIDDEN),
+    })
+}
+
+fn pack_snapshot(out: &mut Packer, snapshot: &Snapshot) {
+    out.number(snapshot.uid_validity.into());
+    out.number(snapshot.uid_next.0.into());
+    out.number(snapshot.messages.into());
+    out.byte(u8::from(snapshot.highest_mod_seq.is_some()));
+    if let Some(n) = snapshot.highest_mod_seq {
+        out.number(n);
+    }
+}
+
+fn unpack_snapshot(input: &mut Unpacker<'_>) -> Result<Snapshot, Malformed> {
+    Ok(Snapshot {
+        uid_validity: input.number32()?,
+        uid_next: SideUid(input.number32()?),
+        messages: input.number32()?,
+        highest_mod_seq: match input.byte()? {
+            0 => None,
+            _ => Some(input.number()?),
+        },
+    })
+}
+
+/// An intent's value.
+pub fn pack_intent(intent: &Intent) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.byte(u8::from(intent.closed));
+    out.number(intent.new_uid_next.0.into());
+    out.number(intent.octets);
+    out.number(intent.written_at);
+    out.octets(intent.internal_date.as_bytes());
+    out.fixed(&intent.hash);
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_intent(bytes: &[u8]) -> Result<Intent, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let intent = Intent {
+        closed: input.byte()? != 0,
+        new_uid_next: SideUid(input.number32()?),
+        octets: input.number()?,
+        written_at: input.number()?,
+        internal_date: input.text()?,
+        hash: input.fixed()?,
+    };
+    input.finish()?;
+    Ok(intent)
+}
+
+/// A stuck message's value. A reason longer than [`LONGEST_REASON`] is cut.
+pub fn pack_stuck(stuck: &Stuck) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.number(stuck.tries.into());
+    out.number(stuck.next_try);
+    let end = stuck.reason.floor_char_boundary(LONGEST_REASON);
+    out.octets(&stuck.reason.as_bytes()[..end]);
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_stuck(bytes: &[u8]) -> Result<Stuck, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let stuck =
+        Stuck { tries: input.number32()?, next_try: input.number()?, reason: input.text()? };
+    input.finish()?;
+    Ok(stuck)
+}
+
+/// A name that was canonical when it was written is its own canonical form.
+pub fn account_name(text: &str) -> Result<AccountName, Malformed> {
+    AccountName::canonical(text, None).ok_or(Malformed("not the name of an account"))
+}
+
+/// A mailbox name as it was written.
+pub fn mailbox_name(octets: &[u8]) -> Result<MailboxName, Malformed> {
+    MailboxName::new(octets).ok_or(Malformed("not the name of a mailbox"))
+}
+
+/// Octets of a reason that are kept: more than any server says to a person, and few enough for a
+/// page of them to stay small.
+const LONGEST_REASON: usize = 2_000;
+
+const VERSION: u8 = 1;
+const HIDDEN: u8 = 1;
+const HAS_OLD: u8 = 1 << 1;
+const HAS_NEW: u8 = 1 << 2;
+const HAS_BOUNDARY: u8 = 1 << 3;
+const SEEN_OLD: u8 = 1 << 4;
+const SEEN_NEW: u8 = 1 << 5;
+const ALL_FLAGS: u8 = (1 << 6) - 1;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_name() -> impl Strategy<Value = MailboxName> {
+        prop::collection::vec(14u8..=255, 1..40).prop_map(|b| MailboxName::new(&b).unwrap())
+    }
+
+    fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+        (any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u64>>()).prop_map(
+            |(uid_validity, uid_next, messages, highest_mod_seq)| Snapshot {
+                uid_validity,
+                uid_next: SideUid(uid_next),
+                messages,
+                highest_mod_seq,
+            },
+        )
+    }
+
+    fn any_mailbox() -> impl Strategy<Value = MailboxRecord> {
+        let names = (any_name(), prop::option::of(any_name()), prop::option::of(any_name()));
+        let numbers = (any::<u32>(), any::<u32>(), any::<Option<u32>>(), any::<u64>());
+        let sides = (prop::option::of(any_snapshot()), prop::option::of(any_snapshot()));
+        let checkpoints = prop::collection::vec(any::<(u64, u64, u64)>(), 0..5);
+        (any::<u32>(), names, numbers, sides, checkpoints, any::<bool>()).prop_map(
+            |(
+                id,
+                (client, old, new),
+                (validity, next, boundary, mod_seq),
+                sides,
+                points,
+                hidden,
+            )| {
+                MailboxRecord {
+                    id: MailboxId(id),
+                    client,
+                    old,
+                    new,
+                    uid_validity: validity,
+                    uid_next: Uid(next),
+                    boundary: boundary.map(Uid),
+                    sides: Sides { old: sides.0, new: sides.1 },
+                    mod_seq,
+                    checkpoints: points
+                        .into_iter()
+                        .map(|(at, old, new)| (at, Sides { old, new }))
+                        .collect(),
+                    hidden,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn mailboxes_survive_packing(record in any_mailbox()) {
+            prop_assert_eq!(unpack_mailbox(record.id, &pack_mailbox(&record)), Ok(record));
+        }
+
+        #[test]
+        fn intents_survive_packing(
+            next: u32, octets: u64, date: String, hash: [u8; 32], written_at: u64, closed: bool
+        ) {
+            let intent = Intent {
+                new_uid_next: SideUid(next), octets, internal_date: date, hash, written_at, closed,
+            };
+            prop_assert_eq!(unpack_intent(&pack_intent(&intent)), Ok(intent));
+        }
+
+        #[test]
+        fn stuck_messages_survive_packing(reason: String, tries: u32, next_try: u64) {
+            let stuck = Stuck { reason, tries, next_try };
+            prop_assert_eq!(unpack_stuck(&pack_stuck(&stuck)), Ok(stuck));
+        }
+
+        #[test]
+        fn a_long_reason_is_cut_between_characters(n in 1_990usize..2_010) {
+            let stuck = Stuck { reason: "a".repeat(n) + "éééééé", tries: 1, next_try: 1 };
+            let back = unpack_stuck(&pack_stuck(&stuck)).unwrap();
+            prop_assert!(back.reason.len() <= LONGEST_REASON && stuck.reason.starts_with(&back.reason));
+            prop_assert!(back.reason.len() >= LONGEST_REASON - 1 || back == stuck);
+        }
+
+        #[test]
+        fn accounts_survive_packing(
+            created_at: u64, phase_since: u64, phase: Option<String>, wave: Option<String>
+        ) {
+            let name = AccountName::canonical("ann@example.com", None).unwrap();
+            let record = AccountRecord { created_at, phase_since, phase, wave };
+            prop_assert_eq!(unpack_account(&pack_account(&name, &record)), Ok((name, record)));
+        }
+
+        #[test]
+        fn no_bytes_make_unpacking_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(first) = bytes.first_mut() {
+                *first = VERSION;
+            }
+            let _ = unpack_account(&bytes);
+            let _ = unpack_mailbox(MailboxId(1), &bytes);
+            let _ = unpack_intent(&bytes);
+            let _ = unpack_stuck(&bytes);
+        }
+
+        #[test]
+        fn a_shortened_value_is_refused(record in any_mailbox(), cut in any::<usize>()) {
+            let bytes = pack_mailbox(&record);
+            prop_assert!(unpack_mailbox(record.id, &bytes[..cut % bytes.len()]).is_err());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The client's socket: pieces of commands in, answers out through one buffer.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::imap::framer::{FrameError, Framer, Piece};
+use crate::net::{ServerTls, Stream};
+
+/// Room for a read while a literal is on its way.
+const READ_AHEAD: usize = 64 << 10;
+/// Room for a read of commands.
+const COMMAND_ROOM: usize = 4 << 10;
+/// An answer is sent when so much of it has gathered.
+const FLUSH_AT: usize = 32 << 10;
+/// Octets from here on are written from where they lie, smaller ones are gathered.
+const WRITE_THROUGH: usize = 8 << 10;
+
+/// Why reading from the client ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The client is gone.
+    #[error("the client is gone: {0}")]
+    Io(#[from] io::Error),
+    /// The client closed its side.
+    #[error("the client closed the connection")]
+    Closed,
+    /// Nothing came for too long.
+    #[error("nothing came from the client for {} seconds", .0.as_secs())]
+    Silent(Duration),
+    /// A line beyond the limit, or an unreadable literal.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+}
+
+/// A client's connection.
+pub struct Client {
+    stream: Stream,
+    framer: Framer,
+    input: BytesMut,
+    /// What is to be sent; public so that answers are written straight into it.
+    pub out: Vec<u8>,
+    patience: Duration,
+}
+
+impl Client {
+    /// Takes a connection over. `max_line` bounds a line, `patience` a wait.
+    pub fn new(stream: Stream, max_line: usize, patience: Duration) -> Client {
+        Client {
+            stream,
+            framer: Framer::for_client(max_line),
+            input: BytesMut::new(),
+            out: Vec::new(),
+            patience,
+        }
+    }
+
+    /// Whether TLS is on.
+    pub fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+
+    /// Other bounds from now on, as after a login. Only between commands.
+    pub fn set_bounds(&mut self, max_line: usize, patience: Duration) {
+        self.framer = Framer::for_client(max_line);
+        self.patience = patience;
+    }
+
+    /// Begins TLS, after the OK to STARTTLS was sent. Whatever came in clear behind STARTTLS is
+    /// dropped: it may have been put there by somebody else.
+    pub async fn starttls(
+        mut self,
+        tls: &ServerTls,
+        max_line: usize,
+        patience: Duration,
+    ) -> io::Result<Client> {
+        self.input.clear();
+        let stream = tls.accept(self.stream, patience).await?;
+        Ok(Client::new(stream, max_line, patience))
+    }
+
+    /// The next piece of what the client sends. Loses nothing if it is dropped.
+    pub async fn piece(&mut self) -> Result<Piece, ClientError> {
+        loop {
+            if let Some(piece) = self.framer.next(&mut self.input)? {
+                return Ok(piece);
+            }
+            if !self.out.is_empty() {
+                self.flush().await?;
+            }
+            // An idle session keeps little room; a message on its way gets more.
+            let room = if self.framer.remaining() > 0 { READ_AHEAD } else { COMMAND_ROOM };
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+            self.input.reserve(room);
+            let read = timeout(self.patience, self.stream.read_buf(&mut self.input)).await;
+            if read.map_err(|_| ClientError::Silent(self.patience))?? == 0 {
+                return Err(ClientError::Closed);
+            }
+        }
+    }
+
+    /// Octets of the literal that have not come yet.
+    pub fn literal_left(&self) -> u64 {
+        self.framer.remaining()
+    }
+
+    /// A literal that was announced will not be sent: what comes next is a new command.
+    pub fn forget_literal(&mut self) {
+        self.framer.reset();
+    }
+
+    /// Whether the client has sent more already: then the answer need not be sent on its own.
+    pub fn has_more(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Appends a line to what is to be sent.
+    pub fn line(&mut self, text: impl AsRef<[u8]>) {
+        self.out.extend_from_slice(text.as_ref());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends octets, sending what has gathered where it is much. Large octets are not copied.
+    pub async fn octets(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+        if octets.len() >= WRITE_THROUGH {
+            self.flush().await?;
+            return self.write(octets).await;
+        }
+        self.out.extend_from_slice(octets);
+        self.flush_if_full().await
+    }
+
+    /// Sends what has gathered if it is much.
+    pub async fn flush_if_full(&mut self) -> Result<(), ClientError> {
+        if self.out.len() >= FLUSH_AT { self.flush().await } else { Ok(()) }
+    }
+
+    /// Sends what has gathered.
+    pub async fn flush(&mut self) -> Result<(), ClientError> {
+        let out = std::mem::take(&mut self.out);
+        let written = self.write(&out).await;
+        if out.capacity() <= FLUSH_AT * 2 && written.is_ok() {
+            self.out = out;
+            self.out.clear();
+        }
+        written
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+        let work = async {
+            self.stream.write_all(octets).await?;
+            self.stream.flush().await
+        };
+        match timeout(self.patience, work).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(ClientError::Silent(self.patience)),
+        }
+    }
+
+    /// Gives the write buffer back, before a long wait.
+    pub fn shrink(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Says goodbye on the socket.
+    pub async fn close(mut self) {
+        // The session is over either way; a client that is gone needs no goodbye.
+        if self.flush().await.is_ok() {
+            drop(timeout(Duration::from_secs(1), self.stream.shutdown()).await);
+        }
+    }
+}

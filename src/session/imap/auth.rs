@@ -1,0 +1,172 @@
+//! CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ID: what comes before the mailboxes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tracing::{Span, info, warn};
+
+use super::reply::{Failure, Reply};
+use super::{Session, User};
+use crate::account::LoginError;
+use crate::base::SecretString;
+use crate::imap::command::{Secret, Tag};
+use crate::imap::framer::Piece;
+use crate::imap::write::string_or_literal;
+use crate::session::client::ClientError;
+
+/// What is right over the merged view, whatever the servers are (V10): the same set before and
+/// after login, on every connection.
+pub const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
+                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH";
+/// So many wrong passwords end a connection.
+const MAX_FAILED_LOGINS: u32 = 3;
+
+impl Session {
+    /// The capabilities as they stand on this connection: only what concerns the login itself
+    /// depends on TLS.
+    pub(super) fn capabilities(&self) -> String {
+        let mut all = CAPABILITIES.to_owned();
+        if !self.client.is_tls() && self.server.tls.is_some() && self.user.is_none() {
+            all.push_str(" STARTTLS");
+        }
+        if self.may_log_in() {
+            all.push_str(" AUTH=PLAIN");
+        } else {
+            all.push_str(" LOGINDISABLED");
+        }
+        all
+    }
+
+    fn may_log_in(&self) -> bool {
+        self.client.is_tls() || self.server.config.auth.allow_cleartext
+    }
+
+    /// STARTTLS (RFC 3501 §6.2.1). The session is a new one afterwards: nothing that was said in
+    /// clear is believed.
+    pub(super) async fn starttls(mut self, tag: &Tag) -> Result<Session, ClientError> {
+        let possible = !self.client.is_tls() && self.user.is_none();
+        let Some(tls) = self.server.tls.clone().filter(|_| possible) else {
+            self.client.line(format!("{tag} BAD STARTTLS is not possible here"));
+            return Ok(self);
+        };
+        self.client.line(format!("{tag} OK Begin TLS negotiation now"));
+        self.client.flush().await?;
+        let limits = &self.server.config.limits;
+        let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
+        self.client = self.client.starttls(&tls, line, limits.login_timeout).await?;
+        Ok(self)
+    }
+
+    /// LOGIN (RFC 3501 §6.2.3).
+    pub(super) async fn login(&mut self, user: &[u8], password: &Secret) -> Result<Reply, Failure> {
+        if let Some(refused) = self.login_impossible() {
+            return Ok(refused);
+        }
+        let (Ok(user), Ok(password)) =
+            (std::str::from_utf8(user), std::str::from_utf8(password.expose()))
+        else {
+            return self.login_failed("user name or password is no UTF-8").await;
+        };
+        self.enter(user, &SecretString::from(password)).await
+    }
+
+    /// AUTHENTICATE PLAIN (RFC 4616), with or without an initial response (RFC 4959).
+    pub(super) async fn authenticate(
+        &mut self,
+        mechanism: &str,
+        initial: Option<Secret>,
+    ) -> Result<Reply, Failure> {
+        if let Some(refused) = self.login_impossible() {
+            return Ok(refused);
+        }
+        if mechanism != "PLAIN" {
+            return Ok(Reply::no_with("CANNOT", "Mechanism is not supported"));
+        }
+        let response = match initial {
+            Some(response) => response,
+            None => match self.ask_response().await? {
+                Some(response) => response,
+                None => return Ok(Reply::bad("Authentication cancelled, or not base64")),
+            },
+        };
+        let mut fields = response.expose().split(|b| *b == 0).map(std::str::from_utf8);
+        let (Some(Ok(authzid)), Some(Ok(authcid)), Some(Ok(password)), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Ok(Reply::bad("Not a response of PLAIN"));
+        };
+        // Acting for somebody else is what administrators of a server do on that server.
+        if !authzid.is_empty() && authzid != authcid {
+            return self.login_failed("authorization identity differs from the user").await;
+        }
+        self.enter(authcid, &SecretString::from(password)).await
+    }
+
+    async fn ask_response(&mut self) -> Result<Option<Secret>, ClientError> {
+        self.client.line("+ ");
+        self.client.flush().await?;
+        let Piece::Line(line) = self.client.piece().await? else {
+            return Err(ClientError::Closed);
+        };
+        Ok(BASE64.decode(&line).ok().map(Secret::new))
+    }
+
+    fn login_impossible(&self) -> Option<Reply> {
+        if self.user.is_some() {
+            return Some(Reply::bad("Already logged in"));
+        }
+        if !self.may_log_in() {
+            let text = "Log in only after STARTTLS, or on the TLS port";
+            return Some(Reply::no_with("PRIVACYREQUIRED", text));
+        }
+        None
+    }
+
+    async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Reply, Failure> {
+        match self.server.accounts.login(typed, password).await {
+            Ok((account, access)) => {
+                Span::current().record("account", account.name().as_str());
+                info!("logged in");
+                let copier = self.server.ferry.copier(&account, &access);
+                self.user = Some(User { account, access, copier });
+                let limits = &self.server.config.limits;
+                let line = usize::try_from(limits.line).unwrap_or(usize::MAX);
+                self.client.set_bounds(line, limits.idle_timeout);
+                let code = format!("CAPABILITY {}", self.capabilities());
+                Ok(Reply::ok_with(code, "Logged in"))
+            }
+            Err(LoginError::Refused(why)) => self.login_failed(&why).await,
+            Err(e) => {
+                warn!("login not possible: {e}");
+                let text = "The server that checks passwords cannot be asked, try again later";
+                Ok(Reply::no_with("UNAVAILABLE", text))
+            }
+        }
+    }
+
+    async fn login_failed(&mut self, why: &str) -> Result<Reply, Failure> {
+        self.failed_logins += 1;
+        info!(attempt = self.failed_logins, "login refused: {why}");
+        let delay = self.server.config.limits.login_failure_delay;
+        tokio::time::sleep(delay * self.failed_logins.min(4)).await;
+        if self.failed_logins >= MAX_FAILED_LOGINS {
+            self.client.line("* BYE Too many failed logins");
+            self.client.flush().await?;
+            return Err(ClientError::Closed.into());
+        }
+        Ok(Reply::no_with("AUTHENTICATIONFAILED", "Authentication failed"))
+    }
+
+    /// ID (RFC 2971): answered as the proxy.
+    pub(super) fn id(&mut self, fields: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<Reply, Failure> {
+        for (name, value) in fields.iter().take(4) {
+            if let Some(value) = value {
+                info!(name = %name.escape_ascii(), value = %value.escape_ascii(), "client's ID");
+            }
+        }
+        let mut line = b"* ID (\"name\" \"Mailferry\" \"version\" ".to_vec();
+        string_or_literal(env!("CARGO_PKG_VERSION").as_bytes(), &mut line);
+        line.push(b')');
+        self.client.line(line);
+        Ok(Reply::ok("ID completed"))
+    }
+}

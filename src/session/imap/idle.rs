@@ -1,0 +1,53 @@
+//! IDLE (RFC 2177).
+
+use super::reply::{Failure, Reply};
+use super::{Session, User};
+use crate::imap::framer::Piece;
+use crate::session::client::ClientError;
+
+impl Session {
+    /// Tells the client of every change until it says DONE. While it idles, the hub has one
+    /// watcher a side, whatever the number of sessions.
+    pub(super) async fn idle(&mut self, user: &User) -> Result<Reply, Failure> {
+        self.client.line("+ idling");
+        let Some(mailbox) = self.selected.as_ref().map(|s| std::sync::Arc::clone(&s.mailbox))
+        else {
+            self.client.flush().await?;
+            return Ok(done(self.client.piece().await?)?);
+        };
+        let watched = mailbox.watch(&user.access).await;
+        let mut changes = mailbox.changes();
+        let mut flags = mailbox.flag_news();
+        let reply = loop {
+            self.pay(user, true).await?;
+            self.client.flush().await?;
+            self.client.shrink();
+            tokio::select! {
+                piece = self.client.piece() => break done(piece?)?,
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        break Reply::bad("Idle ended");
+                    }
+                }
+                // Only a signal: what there is to tell is read from the session's own receiver.
+                _ = flags.recv() => {}
+                () = self.server.shutdown.cancelled() => {
+                    self.client.line("* BYE The proxy is being stopped");
+                    return Err(ClientError::Closed.into());
+                }
+            }
+        };
+        drop(watched);
+        self.pay(user, true).await?;
+        Ok(reply)
+    }
+}
+
+fn done(piece: Piece) -> Result<Reply, ClientError> {
+    match piece {
+        Piece::Line(text) if text.eq_ignore_ascii_case(b"DONE") => Ok(Reply::ok("Idle completed")),
+        Piece::Line(_) => Ok(Reply::bad("Expected DONE")),
+        // A literal cannot be part of DONE, and what follows it cannot be told apart.
+        Piece::Head { .. } | Piece::Chunk { .. } => Err(ClientError::Closed),
+    }
+}

@@ -1,0 +1,253 @@
+//! One IMAP client: the loop over its commands, and what every command shares.
+//!
+//! A file per group of commands, each the same shape: parse (done before), plan, run, and then pay
+//! what the session owes its client. Commands run one after the other; what a client pipelines
+//! waits in its socket.
+
+mod append;
+mod auth;
+mod copy;
+mod expunge;
+mod fetch;
+mod folders;
+mod idle;
+mod input;
+mod pay;
+mod reply;
+mod search;
+mod select;
+mod sets;
+mod status;
+mod store;
+
+use std::sync::Arc;
+
+use tracing::{debug, info};
+
+use super::client::{Client, ClientError};
+use super::server::Server;
+use crate::account::{Access, Account, SessionId};
+use crate::ferry::Copier;
+use crate::imap::command::{Command, Tag, Tagged};
+use crate::net::Stream;
+
+pub use auth::CAPABILITIES;
+use input::Input;
+use reply::{Failure, Reply};
+use select::Selected;
+
+/// A logged-in client's account, and what its login may reach.
+#[derive(Clone)]
+pub(super) struct User {
+    pub account: Arc<Account>,
+    pub access: Arc<Access>,
+    pub copier: Arc<Copier>,
+}
+
+/// One client's session.
+pub(super) struct Session {
+    pub server: Arc<Server>,
+    pub client: Client,
+    pub id: SessionId,
+    pub user: Option<User>,
+    pub selected: Option<Selected>,
+    failed_logins: u32,
+}
+
+/// Serves one client to its end.
+pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_first: bool) {
+    let limits = &server.config.limits;
+    let stream = match (tls_first, &server.tls) {
+        (false, _) => stream,
+        (true, Some(tls)) => match tls.accept(stream, limits.login_timeout).await {
+            Ok(stream) => stream,
+            Err(e) => return debug!("TLS handshake: {e}"),
+        },
+        (true, None) => return,
+    };
+    let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
+    let client = Client::new(stream, line, limits.login_timeout);
+    let session = Session {
+        client,
+        id,
+        user: None,
+        selected: None,
+        failed_logins: 0,
+        server: Arc::clone(&server),
+    };
+    Box::pin(session.serve()).await;
+}
+
+impl Session {
+    async fn serve(mut self) {
+        let greeting = format!("* OK [CAPABILITY {}] Mailferry ready", self.capabilities());
+        self.client.line(greeting);
+        let shutdown = self.server.shutdown.clone();
+        let ended = loop {
+            let input = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    self.client.line("* BYE The proxy is being stopped");
+                    break Ok(());
+                }
+                input = self.input() => input,
+            };
+            match input {
+                Ok(Input::Command(Tagged { tag, command: Command::Logout })) => {
+                    self.client.line("* BYE Logging out");
+                    self.client.line(format!("{tag} OK Logout completed"));
+                    break Ok(());
+                }
+                // STARTTLS changes the connection itself.
+                Ok(Input::Command(Tagged { tag, command: Command::StartTls })) => {
+                    match self.starttls(&tag).await {
+                        Ok(secured) => self = secured,
+                        Err(e) => return debug!("STARTTLS: {e}"),
+                    }
+                }
+                Ok(Input::Command(tagged)) => {
+                    if let Err(e) = self.command(tagged).await {
+                        break Err(e);
+                    }
+                }
+                Ok(Input::Append(append)) => {
+                    let reply = Box::pin(self.append(append.head)).await;
+                    if let Err(e) = self.answer(&append.tag, reply) {
+                        break Err(e);
+                    }
+                }
+                Ok(Input::Bad(tag, text)) => {
+                    let tag = tag.as_ref().map_or("*", Tag::as_str);
+                    self.client.line(format!("{tag} BAD {text}"));
+                }
+                Err(ClientError::Frame(e)) => {
+                    self.client.line(format!("* BYE {e}"));
+                    break Ok(());
+                }
+                Err(ClientError::Silent(_)) => {
+                    self.client.line("* BYE Disconnected for inactivity");
+                    break Ok(());
+                }
+                Err(e) => break Err(e),
+            }
+            if !self.client.has_more()
+                && let Err(e) = self.client.flush().await
+            {
+                break Err(e);
+            }
+        };
+        if self.user.is_some() {
+            match &ended {
+                Ok(()) => info!("session ended"),
+                Err(e) => info!("session ended: {e}"),
+            }
+        }
+        self.client.close().await;
+    }
+
+    async fn command(&mut self, Tagged { tag, command }: Tagged) -> Result<(), ClientError> {
+        // Boxed, so that an idle session is not as large as its largest command.
+        let reply = Box::pin(self.execute(&tag, command)).await;
+        self.answer(&tag, reply)
+    }
+
+    fn answer(&mut self, tag: &Tag, reply: Result<Reply, Failure>) -> Result<(), ClientError> {
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(failure) => failure.into_reply()?,
+        };
+        self.client.line(format!("{tag} {reply}"));
+        Ok(())
+    }
+
+    async fn execute(&mut self, tag: &Tag, command: Command) -> Result<Reply, Failure> {
+        match command {
+            Command::Capability => {
+                let line = format!("* CAPABILITY {}", self.capabilities());
+                self.client.line(line);
+                Ok(Reply::ok("Capability completed"))
+            }
+            Command::Id(fields) => self.id(&fields),
+            Command::Noop => self.noop().await,
+            Command::Authenticate { mechanism, initial } => {
+                self.authenticate(&mechanism, initial).await
+            }
+            Command::Login { user, password } => self.login(&user, &password).await,
+            Command::Logout | Command::StartTls | Command::Append(_) => Ok(Reply::bad("Not here")),
+            Command::Unknown { name } => Ok(Reply::bad(format!("Unknown command {name}"))),
+            other => match self.user.clone() {
+                Some(user) => self.authenticated(tag, &user, other).await,
+                None => Ok(Reply::bad("Please log in first")),
+            },
+        }
+    }
+
+    async fn authenticated(
+        &mut self,
+        tag: &Tag,
+        user: &User,
+        command: Command,
+    ) -> Result<Reply, Failure> {
+        let reply = match command {
+            Command::Select { mailbox } => return self.select(user, &mailbox, false).await,
+            Command::Examine { mailbox } => return self.select(user, &mailbox, true).await,
+            Command::Create { mailbox } => self.create(user, &mailbox).await,
+            Command::Delete { mailbox } => self.delete(user, &mailbox).await,
+            Command::Rename { from, to } => self.rename(user, &from, &to).await,
+            Command::Subscribe { mailbox } => self.subscribe(user, &mailbox, true).await,
+            Command::Unsubscribe { mailbox } => self.subscribe(user, &mailbox, false).await,
+            Command::List { reference, pattern } => self.list(user, &reference, &pattern).await,
+            Command::Lsub { reference, pattern } => self.lsub(user, &reference, &pattern).await,
+            Command::Namespace => self.namespace(user).await,
+            Command::Status { mailbox, items } => self.status(user, &mailbox, &items).await,
+            Command::Enable(_) => {
+                // Nothing can be enabled yet (RFC 5161 §3.1: what is not known is ignored).
+                self.client.line("* ENABLED");
+                Ok(Reply::ok("Enabled"))
+            }
+            other => return self.in_mailbox(tag, user, other).await,
+        }?;
+        self.pay(user, true).await?;
+        Ok(reply)
+    }
+
+    async fn in_mailbox(
+        &mut self,
+        tag: &Tag,
+        user: &User,
+        command: Command,
+    ) -> Result<Reply, Failure> {
+        if self.selected.is_none() {
+            return Ok(match command {
+                Command::Idle => return self.idle(user).await,
+                _ => Reply::bad("No mailbox selected"),
+            });
+        }
+        // No EXPUNGE while sequence numbers are in use (RFC 3501 §7.4.1).
+        let (reply, may_expunge) = match command {
+            Command::Check => return self.noop().await,
+            Command::Close => return self.close(user, true).await,
+            Command::Unselect => return self.close(user, false).await,
+            Command::Idle => return self.idle(user).await,
+            Command::Expunge => (self.expunge(user, None).await?, true),
+            Command::UidExpunge { set } => (self.expunge(user, Some(&set)).await?, true),
+            Command::Fetch { uid, set, items } => (self.fetch(user, uid, &set, &items).await?, uid),
+            Command::Store { uid, set, mode, silent, flags } => {
+                (self.store(user, uid, &set, mode, silent, &flags).await?, uid)
+            }
+            Command::Search { uid, returns, charset, key } => {
+                let search = search::Search { uid, returns, charset, key };
+                (self.search(tag, user, search).await?, uid)
+            }
+            Command::Copy { uid, set, mailbox } => {
+                (self.copy(user, uid, &set, &mailbox).await?, true)
+            }
+            Command::Move { uid, set, mailbox } => {
+                (self.move_to(user, uid, &set, &mailbox).await?, true)
+            }
+            _ => return Ok(Reply::bad("Not in this state")),
+        };
+        self.pay(user, may_expunge).await?;
+        Ok(reply)
+    }
+}

@@ -1,0 +1,109 @@
+//! Paying what a session owes its client: EXPUNGE, EXISTS and FETCH FLAGS, only where IMAP allows.
+
+use std::io::Write as _;
+
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::reply::{Failure, Reply};
+use super::select::Selected;
+use super::{Session, User};
+use crate::account::FlagNews;
+use crate::imap::command::FetchItem;
+use crate::session::client::ClientError;
+use crate::uid::SeqSet;
+
+impl Session {
+    /// NOOP and CHECK (RFC 3501 §6.1.2, §6.4.1): asks both sides for news.
+    pub(super) async fn noop(&mut self) -> Result<Reply, Failure> {
+        if let (Some(user), Some(selected)) = (self.user.clone(), &self.selected) {
+            selected.mailbox.refresh(&user.access).await?;
+            self.pay(&user, true).await?;
+        }
+        Ok(Reply::ok("Completed"))
+    }
+
+    /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS.
+    pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), Failure> {
+        self.pay_numbers(may_expunge).await?;
+        self.pay_flags(user).await
+    }
+
+    /// The difference between what the client was told and what is there.
+    async fn pay_numbers(&mut self, may_expunge: bool) -> Result<(), ClientError> {
+        let Some(selected) = &mut self.selected else { return Ok(()) };
+        let view = selected.mailbox.view();
+        if view.version == selected.version {
+            return Ok(());
+        }
+        let owed = selected.numbering.diff(&view.map);
+        let out = &mut self.client.out;
+        if may_expunge {
+            // From the end, so that no number changes before it is told.
+            for uid in owed.gone.iter().rev() {
+                if let Some(seq) = selected.numbering.seq(uid) {
+                    line(out, format_args!("* {seq} EXPUNGE"));
+                }
+            }
+            selected.numbering = view.map.clone();
+            selected.version = view.version;
+        } else if owed.gone.is_empty() {
+            selected.numbering = view.map.clone();
+            selected.version = view.version;
+        } else {
+            // What is gone stays numbered until an EXPUNGE may be sent; what is new comes behind.
+            for run in view.map.intersect(&owed.arrived) {
+                if selected.numbering.push(run.uid, run.len, run.place).is_err() {
+                    break;
+                }
+            }
+        }
+        if !owed.arrived.is_empty() {
+            line(out, format_args!("* {} EXISTS", selected.numbering.len()));
+        }
+        self.client.flush_if_full().await
+    }
+
+    /// Flags that others have changed.
+    async fn pay_flags(&mut self, user: &User) -> Result<(), Failure> {
+        loop {
+            let Some(selected) = &mut self.selected else { return Ok(()) };
+            match selected.flags.try_recv() {
+                Ok(news) => {
+                    write_flags(&mut self.client.out, self.id, selected, &news);
+                    self.client.flush_if_full().await?;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+                Err(TryRecvError::Lagged(_)) => {
+                    // Too many to remember each: tell all as they are now.
+                    selected.flags = selected.mailbox.flag_news();
+                    let items = [FetchItem::Flags];
+                    self.fetch(user, true, &SeqSet::all(), &items).await?;
+                }
+            }
+        }
+    }
+}
+
+fn write_flags(
+    out: &mut Vec<u8>,
+    me: crate::account::SessionId,
+    selected: &Selected,
+    news: &FlagNews,
+) {
+    // A change that a session made is not told to it again.
+    if news.origin == Some(me) {
+        return;
+    }
+    if let Some(seq) = selected.numbering.seq(news.uid) {
+        out.extend_from_slice(format!("* {seq} FETCH (UID {} FLAGS ", news.uid).as_bytes());
+        out.extend_from_slice(&news.flags);
+        out.extend_from_slice(b")\r\n");
+    }
+}
+
+fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing into a Vec does not fail.
+    if out.write_fmt(text).is_ok() {
+        out.extend_from_slice(b"\r\n");
+    }
+}

@@ -1,0 +1,97 @@
+//! What all sessions share, and the tasks that run beside them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, info_span};
+
+use super::imap;
+use crate::account::{Accounts, SessionId};
+use crate::config::{Config, Listen, Protocol};
+use crate::ferry::Ferry;
+use crate::index::Index;
+use crate::net::{Listener, ServerTls, Stream, serve};
+
+/// How often idle connections are looked for.
+const SWEEP: Duration = Duration::from_secs(20);
+/// How long running sessions may take to end after a shutdown was asked for.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// What all sessions share.
+pub struct Server {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// All accounts.
+    pub accounts: Accounts,
+    /// The copier.
+    pub ferry: Arc<Ferry>,
+    /// The proxy's certificate, if it has one.
+    pub tls: Option<ServerTls>,
+    /// Writes that go on when their session is gone.
+    pub writes: TaskTracker,
+    /// Cancelled when the proxy shall stop.
+    pub shutdown: CancellationToken,
+    last_session: AtomicU64,
+}
+
+impl Server {
+    /// Makes everything ready; nothing listens yet.
+    pub fn new(
+        config: Arc<Config>,
+        index: Index,
+        tls: Option<ServerTls>,
+        shutdown: CancellationToken,
+    ) -> Arc<Server> {
+        Arc::new(Server {
+            accounts: Accounts::new(Arc::clone(&config), index),
+            ferry: Ferry::new(Arc::clone(&config), shutdown.clone()),
+            config,
+            tls,
+            writes: TaskTracker::new(),
+            shutdown,
+            last_session: AtomicU64::new(0),
+        })
+    }
+
+    /// Receives clients until the shutdown, then lets writes and copies come to an end.
+    pub async fn run(self: &Arc<Self>, listeners: Vec<Listener>) -> io::Result<()> {
+        let sessions = TaskTracker::new();
+        let sweeping = {
+            let server = Arc::clone(self);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(SWEEP).await;
+                    server.accounts.sweep();
+                    server.ferry.sweep();
+                }
+            })
+        };
+        let handler = |stream: Stream, peer: SocketAddr, listen: &Listen| {
+            let server = Arc::clone(self);
+            let tls_first = listen.protocol == Protocol::Imaps;
+            let id = SessionId(server.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+            let span = info_span!("session", id = id.0, %peer, account = tracing::field::Empty);
+            // Boxed, so that a session's size is that of its parts and not of every caller.
+            Box::pin(imap::run(server, stream, id, tls_first).instrument(span))
+        };
+        serve(listeners, &self.config.limits, &self.shutdown, &sessions, handler).await;
+        info!("stopping");
+        sessions.close();
+        self.writes.close();
+        let ending = async {
+            sessions.wait().await;
+            self.writes.wait().await;
+            self.ferry.stopped().await;
+        };
+        if tokio::time::timeout(LAST_WORDS, ending).await.is_err() {
+            info!("some sessions were still busy");
+        }
+        sweeping.abort();
+        Ok(())
+    }
+}
