@@ -49,7 +49,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let (index, opened) = Index::open(&config.state.join("index")).map_err(Failure::failed)?;
     if let Opened::Rebuild { why, put_aside } = &opened {
         error!(
-            put_aside = %put_aside.display(),
+            put_aside = ?put_aside,
             "the index could not be trusted ({why}); it is rebuilt from the servers"
         );
     }
