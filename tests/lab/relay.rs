@@ -31,9 +31,13 @@ pub enum Fate {
     Hold,
 }
 
+/// What a test decides.
+trait Rule: FnMut(Way, &[u8]) -> Fate + Send {}
+impl<F: FnMut(Way, &[u8]) -> Fate + Send> Rule for F {}
+
 struct Shared {
     target: u16,
-    rule: Mutex<Box<dyn FnMut(Way, &[u8]) -> Fate + Send>>,
+    rule: Mutex<Box<dyn Rule>>,
     held: Mutex<bool>,
     released: Condvar,
     over: AtomicBool,
