@@ -1,5 +1,7 @@
 //! Arguments in, exit code out.
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     mailferry::cli::run(std::env::args_os()).into()
 }

@@ -1,1 +1,180 @@
-//! The ledger of intents.
+//! The ledger of intents: what makes a copy happen exactly once, whatever crashes when (V5).
+//!
+//! An intent is durable before its APPEND is sent, and goes in the same batch in which the
+//! message's place changes. One that is found open later says: look on new before appending again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::mailbox::{Mailbox, now};
+use super::{AccountError, Merged};
+use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Stuck};
+use crate::uid::{Place, SideUid, Uid};
+
+/// A copy that turns up so many seconds after its intent was given up is still recognised.
+const REMEMBER: u64 = 24 * 3600;
+
+/// A copy that is proved to be on new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copied {
+    /// Whose.
+    pub uid: Uid,
+    /// Its UID on new.
+    pub new: SideUid,
+    /// Whether it was found again instead of being told by its APPEND: then another copy may still
+    /// turn up, and the intent is remembered.
+    pub doubtful: bool,
+}
+
+impl Mailbox {
+    /// Writes intents, durably. Returns those messages that may be appended now: still `Old`, and
+    /// without an open intent whose fate is unknown.
+    pub async fn begin_copies(
+        self: &Arc<Self>,
+        copies: Vec<(Uid, Intent)>,
+    ) -> Result<Vec<Uid>, AccountError> {
+        let (account, id) = (self.account, self.id);
+        self.change(|merged, batch| {
+            let mut begun = Vec::new();
+            for (uid, intent) in copies {
+                let old = matches!(merged.map.place(uid), Some(Place::Old(_)));
+                let open = merged.intents.get(&uid).is_some_and(|i| !i.closed);
+                if old && !open {
+                    batch.put_intent(account, id, uid, Direction::ToNew, &intent);
+                    merged.intents.insert(uid, intent);
+                    begun.push(uid);
+                }
+            }
+            Ok((begun, false))
+        })
+        .await
+    }
+
+    /// Settles copies: place and intent change in one batch. Returns those whose message is not
+    /// `Old` any more: their copy has no place in the view, and the caller removes it from new.
+    pub async fn commit_copies(
+        self: &Arc<Self>,
+        copies: Vec<Copied>,
+    ) -> Result<Vec<Copied>, AccountError> {
+        let (account, id) = (self.account, self.id);
+        self.change(|merged, batch| {
+            let mut refused = Vec::new();
+            let mut changed = false;
+            for copy in copies {
+                if merged.copied(copy.uid, copy.new) {
+                    changed = true;
+                    batch.del_stuck(account, id, copy.uid);
+                } else {
+                    merged.hide_new(copy.new);
+                    changed = true;
+                    refused.push(copy);
+                }
+                settle(merged, batch, (account, id), copy.uid, copy.doubtful);
+            }
+            changed |= merged.release(now())?;
+            Ok((refused, changed))
+        })
+        .await
+    }
+
+    /// Gives intents up: nothing of them is on new. With `doubtful`, a copy may still turn up.
+    pub async fn abandon_copies(
+        self: &Arc<Self>,
+        uids: Vec<Uid>,
+        doubtful: bool,
+    ) -> Result<(), AccountError> {
+        let (account, id) = (self.account, self.id);
+        self.change(|merged, batch| {
+            for uid in uids {
+                settle(merged, batch, (account, id), uid, doubtful);
+            }
+            let released = merged.release(now())?;
+            Ok(((), released))
+        })
+        .await
+    }
+
+    /// Decides over an arrival that was held back: no copy of ours, so it is shown.
+    pub async fn show_held(self: &Arc<Self>, new: SideUid) -> Result<(), AccountError> {
+        self.change(|merged, _| {
+            let held = merged.held.contains_key(&new);
+            if held {
+                merged.claim(crate::base::Side::New, new, now())?;
+            }
+            Ok(((), held))
+        })
+        .await
+    }
+
+    /// Decides over a copy that turned up late: it is not shown.
+    pub async fn hide_late_copy(self: &Arc<Self>, new: SideUid) -> Result<(), AccountError> {
+        self.change(|merged, _| {
+            merged.hide_new(new);
+            Ok(((), true))
+        })
+        .await
+    }
+
+    /// Forgets closed intents whose time is over.
+    pub async fn forget_old_intents(self: &Arc<Self>) -> Result<(), AccountError> {
+        let (account, id) = (self.account, self.id);
+        let over = |i: &Intent| i.closed && now().saturating_sub(i.written_at) > REMEMBER;
+        if !self.peek(|m| m.intents.values().any(over)) {
+            return Ok(());
+        }
+        self.change(|merged, batch| {
+            let old: Vec<Uid> =
+                merged.intents.iter().filter(|(_, i)| over(i)).map(|(uid, _)| *uid).collect();
+            for uid in old {
+                batch.del_intent(account, id, uid, Direction::ToNew);
+                merged.intents.remove(&uid);
+            }
+            let released = merged.release(now())?;
+            Ok(((), released))
+        })
+        .await
+    }
+
+    /// Notes why a message could not be carried over, in the server's own words.
+    pub async fn note_stuck(
+        self: &Arc<Self>,
+        uid: Uid,
+        stuck: &Stuck,
+    ) -> Result<(), AccountError> {
+        let (account, id) = (self.account, self.id);
+        self.change(|merged, batch| {
+            batch.put_stuck(account, id, uid, stuck);
+            settle(merged, batch, (account, id), uid, false);
+            let released = merged.release(now())?;
+            Ok(((), released))
+        })
+        .await
+    }
+
+    /// All intents, open and closed.
+    pub fn intents(&self) -> BTreeMap<Uid, Intent> {
+        self.peek(|m| m.intents.clone())
+    }
+
+    /// Arrivals on new that are held back.
+    pub fn held(&self) -> Vec<SideUid> {
+        self.peek(|m| m.held.keys().copied().collect())
+    }
+}
+
+fn settle(
+    merged: &mut Merged,
+    batch: &mut Batch,
+    (account, id): (AccountId, MailboxId),
+    uid: Uid,
+    doubtful: bool,
+) {
+    let Some(intent) = merged.intents.get_mut(&uid) else { return };
+    if doubtful || intent.closed {
+        intent.closed = true;
+        batch.put_intent(account, id, uid, Direction::ToNew, intent);
+    } else {
+        merged.intents.remove(&uid);
+        batch.del_intent(account, id, uid, Direction::ToNew);
+    }
+}

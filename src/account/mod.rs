@@ -27,10 +27,11 @@ use crate::index::{AccountId, Index, MailboxId};
 
 pub use error::AccountError;
 pub use folders::{Folder, Folders, command, create};
+pub use ledger::Copied;
 pub use hear::{MAX_COMMAND, without_recent};
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
-pub use merge::{Distrust, Merged, Report};
+pub use merge::{Distrust, Merged, Report, date_of};
 pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's

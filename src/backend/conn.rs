@@ -388,23 +388,27 @@ impl Conn {
         Ok(pending)
     }
 
-    /// Waits for `+`. False: the server answered the command instead; that ends the connection's
-    /// use here, as no caller sends an optional literal by this way.
-    pub async fn may_go_on(&mut self, pending: Pending) -> Result<bool, BackendError> {
+    /// Waits for `+`. `Some`: the server answered the command instead, and wants no literal.
+    pub async fn await_go_on(&mut self, pending: Pending) -> Result<Option<Done>, BackendError> {
         loop {
             match self.event().await? {
-                Event::Response(Response::Continue { .. }) => return Ok(true),
-                Event::Response(Response::Tagged { status, text, .. }) => {
-                    let said = words(&text);
-                    self.unanswered.retain(|tag| *tag != pending.0);
-                    return Err(BackendError::Answer {
-                        side: self.side,
-                        doing: "sending a literal".into(),
-                        text: format!("{status:?} {said}"),
-                    });
+                Event::Response(Response::Continue { .. }) => return Ok(None),
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = self.tagged(pending, response, Vec::new())? {
+                        return Ok(Some(done));
+                    }
                 }
+                Event::Fetch { seq, text, literal } => self.take_note(seq, text, literal).await?,
                 _ => {}
             }
+        }
+    }
+
+    /// Like [`await_go_on`](Self::await_go_on) for a command that makes no sense without.
+    pub async fn may_go_on(&mut self, pending: Pending) -> Result<bool, BackendError> {
+        match self.await_go_on(pending).await? {
+            None => Ok(true),
+            Some(done) => Err(self.answer("sending a literal", &done)),
         }
     }
 
@@ -464,6 +468,9 @@ impl Conn {
 
     /// Sends what is queued.
     pub async fn flush(&mut self) -> Result<(), BackendError> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
         let work = async {
             self.stream.write_all(&self.output).await?;
             self.stream.flush().await
@@ -490,9 +497,7 @@ impl Conn {
 
     /// Reads until this command's tagged answer.
     pub async fn finish(&mut self, pending: Pending) -> Result<Done, BackendError> {
-        if !self.output.is_empty() {
-            self.flush().await?;
-        }
+        self.flush().await?;
         let mut untagged = Vec::new();
         loop {
             match self.event().await? {

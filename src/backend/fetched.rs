@@ -30,6 +30,11 @@ impl Fetched {
         Some(self.text.slice(item.value.clone()))
     }
 
+    /// The text with everything in it, and the items as ranges of it.
+    pub fn parts(&self) -> (&Bytes, &[Item]) {
+        (&self.text, &self.items)
+    }
+
     /// FLAGS with their parentheses.
     pub fn flags(&self) -> Option<Bytes> {
         self.value(ItemKind::Flags)
@@ -112,9 +117,16 @@ impl Conn {
                 item.name = item.name.start + base..item.name.end + base;
                 item.value = item.value.start + base..item.value.end + base;
             }
+            // With its literal in place, an item is one piece again.
+            if already > 0 && items.get(already).is_some_and(|i| i.kind == ItemKind::Continuation) {
+                let rest = items.remove(already);
+                items[already - 1].value.end = rest.value.end;
+                items[already - 1].ends = rest.ends;
+            }
             if literal.take().is_none() {
                 break;
             }
+            whole.extend_from_slice(b"\r\n");
             loop {
                 match self.event().await? {
                     Event::Chunk { octets, last } => {
@@ -176,6 +188,7 @@ impl Conn {
         pending: Pending,
         each: &mut impl FnMut(Fetched),
     ) -> Result<Done, BackendError> {
+        self.flush().await?;
         loop {
             match self.event().await? {
                 Event::Fetch { seq, text, literal } => each(self.gather(seq, text, literal).await?),

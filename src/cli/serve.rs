@@ -1,9 +1,17 @@
 //! `mailferry serve`: the proxy itself.
 
+use std::sync::Arc;
+
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 use super::{ExitCode, Failure};
 use crate::config::Config;
+use crate::index::{Index, Opened};
+use crate::net::{Listener, ServerTls};
+use crate::session::Server;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -14,7 +22,59 @@ Examples:
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {}
 
-/// Serves until it is told to stop.
-pub(super) fn run(_config: Config) -> Result<ExitCode, Failure> {
-    Err(Failure::failed("`serve` is not there yet"))
+/// Serves until it is told to stop by SIGTERM or SIGINT.
+pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<ExitCode, Failure> {
+    let tls = match &config.tls {
+        None => None,
+        Some(files) => Some(ServerTls::load(files).map_err(|e| {
+            Failure::failed(e).next("make a certificate for trials with `mailferry certs`")
+        })?),
+    };
+    // Bound before the index is opened: a second proxy by mistake stops at its first port.
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        let listener = Listener::bind(listen).map_err(Failure::failed)?;
+        let address = listener.local_addr().map_err(Failure::failed)?;
+        info!(protocol = ?listen.protocol, %address, "listening");
+        listeners.push(listener);
+    }
+    let (index, opened) = Index::open(&config.state.join("index")).map_err(Failure::failed)?;
+    if let Opened::Rebuild { why, put_aside } = &opened {
+        error!(
+            put_aside = ?put_aside,
+            "the index could not be trusted ({why}); it is rebuilt from the servers"
+        );
+    }
+    let config = Arc::new(config);
+    let shutdown = CancellationToken::new();
+    let server = Server::new(config, index.clone(), tls, shutdown.clone());
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        shutdown.cancel();
+    });
+    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    server.run(listeners).await.map_err(Failure::failed)?;
+    index.close().await;
+    info!("stopped");
+    Ok(ExitCode::Done)
+}
+
+async fn wait_for_signal() {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        error!("signals cannot be heard: the proxy can only be killed");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

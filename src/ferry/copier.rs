@@ -1,36 +1,282 @@
-//! The copier of one account.
+//! The copier of one account: its queue, and the worker that empties it batch by batch.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use super::Tee;
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, info_span, warn};
+
+use super::carry::Carry;
+use super::tee::{Budget, Tee};
 use crate::account::{Access, Account, AccountError, Mailbox};
 use crate::config::Config;
-use crate::uid::{Uid, UidSet};
+use crate::index::MailboxId;
+use crate::uid::{Place, Uid, UidSet};
+
+/// Opened messages that wait; beyond it they are carried when they are opened again.
+const QUEUE: usize = 20_000;
+/// Messages carried together: enough to hide every round trip and share one fsync.
+const BATCH: usize = 32;
+/// Octets carried together, beyond the first message.
+const BATCH_OCTETS: u64 = 4 << 20;
+/// After a side failed.
+const PAUSE: Duration = Duration::from_secs(2);
+/// After a side failed again and again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Carries the messages of one account.
 pub struct Copier {
-    account: Arc<Account>,
-    config: Arc<Config>,
+    pub(super) account: Arc<Account>,
+    pub(super) config: Arc<Config>,
+    pub(super) access: ArcSwap<Access>,
+    pub(super) budget: Arc<Budget>,
+    queue: Mutex<Queue>,
+    wake: Arc<Notify>,
+    /// Held while a batch is under way: one at a time.
+    pub(super) busy: tokio::sync::Mutex<()>,
+    /// Since when an intent's fate is unknown, by mailbox and UID.
+    pub(super) unsure: Mutex<HashMap<(MailboxId, Uid), Instant>>,
+    /// Mailboxes that had something to decide.
+    watched: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    known: HashSet<(MailboxId, Uid)>,
+    not_before: Option<Instant>,
+}
+
+/// A message to be carried.
+pub(super) struct Job {
+    pub mailbox: Arc<Mailbox>,
+    pub uid: Uid,
+    pub tee: Option<Tee>,
 }
 
 impl Copier {
-    pub(super) fn new(account: Arc<Account>, config: Arc<Config>) -> Arc<Copier> {
-        Arc::new(Copier { account, config })
+    pub(super) fn new(
+        account: Arc<Account>,
+        access: Arc<Access>,
+        config: Arc<Config>,
+        budget: Arc<Budget>,
+    ) -> Arc<Copier> {
+        Arc::new(Copier {
+            account,
+            config,
+            access: ArcSwap::new(access),
+            budget,
+            queue: Mutex::default(),
+            wake: Arc::new(Notify::new()),
+            busy: tokio::sync::Mutex::new(()),
+            unsure: Mutex::default(),
+            watched: Mutex::default(),
+        })
     }
 
-    pub(super) fn renew(&self, _access: &Arc<Access>) {
-        let _ = (&self.account, &self.config);
+    /// Starts the worker. It ends with the copier, or between two batches on shutdown.
+    pub(super) fn start(copier: &Arc<Copier>, shutdown: CancellationToken) {
+        let weak = Arc::downgrade(copier);
+        let wake = Arc::clone(&copier.wake);
+        let span = info_span!("copier", account = %copier.account.name());
+        tokio::spawn(
+            async move { shutdown.run_until_cancelled(work(weak, wake)).await }.instrument(span),
+        );
+    }
+
+    /// From now on with what this login may reach.
+    pub(super) fn renew(&self, access: &Arc<Access>) {
+        self.access.store(Arc::clone(access));
     }
 
     /// A message's content was opened: it is to be carried over. The caller never waits.
-    pub fn opened(&self, _mailbox: &Arc<Mailbox>, _uid: Uid, _tee: Option<Tee>) {}
+    pub fn opened(&self, mailbox: &Arc<Mailbox>, uid: Uid, tee: Option<Tee>) {
+        let mut queue = lock(&self.queue);
+        if queue.jobs.len() >= QUEUE || !queue.known.insert((mailbox.id(), uid)) {
+            return;
+        }
+        let tee = tee.filter(Tee::is_whole);
+        queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
+        drop(queue);
+        self.wake.notify_one();
+    }
 
-    /// Carries these messages over now, and returns when they lie on both sides.
+    /// Starts collecting a message on its way to a client, if there is room for it.
+    pub fn tee(&self, octets: u64) -> Option<Tee> {
+        self.budget.collect(octets)
+    }
+
+    /// Carries these messages over now, and returns when each lies on new, or could not be carried.
     pub async fn carry(
         &self,
-        _mailbox: &Arc<Mailbox>,
-        _uids: &UidSet<Uid>,
+        mailbox: &Arc<Mailbox>,
+        uids: &UidSet<Uid>,
     ) -> Result<(), AccountError> {
+        let _one_at_a_time = self.busy.lock().await;
+        let all: Vec<Uid> = uids.iter().collect();
+        for some in all.chunks(BATCH) {
+            let jobs = some
+                .iter()
+                .filter(|uid| matches!(mailbox.place(**uid), Some(Place::Old(_))))
+                .map(|uid| Job { mailbox: Arc::clone(mailbox), uid: *uid, tee: None })
+                .collect();
+            self.carry_batch(mailbox, jobs).await.map_err(|(e, _)| e)?;
+        }
         Ok(())
     }
+
+    /// Whether nothing waits and nothing is undecided.
+    pub(super) fn is_idle(&self) -> bool {
+        lock(&self.queue).jobs.is_empty() && lock(&self.watched).is_empty()
+    }
+
+    /// Has the worker look for intents and arrivals that are undecided.
+    pub(super) fn look_around(&self) {
+        if !lock(&self.watched).is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A mailbox was opened: what an earlier life of the proxy left undecided is looked into.
+    pub fn look_after(&self, mailbox: &Arc<Mailbox>) {
+        if mailbox.intents().is_empty() && mailbox.held().is_empty() {
+            return;
+        }
+        lock(&self.watched).insert(mailbox.id(), Arc::downgrade(mailbox));
+        self.wake.notify_one();
+    }
+
+    /// Waits until no batch is under way.
+    pub(super) async fn stopped(&self) {
+        drop(self.busy.lock().await);
+    }
+
+    async fn work_once(&self, pause: &mut Duration) {
+        let _one_at_a_time = self.busy.lock().await;
+        let watched: Vec<(MailboxId, Weak<Mailbox>)> =
+            lock(&self.watched).iter().map(|(id, m)| (*id, Weak::clone(m))).collect();
+        for (id, mailbox) in watched {
+            let undecided = match mailbox.upgrade() {
+                None => false,
+                Some(mailbox) => match self.recover(&mailbox).await {
+                    Ok(undecided) => undecided,
+                    Err(e) => {
+                        warn!(mailbox = %mailbox.name(), "undecided copies: {e}");
+                        true
+                    }
+                },
+            };
+            if !undecided {
+                lock(&self.watched).remove(&id);
+            }
+        }
+        while let Some(jobs) = self.next_batch() {
+            let Some(mailbox) = jobs.first().map(|job| Arc::clone(&job.mailbox)) else { continue };
+            let keys: Vec<Uid> = jobs.iter().map(|job| job.uid).collect();
+            let ended = self.carry_batch(&mailbox, jobs).await;
+            let again = match ended {
+                Ok(left) => {
+                    *pause = PAUSE;
+                    left
+                }
+                Err((e, left)) => {
+                    warn!(mailbox = %mailbox.name(), messages = left.len(), "not carried yet: {e}");
+                    lock(&self.queue).not_before = Some(Instant::now() + *pause);
+                    *pause = (*pause * 2).min(LONGEST_PAUSE);
+                    left
+                }
+            };
+            self.finish_jobs(&mailbox, &keys, again);
+            if !mailbox.intents().is_empty() || !mailbox.held().is_empty() {
+                lock(&self.watched).insert(mailbox.id(), Arc::downgrade(&mailbox));
+            }
+        }
+    }
+
+    fn finish_jobs(&self, mailbox: &Arc<Mailbox>, done: &[Uid], again: Vec<Job>) {
+        let mut queue = lock(&self.queue);
+        for uid in done {
+            queue.known.remove(&(mailbox.id(), *uid));
+        }
+        if !again.is_empty() && queue.not_before.is_none() {
+            queue.not_before = Some(Instant::now() + self.config.copy.grace.min(PAUSE));
+        }
+        for job in again {
+            queue.known.insert((job.mailbox.id(), job.uid));
+            queue.jobs.push_back(job);
+        }
+    }
+
+    /// The next messages of one mailbox, in the order in which they were opened.
+    fn next_batch(&self) -> Option<Vec<Job>> {
+        let mut queue = lock(&self.queue);
+        if queue.not_before.is_some_and(|at| at > Instant::now()) {
+            return None;
+        }
+        queue.not_before = None;
+        let first = queue.jobs.pop_front()?;
+        let mailbox = first.mailbox.id();
+        let mut octets = first.tee.as_ref().map_or(0, Tee::octets);
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            let Some(next) = queue.jobs.front() else { break };
+            octets += next.tee.as_ref().map_or(0, Tee::octets);
+            if next.mailbox.id() != mailbox || octets > BATCH_OCTETS {
+                break;
+            }
+            batch.extend(queue.jobs.pop_front());
+        }
+        Some(batch)
+    }
+
+    async fn carry_batch(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        jobs: Vec<Job>,
+    ) -> Result<Vec<Job>, (AccountError, Vec<Job>)> {
+        let carried = Carry::new(self, mailbox).run(jobs).await;
+        if let Ok((count, _)) = &carried
+            && *count > 0
+        {
+            info!(mailbox = %mailbox.name(), messages = count, "carried to new");
+        }
+        carried.map(|(_, left)| left)
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        let queue = lock(&self.queue);
+        let waiting = queue.not_before.filter(|_| !queue.jobs.is_empty());
+        let looking = (!lock(&self.watched).is_empty())
+            .then(|| Instant::now() + self.config.copy.grace.min(PAUSE));
+        waiting.into_iter().chain(looking).min()
+    }
+}
+
+async fn work(copier: Weak<Copier>, wake: Arc<Notify>) {
+    let mut pause = PAUSE;
+    loop {
+        let next = match copier.upgrade() {
+            None => return,
+            Some(copier) => {
+                copier.work_once(&mut pause).await;
+                copier.next_look()
+            }
+        };
+        match next {
+            Some(at) => tokio::select! {
+                () = wake.notified() => {}
+                () = sleep_until(at) => {}
+            },
+            None => wake.notified().await,
+        }
+    }
+}
+
+/// Every change under these locks is done in one step, so a panic elsewhere leaves them whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,48 +1,76 @@
 //! Moving mail: the copier that carries messages from old to new when they are opened.
+//!
+//! `copier` holds an account's queue and its worker, `carry` is one batch from its intents to the
+//! change of place, `recover` decides over what an earlier life of the proxy left open. The ledger
+//! itself is `account`'s; nothing here shows a client anything.
 
+mod carry;
 mod copier;
+mod recover;
 mod tee;
 
 use std::sync::Arc;
 
 use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::account::{Access, Account};
 use crate::base::AccountName;
 use crate::config::Config;
 
 pub use copier::Copier;
-pub use tee::Tee;
+pub use tee::{Budget, Tee};
 
 /// All accounts' copiers.
 pub struct Ferry {
     config: Arc<Config>,
+    budget: Arc<Budget>,
     shutdown: CancellationToken,
     copiers: DashMap<AccountName, Arc<Copier>>,
 }
 
 impl Ferry {
-    /// Nothing to do yet.
+    /// Nothing to do yet. Makes the spool directory.
     pub fn new(config: Arc<Config>, shutdown: CancellationToken) -> Arc<Ferry> {
-        Arc::new(Ferry { config, shutdown, copiers: DashMap::new() })
+        let spool = config.state.join("spool");
+        if let Err(e) = std::fs::create_dir_all(&spool) {
+            warn!(spool = %spool.display(), "large messages are read twice: no spool: {e}");
+        }
+        let budget = Budget::new(config.copy.spool_budget, config.copy.tee_memory, spool);
+        Arc::new(Ferry { config, budget, shutdown, copiers: DashMap::new() })
     }
 
     /// The copier of an account, working with what the latest login may reach.
     pub fn copier(&self, account: &Arc<Account>, access: &Arc<Access>) -> Arc<Copier> {
-        let copier = self
-            .copiers
-            .entry(account.name().clone())
-            .or_insert_with(|| Copier::new(Arc::clone(account), Arc::clone(&self.config)));
+        let copier = self.copiers.entry(account.name().clone()).or_insert_with(|| {
+            let copier = Copier::new(
+                Arc::clone(account),
+                Arc::clone(access),
+                Arc::clone(&self.config),
+                Arc::clone(&self.budget),
+            );
+            Copier::start(&copier, self.shutdown.clone());
+            copier
+        });
         copier.renew(access);
         Arc::clone(&copier)
     }
 
-    /// Forgets copiers that nobody uses.
-    pub fn sweep(&self) {}
+    /// Has every copier look for what is undecided, and forgets those that nobody uses.
+    pub fn sweep(&self) {
+        self.copiers.retain(|_, copier| {
+            copier.look_around();
+            // One reference here, one in the worker while it works.
+            Arc::strong_count(copier) > 1 || !copier.is_idle()
+        });
+    }
 
     /// Waits until what is under way has come to an end.
     pub async fn stopped(&self) {
-        let _ = &self.shutdown;
+        let copiers: Vec<Arc<Copier>> = self.copiers.iter().map(|c| Arc::clone(&c)).collect();
+        for copier in copiers {
+            copier.stopped().await;
+        }
     }
 }

@@ -276,15 +276,14 @@ impl Server {
         let sum =
             folder.bytes().fold(7_u32, |sum, b| sum.wrapping_mul(31).wrapping_add(u32::from(b)));
         seed_maildir(&dir, side + sum % 100_000_000, mails, owner());
-        let (uid, gid) = owner();
-        for above in [self.home(user), self.home(user).join("Maildir")] {
-            chown(above, Some(uid), Some(gid)).expect("chown");
-        }
+        self.own(user);
     }
 
     /// Delivers a message to a folder of the first account that exists, as an MDA does.
     pub fn deliver(&self, folder: &str, mail: &Mail) {
-        deliver_maildir(&self.maildir(self.account().0, folder), mail, owner());
+        let user = self.account().0;
+        deliver_maildir(&self.maildir(user, folder), mail, owner());
+        self.own(user);
     }
 
     /// Where a folder's messages lie.
@@ -310,6 +309,13 @@ impl Server {
     /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    fn own(&self, user: &str) {
+        let (uid, gid) = owner();
+        for above in [self.home(user), self.home(user).join("Maildir")] {
+            chown(above, Some(uid), Some(gid)).expect("chown");
+        }
     }
 
     fn home(&self, user: &str) -> PathBuf {

@@ -172,6 +172,12 @@ pub fn seed_maildir(dir: &Path, uidvalidity: u32, mails: &[Mail], owner: (u32, u
 pub fn deliver_maildir(dir: &Path, mail: &Mail, owner: (u32, u32)) {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    for dir in [dir.to_owned(), dir.join("cur"), dir.join("new"), dir.join("tmp")] {
+        if !dir.exists() {
+            fs::create_dir_all(&dir).expect("maildir");
+            chown(&dir, Some(owner.0), Some(owner.1)).expect("chown");
+        }
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
     let name = format!("{}.M{}P{}Q{n}.lab", now.as_secs(), now.subsec_micros(), std::process::id());
     let path = dir.join("tmp").join(&name);

@@ -14,9 +14,6 @@ use tempfile::TempDir;
 /// How long a server may take to answer after its start, on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
-/// How long a process may take to end when asked to.
-const END: Duration = Duration::from_secs(3);
-
 /// A process with all its children.
 pub struct Running {
     child: Child,
@@ -107,10 +104,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.is_alive() {
-            self.terminate(END);
-        }
-        // The group outlives its leader: nothing of it may be left.
+        // Nobody waits for an orderly end (a second of Dovecot's time); nothing of the group may be left.
         self.kill9();
     }
 }

@@ -37,6 +37,7 @@ impl Session {
         self.selected = None;
         let mailbox = user.account.mailbox(&user.access, name).await?;
         mailbox.refresh(&user.access).await?;
+        user.copier.look_after(&mailbox);
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();
         let view = mailbox.view();

@@ -8,8 +8,8 @@ use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple
 use nom::{Err, IResult};
 
 use super::Fault;
-use super::token::{astring, expect, listed, number, number64, nz_number, set, sp, sp0};
-use crate::imap::command::{Command, Reason};
+use super::token::{argument, astring, listed, number, number64, nz_number, set, sp, sp0};
+use crate::imap::command::Command;
 use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
@@ -22,19 +22,23 @@ pub(super) fn arguments<'a>(
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
     let modifier = value((), separated_pair(tag_no_case("CHANGEDSINCE"), sp, number64));
     let modifiers = opt(preceded(sp, listed("a known FETCH modifier", modifier)));
-    map(terminated(pair(preceded(sp, set), preceded(sp, items)), modifiers), move |(set, items)| {
-        Command::Fetch { uid, set, items }
-    })
+    map(
+        terminated(
+            pair(argument("a message set", set), argument("a known FETCH item", items)),
+            modifiers,
+        ),
+        move |(set, items)| Command::Fetch { uid, set, items },
+    )
 }
 
 fn items(input: &[u8]) -> IResult<&[u8], Vec<FetchItem>, Fault> {
     let (rest, items) = alt((
         listed("a known FETCH item", item),
         map(item, |item| vec![item]),
-        expect("a known FETCH item", map_opt(word, |word| expanded(&word))),
+        map_opt(word, |word| expanded(&word)),
     ))(input)?;
     if items.is_empty() {
-        return Err(Err::Failure(Fault(Reason::Expected("a FETCH item"))));
+        return Err(Err::Failure(Fault::expected("a FETCH item")));
     }
     Ok((rest, items))
 }

@@ -16,12 +16,12 @@ use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while1};
 use nom::combinator::{eof, map, map_opt, opt, value, verify};
 use nom::error::{ErrorKind, ParseError};
-use nom::multi::many0;
+use nom::multi::separated_list1;
 use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
 use nom::{Err, IResult, Parser};
 
 use self::token::{
-    astring, atom, expect, flag, listed, literal, mailbox, number64, quoted, set, sp, sp0, string,
+    argument, astring, atom, flag, listed, literal, mailbox, number64, quoted, set, sp, sp0, string,
 };
 use super::{AppendHead, Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
 use crate::base::MailboxName;
@@ -44,7 +44,7 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             arguments,
         ),
         ("EXPUNGE", true) => {
-            all(map(preceded(sp, set), |set| Command::UidExpunge { set }), arguments)
+            all(map(argument("a message set", set), |set| Command::UidExpunge { set }), arguments)
         }
         (_, true) => Ok(Command::Unknown { name: format!("UID {word}") }),
         ("AUTHENTICATE", _) => all(authenticate, arguments),
@@ -53,18 +53,15 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("ENABLE", _) => all(enable, arguments),
         ("SELECT", _) => all(map(select, |mailbox| Command::Select { mailbox }), arguments),
         ("EXAMINE", _) => all(map(select, |mailbox| Command::Examine { mailbox }), arguments),
-        ("CREATE", _) => all(map(one_mailbox, |mailbox| Command::Create { mailbox }), arguments),
-        ("DELETE", _) => all(map(one_mailbox, |mailbox| Command::Delete { mailbox }), arguments),
-        ("SUBSCRIBE", _) => {
-            all(map(one_mailbox, |mailbox| Command::Subscribe { mailbox }), arguments)
-        }
+        ("CREATE", _) => all(map(mailbox, |mailbox| Command::Create { mailbox }), arguments),
+        ("DELETE", _) => all(map(mailbox, |mailbox| Command::Delete { mailbox }), arguments),
+        ("SUBSCRIBE", _) => all(map(mailbox, |mailbox| Command::Subscribe { mailbox }), arguments),
         ("UNSUBSCRIBE", _) => {
-            all(map(one_mailbox, |mailbox| Command::Unsubscribe { mailbox }), arguments)
+            all(map(mailbox, |mailbox| Command::Unsubscribe { mailbox }), arguments)
         }
-        ("RENAME", _) => all(
-            map(pair(one_mailbox, one_mailbox), |(from, to)| Command::Rename { from, to }),
-            arguments,
-        ),
+        ("RENAME", _) => {
+            all(map(pair(mailbox, mailbox), |(from, to)| Command::Rename { from, to }), arguments)
+        }
         ("LIST", _) => {
             all(map(list, |(reference, pattern)| Command::List { reference, pattern }), arguments)
         }
@@ -88,10 +85,10 @@ pub(super) fn append(arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
         return Ok(None);
     }
     let head = tuple((
-        one_mailbox,
+        mailbox,
         opt(preceded(sp, listed("a flag", flag))),
         opt(preceded(sp, date_time)),
-        expect("the size of a message", preceded(sp, preceded(opt(tag("~")), announcement))),
+        argument("the size of a message", preceded(opt(tag("~")), announcement)),
     ));
     all(
         map(head, |(mailbox, flags, date, (octets, sync))| {
@@ -101,17 +98,32 @@ pub(super) fn append(arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
     )
 }
 
-/// Why a parser failed. As `Err::Error` another alternative may be tried; an `Err::Failure` is final.
+/// Why a parser failed; `None` until someone can say. As `Err::Error` another alternative may be
+/// tried; an `Err::Failure` is final.
 #[derive(Debug)]
-pub(super) struct Fault(Reason);
+pub(super) struct Fault(Option<Reason>);
+
+impl Fault {
+    fn expected(what: &'static str) -> Fault {
+        Fault(Some(Reason::Expected(what)))
+    }
+
+    fn refused(what: &'static str) -> Fault {
+        Fault(Some(Reason::Refused(what)))
+    }
+}
 
 impl<I> ParseError<I> for Fault {
     fn from_error_kind(_: I, _: ErrorKind) -> Fault {
-        Fault(Reason::Expected("other arguments"))
+        Fault(None)
     }
 
     fn append(_: I, _: ErrorKind, other: Fault) -> Fault {
         other
+    }
+
+    fn or(self, other: Fault) -> Fault {
+        if other.0.is_some() { other } else { self }
     }
 }
 
@@ -120,17 +132,13 @@ fn all<'a, T>(mut parser: impl Parser<&'a [u8], T, Fault>, input: &'a [u8]) -> R
     match parser.parse(input) {
         Ok((rest, parsed)) if rest.iter().all(|&b| b == b' ') => Ok(parsed),
         Ok(_) => Err(Reason::Excess),
-        Err(Err::Error(Fault(reason)) | Err::Failure(Fault(reason))) => Err(reason),
-        Err(Err::Incomplete(_)) => Err(Reason::Expected("more")),
+        Err(Err::Error(Fault(Some(reason))) | Err::Failure(Fault(Some(reason)))) => Err(reason),
+        Err(_) => Err(Reason::Expected("other arguments")),
     }
 }
 
-fn one_mailbox(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
-    preceded(sp, mailbox)(input)
-}
-
 fn set_and_mailbox(input: &[u8]) -> IResult<&[u8], (SeqSet, MailboxName), Fault> {
-    pair(preceded(sp, set), one_mailbox)(input)
+    pair(argument("a message set", set), mailbox)(input)
 }
 
 /// `select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]` (RFC 4466 §2.1).
@@ -139,15 +147,12 @@ fn set_and_mailbox(input: &[u8]) -> IResult<&[u8], (SeqSet, MailboxName), Fault>
 /// RFC 7162 §3.1.2.2 allows.
 fn select(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
     let parameters = listed("a known SELECT parameter", tag_no_case("CONDSTORE"));
-    terminated(one_mailbox, opt(preceded(sp, parameters)))(input)
+    terminated(mailbox, opt(preceded(sp, parameters)))(input)
 }
 
 /// `list = "LIST" SP mailbox SP list-mailbox`. Wildcards are let through in both.
 fn list(input: &[u8]) -> IResult<&[u8], (Vec<u8>, Vec<u8>), Fault> {
-    pair(
-        expect("a reference name", preceded(sp, astring)),
-        expect("a mailbox pattern", preceded(sp, astring)),
-    )(input)
+    pair(argument("a reference name", astring), argument("a mailbox pattern", astring))(input)
 }
 
 /// `status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"`.
@@ -155,9 +160,10 @@ fn status(input: &[u8]) -> IResult<&[u8], Command, Fault> {
     let item = map_opt(atom, |word| {
         StatusItem::ALL.into_iter().find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
     });
-    map(pair(one_mailbox, preceded(sp, listed("a known STATUS item", item))), |(mailbox, items)| {
-        Command::Status { mailbox, items }
-    })(input)
+    map(
+        pair(mailbox, argument("a list of STATUS items", listed("a known STATUS item", item))),
+        |(mailbox, items)| Command::Status { mailbox, items },
+    )(input)
 }
 
 /// `store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))`.
@@ -167,20 +173,14 @@ fn store<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fa
         value(StoreMode::Remove, tag("-")),
         value(StoreMode::Replace, tag("")),
     ));
-    let item = expect(
-        "FLAGS, +FLAGS or -FLAGS",
-        tuple((mode, tag_no_case("FLAGS"), opt(tag_no_case(".SILENT")))),
-    );
-    let bare = pair(flag, many0(preceded(sp, flag)));
-    let flags = alt((
-        listed("a flag", flag),
-        map(expect("flags", bare), |(first, mut more)| {
-            more.insert(0, first);
-            more
-        }),
-    ));
+    let item = tuple((mode, tag_no_case("FLAGS"), opt(tag_no_case(".SILENT"))));
+    let flags = alt((listed("a flag", flag), separated_list1(sp, flag)));
     map(
-        tuple((preceded(sp, set), preceded(sp, item), preceded(sp, flags))),
+        tuple((
+            argument("a message set", set),
+            argument("FLAGS, +FLAGS or -FLAGS", item),
+            argument("flags", flags),
+        )),
         move |(set, (mode, _, silent), flags)| Command::Store {
             uid,
             set,
@@ -196,17 +196,14 @@ fn store<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fa
 fn login(input: &[u8]) -> IResult<&[u8], Command, Fault> {
     let word = || alt((string, map(login_word, <[u8]>::to_vec)));
     map(
-        pair(
-            expect("a user name", preceded(sp, word())),
-            expect("a password", preceded(sp, word())),
-        ),
+        pair(argument("a user name", word()), argument("a password", word())),
         |(user, password)| Command::Login { user, password: Secret::new(password) },
     )(input)
 }
 
 fn login_word(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
     match input {
-        [b'"', ..] => Err(Err::Error(Fault(Reason::Expected("the end of a quoted string")))),
+        [b'"', ..] => Err(Err::Error(Fault::expected("the end of a quoted string"))),
         _ => take_while1(|b| b > b' ' && b != 0x7f)(input),
     }
 }
@@ -219,9 +216,9 @@ fn authenticate(input: &[u8]) -> IResult<&[u8], Command, Fault> {
     });
     map(
         pair(
-            expect("a mechanism", preceded(sp, token::name)),
+            argument("a mechanism", token::name),
             // Without a response, spaces may stand at the end; with one, it must be base64.
-            alt((value(None, pair(sp0, eof)), map(expect("base64", preceded(sp, response)), Some))),
+            alt((value(None, pair(sp0, eof)), map(argument("base64", response), Some))),
         ),
         |(mechanism, initial)| Command::Authenticate { mechanism, initial },
     )(input)
@@ -235,7 +232,7 @@ fn id(input: &[u8]) -> IResult<&[u8], Command, Fault> {
         alt((
             value(Vec::new(), pair(sp0, eof)),
             value(Vec::new(), pair(sp, nil)),
-            preceded(sp, fields),
+            argument("a list of ID fields", fields),
         )),
         Command::Id,
     )(input)
@@ -248,13 +245,7 @@ fn nil(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
 
 /// `enable = "ENABLE" 1*(SP capability)` (RFC 5161 §4).
 fn enable(input: &[u8]) -> IResult<&[u8], Command, Fault> {
-    map(
-        expect("a capability", pair(preceded(sp, token::name), many0(preceded(sp, token::name)))),
-        |(first, mut more)| {
-            more.insert(0, first);
-            Command::Enable(more)
-        },
-    )(input)
+    map(argument("a capability", separated_list1(sp, token::name)), Command::Enable)(input)
 }
 
 /// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`.
@@ -262,7 +253,7 @@ fn date_time(input: &[u8]) -> IResult<&[u8], InternalDate, Fault> {
     let (rest, text) = alt((quoted, literal))(input)?;
     match InternalDate::new(&text) {
         Some(date) => Ok((rest, date)),
-        None => Err(Err::Failure(Fault(Reason::Expected("a date and time")))),
+        None => Err(Err::Failure(Fault::expected("a date and time"))),
     }
 }
 

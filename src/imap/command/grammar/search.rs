@@ -9,7 +9,7 @@ use nom::{Err, IResult};
 
 use super::Fault;
 use super::date::search_date;
-use super::token::{astring, atom, expect, listed, number64, set, sp, sp0};
+use super::token::{argument, astring, atom, expect, listed, number64, set, sp, sp0};
 use crate::imap::command::{
     Command, Flag, MAX_NESTING, Reason, SearchDate, SearchKey, SearchReturn,
 };
@@ -30,11 +30,11 @@ pub(super) fn arguments<'a>(
         |options| if options.is_empty() { vec![SearchReturn::All] } else { options },
     );
     let charset = preceded(
-        tuple((sp, tag_no_case("CHARSET"), sp)),
-        expect("a charset", map_opt(astring, charset_name)),
+        pair(sp, tag_no_case("CHARSET")),
+        must(argument("a charset", map_opt(astring, charset_name))),
     );
     map(
-        tuple((opt(returns), opt(charset), preceded(sp, keys(0)))),
+        tuple((opt(returns), opt(charset), argument("a SEARCH key", keys(0)))),
         move |(returns, charset, key)| Command::Search { uid, returns, charset, key },
     )
 }
@@ -60,25 +60,26 @@ fn keys<'a>(depth: usize) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey
 
 /// `search-key`. Fails finally on what is none, but lets a list end before `)` and at the end.
 fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
-    let expected = || Fault(Reason::Expected("a known SEARCH key"));
     if depth > MAX_NESTING {
-        return Err(Err::Failure(Fault(Reason::TooDeep)));
+        return Err(Err::Failure(Fault(Some(Reason::TooDeep))));
     }
     match input {
-        [] | [b')', ..] => return Err(Err::Error(expected())),
+        [] | [b')', ..] => return Err(Err::Error(Fault(None))),
         [b'(', ..] => {
             let close = expect("the end of a list", pair(sp0, tag(")")));
             let list = preceded(pair(tag("("), sp0), terminated(keys(depth + 1), close));
             return must(list)(input);
         }
-        [b'0'..=b'9' | b'*', ..] => return must(map(set, SearchKey::Sequence))(input),
+        [b'0'..=b'9' | b'*', ..] => {
+            return must(map(expect("a message set", set), SearchKey::Sequence))(input);
+        }
         _ => {}
     }
     let (rest, word) = must(atom)(input)?;
     if let Some(key) = plain_key(word) {
         return Ok((rest, key));
     }
-    let nested = || preceded(sp, move |input| key(input, depth + 1));
+    let nested = || argument("a SEARCH key", move |input| key(input, depth + 1));
     match word.to_ascii_uppercase().as_slice() {
         b"NOT" => must(map(nested(), |key| SearchKey::Not(Box::new(key))))(rest),
         b"OR" => {
@@ -94,10 +95,7 @@ fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
         b"TEXT" => text(SearchKey::Text)(rest),
         b"TO" => text(SearchKey::To)(rest),
         b"HEADER" => must(map(
-            expect(
-                "a field's name and a string",
-                pair(preceded(sp, astring), preceded(sp, astring)),
-            ),
+            pair(argument("a field's name", astring), argument("a string to search for", astring)),
             |(name, value)| SearchKey::Header(name, value),
         ))(rest),
         b"KEYWORD" => keyword(SearchKey::Keyword)(rest),
@@ -110,8 +108,8 @@ fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
         b"SENTBEFORE" => date(SearchKey::SentBefore)(rest),
         b"SENTON" => date(SearchKey::SentOn)(rest),
         b"SENTSINCE" => date(SearchKey::SentSince)(rest),
-        b"UID" => must(map(preceded(sp, set), SearchKey::Uid))(rest),
-        _ => Err(Err::Failure(expected())),
+        b"UID" => must(map(argument("a message set", set), SearchKey::Uid))(rest),
+        _ => Err(Err::Failure(Fault::expected("a known SEARCH key"))),
     }
 }
 
@@ -139,20 +137,20 @@ fn plain_key(word: &[u8]) -> Option<SearchKey> {
 fn text<'a>(
     make: impl FnMut(Vec<u8>) -> SearchKey,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
-    must(map(expect("a string to search for", preceded(sp, astring)), make))
+    must(map(argument("a string to search for", astring), make))
 }
 
 fn keyword<'a>(
     make: impl FnMut(Flag) -> SearchKey,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
     let flag = map_opt(astring, |word| Flag::new(&word));
-    must(map(expect("a keyword", preceded(sp, flag)), make))
+    must(map(argument("a keyword", flag), make))
 }
 
 fn size<'a>(
     make: impl FnMut(u64) -> SearchKey,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
-    must(map(expect("a size", preceded(sp, number64)), make))
+    must(map(argument("a size", number64), make))
 }
 
 /// `date = date-text / DQUOTE date-text DQUOTE`.
@@ -160,7 +158,7 @@ fn date<'a>(
     make: impl FnMut(SearchDate) -> SearchKey,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
     let date = map_opt(astring, |text| search_date(&text));
-    must(map(expect("a date", preceded(sp, date)), make))
+    must(map(argument("a date", date), make))
 }
 
 /// Makes every error final: a key that has begun cannot be another.

@@ -13,14 +13,22 @@ use crate::base::MailboxName;
 use crate::imap::command::{Flag, Reason};
 use crate::uid::{Bound, SeqSet};
 
-/// Says what stands at this place, if the parser cannot say more.
+/// An argument, with the space before it.
+pub(super) fn argument<'a, T>(
+    what: &'static str,
+    parser: impl Parser<&'a [u8], T, Fault>,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], T, Fault> {
+    expect(what, preceded(sp, parser))
+}
+
+/// Says what should stand at this place, if the parser does not say it better.
 pub(super) fn expect<'a, T>(
     what: &'static str,
     mut parser: impl Parser<&'a [u8], T, Fault>,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], T, Fault> {
     move |input| {
         parser.parse(input).map_err(|err| match err {
-            Err::Error(_) => Err::Error(Fault(Reason::Expected(what))),
+            Err::Error(Fault(None)) => Err::Error(Fault::expected(what)),
             other => other,
         })
     }
@@ -45,7 +53,9 @@ pub(super) fn listed<'a, T>(
     move |input| {
         let (rest, _) = pair(tag("("), sp0)(input)?;
         items.parse(rest).map_err(|err| match err {
-            Err::Error(_) => Err::Failure(Fault(Reason::Expected(what))),
+            Err::Error(Fault(reason)) => {
+                Err::Failure(Fault(reason.or(Some(Reason::Expected(what)))))
+            }
             other => other,
         })
     }
@@ -77,7 +87,7 @@ pub(super) fn string(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
 
 /// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`. Any octet may follow `\`, and 8-bit octets are let through.
 pub(super) fn quoted(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
-    let unclosed = || Err::Error(Fault(Reason::Expected("the end of a quoted string")));
+    let unclosed = || Err::Error(Fault::expected("the end of a quoted string"));
     let (body, _) = tag("\"")(input)?;
     let mut escaped = false;
     let end = body.iter().position(|&b| {
@@ -107,7 +117,7 @@ pub(super) fn literal(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
     let (rest, octets) = map_opt(head, |n| usize::try_from(n).ok())(input)?;
     let (rest, value) = take(octets)(rest)?;
     if value.contains(&0) {
-        return Err(Err::Failure(Fault(Reason::Refused("NUL is not accepted in a literal"))));
+        return Err(Err::Failure(Fault::refused("NUL is not accepted in a literal")));
     }
     Ok((rest, value.to_vec()))
 }
@@ -131,16 +141,16 @@ fn decimal<T: std::str::FromStr>(input: &[u8]) -> IResult<&[u8], T, Fault> {
     map_opt(digit1, |digits| str::from_utf8(digits).ok()?.parse().ok())(input)
 }
 
-/// `mailbox = "INBOX" / astring`.
+/// `SP mailbox`; `mailbox = "INBOX" / astring`.
 pub(super) fn mailbox(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
-    expect("a mailbox name", map_opt(astring, |name| MailboxName::new(&name)))(input)
+    argument("a mailbox name", map_opt(astring, |name| MailboxName::new(&name)))(input)
 }
 
 /// `sequence-set = (seq-number / seq-range) *("," sequence-set)`.
 pub(super) fn set(input: &[u8]) -> IResult<&[u8], SeqSet, Fault> {
     let range =
         map(pair(bound, opt(preceded(tag(":"), bound))), |(from, to)| (from, to.unwrap_or(from)));
-    expect("a message set", map(separated_list1(tag(","), range), SeqSet::from_ranges))(input)
+    map(separated_list1(tag(","), range), SeqSet::from_ranges)(input)
 }
 
 /// `seq-number = nz-number / "*"`.
@@ -152,7 +162,7 @@ fn bound(input: &[u8]) -> IResult<&[u8], Bound, Fault> {
 pub(super) fn flag(input: &[u8]) -> IResult<&[u8], Flag, Fault> {
     let (rest, flag) = map_opt(atom, Flag::new)(input)?;
     if flag.is("\\Recent") {
-        return Err(Err::Failure(Fault(Reason::Refused("\\Recent cannot be set"))));
+        return Err(Err::Failure(Fault::refused("\\Recent cannot be set")));
     }
     Ok((rest, flag))
 }

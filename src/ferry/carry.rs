@@ -1,0 +1,637 @@
+//! One batch of copies, from its intents to the change of place (DESIGN §7, steps 1 to 5).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::warn;
+
+use super::copier::{Copier, Job, lock};
+use super::tee::Tee;
+use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
+use crate::backend::{
+    BackendError, Conn, Done, Event, Fetched, Lease, Pending, internal_date, text, words,
+};
+use crate::base::Side;
+use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
+use crate::imap::framer::Literal;
+use crate::imap::response::{Code, Response};
+use crate::imap::write::Parts;
+use crate::index::{Intent, Stuck};
+use crate::uid::{Place, SideUid, Uid, UidSet};
+
+/// A message that new refused is tried again after this many seconds, doubling.
+const FIRST_RETRY: u64 = 600;
+
+/// A message on its way.
+pub(super) struct Message {
+    pub uid: Uid,
+    pub old: SideUid,
+    pub flags: Bytes,
+    pub date: Bytes,
+    pub body: Tee,
+}
+
+/// One batch.
+pub(super) struct Carry<'a> {
+    copier: &'a Copier,
+    mailbox: &'a Arc<Mailbox>,
+    access: Arc<Access>,
+}
+
+impl<'a> Carry<'a> {
+    pub(super) fn new(copier: &'a Copier, mailbox: &'a Arc<Mailbox>) -> Carry<'a> {
+        Carry { copier, mailbox, access: copier.access.load_full() }
+    }
+
+    /// Carries what can be carried. Returns how many were, and what has to be tried again.
+    pub(super) async fn run(
+        &self,
+        jobs: Vec<Job>,
+    ) -> Result<(usize, Vec<Job>), (AccountError, Vec<Job>)> {
+        let again = |jobs: &[(Uid, SideUid)]| {
+            let job = |(uid, _): &(Uid, SideUid)| Job {
+                mailbox: Arc::clone(self.mailbox),
+                uid: *uid,
+                tee: None,
+            };
+            jobs.iter().map(job).collect::<Vec<Job>>()
+        };
+        let mut tees: HashMap<Uid, Tee> = HashMap::new();
+        let mut wanted: Vec<(Uid, SideUid)> = Vec::new();
+        let mut undecided: Vec<(Uid, SideUid)> = Vec::new();
+        let intents = self.mailbox.intents();
+        for job in jobs {
+            let Some(Place::Old(old)) = self.mailbox.place(job.uid) else { continue };
+            if intents.get(&job.uid).is_some_and(|intent| !intent.closed) {
+                // It may be on new already: that is decided first.
+                undecided.push((job.uid, old));
+                continue;
+            }
+            wanted.push((job.uid, old));
+            if let Some(tee) = job.tee {
+                tees.insert(job.uid, tee);
+            }
+        }
+        wanted.sort_unstable_by_key(|(_, old)| *old);
+        let carried = if wanted.is_empty() {
+            0
+        } else {
+            match self.batch(&wanted, tees).await {
+                Ok(count) => count,
+                Err(e) => {
+                    wanted.retain(|(uid, _)| {
+                        matches!(self.mailbox.place(*uid), Some(Place::Old(_)))
+                    });
+                    wanted.extend(undecided);
+                    return Err((e, again(&wanted)));
+                }
+            }
+        };
+        Ok((carried, again(&undecided)))
+    }
+
+    async fn batch(
+        &self,
+        wanted: &[(Uid, SideUid)],
+        tees: HashMap<Uid, Tee>,
+    ) -> Result<usize, AccountError> {
+        self.copier.account.make_on_new(&self.access, self.mailbox).await?;
+        let mut old = self.mailbox.lease(&self.access, Side::Old).await?;
+        let messages = self.read(&mut old, wanted, tees).await?;
+        if messages.is_empty() {
+            self.mailbox.give_back(old).await;
+            return Ok(0);
+        }
+        let mut new = self.mailbox.lease(&self.access, Side::New).await?;
+
+        let uid_next = new.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
+        let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();
+        let begun = self.mailbox.begin_copies(intents).await?;
+        let mut messages: Vec<Message> =
+            messages.into_iter().filter(|m| begun.contains(&m.uid)).collect();
+
+        let ended = self.append_and_settle(&mut old, &mut new, &mut messages).await;
+        match ended {
+            Ok(count) => {
+                self.mailbox.give_back(old).await;
+                self.mailbox.give_back(new).await;
+                Ok(count)
+            }
+            Err(e) => {
+                // Whether an APPEND arrived is not known: the intents stay open.
+                let since = tokio::time::Instant::now();
+                let mut unsure = lock(&self.copier.unsure);
+                for uid in begun {
+                    unsure.entry((self.mailbox.id(), uid)).or_insert(since);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    async fn append_and_settle(
+        &self,
+        old: &mut Lease,
+        new: &mut Lease,
+        messages: &mut [Message],
+    ) -> Result<usize, AccountError> {
+        let mut answers = self.append(new, messages).await?;
+        // A keyword that new refuses is no reason to leave the message behind.
+        for (message, done) in messages.iter_mut().zip(&mut answers) {
+            if !done.is_ok() && has_keywords(&message.flags) {
+                warn!(
+                    mailbox = %self.mailbox.name(), uid = %message.uid,
+                    "keywords dropped, new says: {}", done.words()
+                );
+                message.flags = system_flags(&message.flags);
+                *done = self.append_one(new, message).await?;
+            }
+        }
+        let mut copies: BTreeMap<Uid, SideUid> = BTreeMap::new();
+        let mut untold: Vec<&Message> = Vec::new();
+        for (message, done) in messages.iter().zip(&answers) {
+            if !done.is_ok() {
+                self.stuck(message.uid, done.words()).await?;
+                continue;
+            }
+            match told_uid(done) {
+                Some(uid) => {
+                    copies.insert(message.uid, uid);
+                }
+                None => untold.push(message),
+            }
+        }
+        if !untold.is_empty() {
+            self.find_untold(new, &untold, &mut copies).await?;
+        }
+        self.prove(new, messages, &mut copies).await?;
+
+        // From here to the change of place nobody else writes to these messages.
+        let _alone = self.mailbox.guard.write().await;
+        let gone = self.match_flags(old, new, messages, &mut copies).await?;
+        let settled: Vec<Copied> = copies
+            .iter()
+            .map(|(uid, new)| Copied { uid: *uid, new: *new, doubtful: false })
+            .collect();
+        let count = settled.len();
+        let refused = self.mailbox.commit_copies(settled).await?;
+        let carried = count - refused.len();
+        let orphans: UidSet<SideUid> =
+            refused.iter().map(|copy| copy.new).chain(gone.values().copied()).collect();
+        if !gone.is_empty() {
+            let uids = gone.keys().copied().collect();
+            for uid in gone.values() {
+                self.mailbox.hide_late_copy(*uid).await?;
+            }
+            self.mailbox.abandon_copies(uids, false).await?;
+        }
+        if !orphans.is_empty() {
+            remove_copies(new, &orphans).await?;
+        }
+        Ok(carried)
+    }
+
+    /// Reads flags and dates of all, and the content of those that were not collected on the way.
+    async fn read(
+        &self,
+        conn: &mut Conn,
+        wanted: &[(Uid, SideUid)],
+        mut tees: HashMap<Uid, Tee>,
+    ) -> Result<Vec<Message>, AccountError> {
+        let (have, need): (Vec<_>, Vec<_>) =
+            wanted.iter().copied().partition(|(uid, _)| tees.contains_key(uid));
+        let mut messages = Vec::new();
+        if !have.is_empty() {
+            let virtual_uid: HashMap<SideUid, Uid> = have.iter().map(|(v, o)| (*o, *v)).collect();
+            let set: UidSet<SideUid> = have.iter().map(|(_, old)| *old).collect();
+            let command = text(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE)"));
+            let done = conn
+                .fetch(&command, |fetched| {
+                    let (Some(old), Some(flags), Some(date)) =
+                        (fetched.uid, fetched.flags(), fetched.internal_date())
+                    else {
+                        return;
+                    };
+                    let Some(uid) = virtual_uid.get(&old).copied() else { return };
+                    if let Some(body) = tees.remove(&uid) {
+                        let flags = without_recent(&flags);
+                        messages.push(Message { uid, old, flags, date, body });
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(conn.answer("UID FETCH (FLAGS INTERNALDATE)", &done).into());
+            }
+        }
+        let pending: Vec<(Uid, SideUid, Pending)> = need
+            .iter()
+            .map(|(uid, old)| {
+                let command = format!("UID FETCH {old} (UID FLAGS INTERNALDATE BODY.PEEK[])");
+                (*uid, *old, conn.queue(&text(&command)))
+            })
+            .collect();
+        conn.flush().await?;
+        for (uid, old, pending) in pending {
+            match self.read_one(conn, uid, old, pending).await? {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => {}
+                // One broken message never blocks the others.
+                Err(why) => self.stuck(uid, why).await?,
+            }
+        }
+        messages.sort_by_key(|m| m.old);
+        Ok(messages)
+    }
+
+    /// Reads one message. `Ok(None)`: it is not there any more. `Err`: the server's words.
+    async fn read_one(
+        &self,
+        conn: &mut Conn,
+        uid: Uid,
+        old: SideUid,
+        pending: Pending,
+    ) -> Result<Result<Option<Message>, String>, AccountError> {
+        let mut message = None;
+        loop {
+            match conn.event().await? {
+                Event::Fetch { seq, text, literal } => {
+                    let read = self.read_reply(conn, seq, text, literal).await?;
+                    if let Some((found, flags, date, body)) = read
+                        && found == old
+                    {
+                        message = Some(Message { uid, old, flags, date, body });
+                    }
+                }
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
+                        let refused = (!done.is_ok()).then(|| done.words());
+                        return Ok(refused.map_or(Ok(message), Err));
+                    }
+                }
+                Event::Response(_) => {}
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(conn.protocol("a literal outside of a FETCH".into()).into());
+                }
+            }
+        }
+    }
+
+    async fn read_reply(
+        &self,
+        conn: &mut Conn,
+        seq: u32,
+        text: Bytes,
+        literal: Option<Literal>,
+    ) -> Result<Option<(SideUid, Bytes, Bytes, Tee)>, BackendError> {
+        let unreadable = |conn: &mut Conn| conn.protocol("unreadable FETCH".into());
+        let Some((mut scan, _, from)) = FetchScan::start(&text) else {
+            return Err(unreadable(conn));
+        };
+        let (mut uid, mut flags, mut date, mut body) = (None, None, None, None);
+        let (mut segment, mut literal, mut from) = (text, literal, from);
+        loop {
+            let mut items = Vec::new();
+            scan.segment(&segment, from, &mut items).map_err(|_| unreadable(conn))?;
+            for item in &items {
+                let value = segment.slice(item.value.clone());
+                match item.kind {
+                    ItemKind::Uid => uid = number(&value).map(SideUid),
+                    ItemKind::Flags => flags = Some(without_recent(&value)),
+                    ItemKind::InternalDate if value.len() > 2 => {
+                        date = Some(value.slice(1..value.len() - 1));
+                    }
+                    ItemKind::Body if literal.is_none() => body = quoted_body(self.copier, &value),
+                    _ => {}
+                }
+            }
+            let Some(announced) = literal else { break };
+            let mut collected = self.copier.budget.collect_anyway(announced.octets);
+            loop {
+                match conn.event().await? {
+                    Event::Chunk { octets, last } => {
+                        let failed = collected.as_mut().is_some_and(|t| t.push(&octets).is_err());
+                        if failed {
+                            collected = None;
+                        }
+                        if last {
+                            break;
+                        }
+                    }
+                    _ => return Err(conn.protocol("a literal broke off".into())),
+                }
+            }
+            body = collected;
+            match conn.event().await? {
+                Event::More { text, literal: next } => {
+                    segment = text;
+                    literal = next;
+                    from = 0;
+                }
+                _ => return Err(conn.protocol("a FETCH broke off".into())),
+            }
+        }
+        let uid = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq)));
+        Ok(match (uid, flags, date, body) {
+            (Some(uid), Some(flags), Some(date), Some(body)) => Some((uid, flags, date, body)),
+            _ => None,
+        })
+    }
+
+    /// APPENDs all, pipelined where the server takes literals without being asked.
+    async fn append(
+        &self,
+        conn: &mut Conn,
+        messages: &mut [Message],
+    ) -> Result<Vec<Done>, AccountError> {
+        let mut answers = Vec::new();
+        if !conn.profile().literal_plus() {
+            for message in messages {
+                answers.push(self.append_one(conn, message).await?);
+            }
+            return Ok(answers);
+        }
+        let mut pending = Vec::new();
+        for message in messages {
+            let queued = conn.queue_streamed(&append_command(conn, message), message.body.octets());
+            send_body(conn, &mut message.body).await?;
+            pending.push(queued);
+        }
+        for pending in pending {
+            answers.push(conn.finish(pending).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn append_one(
+        &self,
+        conn: &mut Conn,
+        message: &mut Message,
+    ) -> Result<Done, AccountError> {
+        let octets = message.body.octets();
+        let pending = conn.queue_streamed(&append_command(conn, message), octets);
+        conn.flush().await?;
+        if !conn.profile().literal_plus()
+            && let Some(refused) = conn.await_go_on(pending).await?
+        {
+            return Ok(refused);
+        }
+        send_body(conn, &mut message.body).await?;
+        Ok(conn.finish(pending).await?)
+    }
+
+    /// Learns the UIDs of copies that no APPENDUID told: they lie at or above what UIDNEXT was.
+    async fn find_untold(
+        &self,
+        conn: &mut Conn,
+        untold: &[&Message],
+        copies: &mut BTreeMap<Uid, SideUid>,
+    ) -> Result<(), AccountError> {
+        conn.must("NOOP", &text("NOOP")).await?;
+        conn.list_arrivals().await?;
+        let intents = self.mailbox.intents();
+        for message in untold {
+            let Some(intent) = intents.get(&message.uid) else { continue };
+            let taken: Vec<SideUid> = copies.values().copied().collect();
+            match self.copier.find_copy(conn, self.mailbox, intent, &taken).await? {
+                Some(uid) => {
+                    copies.insert(message.uid, uid);
+                }
+                None => {
+                    let what = format!("APPEND of {} said OK, but it is not found", message.uid);
+                    return Err(conn.protocol(what).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what new stored with what was sent. A message that new altered stays on old.
+    async fn prove(
+        &self,
+        conn: &mut Conn,
+        messages: &[Message],
+        copies: &mut BTreeMap<Uid, SideUid>,
+    ) -> Result<(), AccountError> {
+        let set: UidSet<SideUid> = copies.values().copied().collect();
+        if set.is_empty() {
+            return Ok(());
+        }
+        let mut sizes: HashMap<SideUid, u64> = HashMap::new();
+        let command = text(&format!("UID FETCH {set} (UID RFC822.SIZE)"));
+        for attempt in 0..2 {
+            let done = conn
+                .fetch(&command, |fetched: Fetched| {
+                    if let (Some(uid), Some(size)) = (fetched.uid, fetched.size()) {
+                        sizes.insert(uid, size);
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(conn.answer("UID FETCH (RFC822.SIZE)", &done).into());
+            }
+            if sizes.len() >= copies.len() || attempt == 1 {
+                break;
+            }
+            // Not told of yet.
+            conn.must("NOOP", &text("NOOP")).await?;
+        }
+        let mut altered = Vec::new();
+        for message in messages {
+            let Some(copy) = copies.get(&message.uid).copied() else { continue };
+            let kept = sizes.get(&copy).copied();
+            if kept == Some(message.body.octets()) {
+                continue;
+            }
+            // RFC822.SIZE of some servers is not true: what they give back decides.
+            if self.copier.hash_of(conn, copy).await? == Some(message.body.hash()) {
+                continue;
+            }
+            altered.push((message.uid, copy, kept, message.body.octets()));
+        }
+        for (uid, copy, kept, sent) in altered {
+            copies.remove(&uid);
+            self.mailbox.hide_late_copy(copy).await?;
+            remove_copies(conn, &[copy].into_iter().collect()).await?;
+            let kept = kept.map_or("nothing".to_owned(), |n| format!("{n} octets"));
+            let why = format!("new kept {kept} of {sent}: altered, so it stays on old");
+            self.stuck(uid, why).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings flags that changed meanwhile up to date. Returns the copies whose message has gone
+    /// from old; they are taken out of `copies`.
+    async fn match_flags(
+        &self,
+        old: &mut Conn,
+        new: &mut Conn,
+        messages: &[Message],
+        copies: &mut BTreeMap<Uid, SideUid>,
+    ) -> Result<BTreeMap<Uid, SideUid>, AccountError> {
+        let set: UidSet<SideUid> = messages
+            .iter()
+            .filter(|m| copies.contains_key(&m.uid))
+            .map(|m| m.old)
+            .collect();
+        let mut now_flags: HashMap<SideUid, Bytes> = HashMap::new();
+        if !set.is_empty() {
+            let command = text(&format!("UID FETCH {set} (UID FLAGS)"));
+            let done = old
+                .fetch(&command, |fetched| {
+                    if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
+                        now_flags.insert(uid, without_recent(&flags));
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(old.answer("UID FETCH (FLAGS)", &done).into());
+            }
+        }
+        let mut gone = BTreeMap::new();
+        for message in messages {
+            let Some(copy) = copies.get(&message.uid).copied() else { continue };
+            match now_flags.get(&message.old) {
+                None => {
+                    copies.remove(&message.uid);
+                    gone.insert(message.uid, copy);
+                }
+                Some(flags) if !same_flags(flags, &message.flags) => {
+                    let list = String::from_utf8_lossy(flags).into_owned();
+                    let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
+                    let done = new.run(&command).await?;
+                    if !done.is_ok() {
+                        let list = system_flags(flags);
+                        let list = String::from_utf8_lossy(&list).into_owned();
+                        let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
+                        new.must("UID STORE", &command).await?;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn stuck(&self, uid: Uid, reason: String) -> Result<(), AccountError> {
+        warn!(mailbox = %self.mailbox.name(), %uid, "stuck: {reason}");
+        let stuck = Stuck { reason, tries: 1, next_try: now() + FIRST_RETRY };
+        self.mailbox.note_stuck(uid, &stuck).await
+    }
+}
+
+fn quoted_body(copier: &Copier, value: &[u8]) -> Option<Tee> {
+    // `""` or a short quoted string: what a server may write instead of a small literal.
+    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut octets = Vec::with_capacity(inner.len());
+    let mut escaped = false;
+    for b in inner {
+        if *b == b'\\' && !escaped {
+            escaped = true;
+            continue;
+        }
+        escaped = false;
+        octets.push(*b);
+    }
+    let mut tee = copier.budget.collect_anyway(octets.len() as u64)?;
+    tee.push(&octets).ok()?;
+    Some(tee)
+}
+
+fn intent(message: &Message, uid_next: SideUid) -> Intent {
+    Intent {
+        new_uid_next: uid_next,
+        octets: message.body.octets(),
+        internal_date: String::from_utf8_lossy(&message.date).into_owned(),
+        hash: message.body.hash(),
+        written_at: now(),
+        closed: false,
+    }
+}
+
+fn append_command(conn: &Conn, message: &Message) -> Parts {
+    let mut command = Parts::new();
+    command.text("APPEND ");
+    if let Some(selected) = conn.selected() {
+        command.mailbox(&selected.name);
+    }
+    let flags = String::from_utf8_lossy(&message.flags).into_owned();
+    // A date that is none would fail every APPEND of the message.
+    let date = match internal_date(&message.date) {
+        Some(_) => format!(" \"{}\"", words(&message.date)),
+        None => String::new(),
+    };
+    command.text(&format!(" {flags}{date} "));
+    command
+}
+
+async fn send_body(conn: &mut Conn, body: &mut Tee) -> Result<(), BackendError> {
+    let side = conn.side();
+    let spool = |source| BackendError::Lost { side, doing: "reading the spool", source };
+    let mut chunks = body.chunks().map_err(spool)?;
+    while let Some(chunk) = chunks.next().map_err(spool)? {
+        conn.write_octets(chunk).await?;
+    }
+    conn.queue_octets(b"\r\n");
+    conn.flush().await
+}
+
+/// Removes copies from new that have no place in the view. Without UID EXPUNGE they stay there,
+/// marked `\Deleted` and hidden: an EXPUNGE would take others with it.
+pub(super) async fn remove_copies(
+    conn: &mut Conn,
+    copies: &UidSet<SideUid>,
+) -> Result<(), AccountError> {
+    let command = text(&format!("UID STORE {copies} +FLAGS.SILENT (\\Deleted)"));
+    conn.must("UID STORE", &command).await?;
+    if conn.profile().uidplus() {
+        conn.must("UID EXPUNGE", &text(&format!("UID EXPUNGE {copies}"))).await?;
+    }
+    Ok(())
+}
+
+fn told_uid(done: &Done) -> Option<SideUid> {
+    match &done.code {
+        Some(Code::AppendUid { uids, .. }) => match uids.as_slice() {
+            [(first, last)] if first == last => Some(SideUid(*first)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn has_keywords(list: &[u8]) -> bool {
+    flags(list).any(|flag| flag.first() != Some(&b'\\'))
+}
+
+fn system_flags(list: &[u8]) -> Bytes {
+    let system: Vec<&[u8]> = flags(list).filter(|f| f.first() == Some(&b'\\')).collect();
+    [b"(", system.join(&b' ').as_slice(), b")"].concat().into()
+}
+
+fn same_flags(a: &[u8], b: &[u8]) -> bool {
+    let sorted = |list| {
+        let mut all: Vec<Vec<u8>> = flags(list).map(<[u8]>::to_ascii_lowercase).collect();
+        all.sort();
+        all
+    };
+    sorted(a) == sorted(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_the_same_in_any_order_and_case() {
+        assert!(same_flags(b"(\\Seen $x)", b"($X \\seen)"));
+        assert!(!same_flags(b"(\\Seen)", b"()"));
+    }
+
+    #[test]
+    fn keywords_are_told_from_system_flags() {
+        assert!(has_keywords(b"(\\Seen $Forwarded)"));
+        assert!(!has_keywords(b"(\\Seen)"));
+        assert_eq!(system_flags(b"(\\Seen $Forwarded \\Flagged)"), "(\\Seen \\Flagged)");
+    }
+}

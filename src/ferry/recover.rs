@@ -1,0 +1,235 @@
+//! Deciding over copies whose fate is unknown: after a crash, a lost connection, a late APPEND.
+//!
+//! Every open intent is looked for on new before anything is appended again, and once more after a
+//! grace, for the first APPEND may still have been on its way. An arrival that was held back turns
+//! out as a copy (same octets) or as mail of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::carry::remove_copies;
+use super::copier::{Copier, lock};
+use crate::account::{AccountError, Copied, Mailbox, date_of, without_recent};
+use crate::backend::{Conn, Event, Fetched, internal_date, text};
+use crate::base::Side;
+use crate::imap::response::Response;
+use crate::index::Intent;
+use crate::uid::{Place, SideUid, Uid, UidSet};
+
+impl Copier {
+    /// Decides what can be decided. Returns whether something stays undecided.
+    pub(super) async fn recover(&self, mailbox: &Arc<Mailbox>) -> Result<bool, AccountError> {
+        mailbox.forget_old_intents().await?;
+        let open: Vec<(Uid, Intent)> =
+            mailbox.intents().into_iter().filter(|(_, i)| !i.closed).collect();
+        if open.is_empty() && mailbox.held().is_empty() {
+            return Ok(false);
+        }
+        let access = self.access.load_full();
+        let mut conn = mailbox.lease(&access, Side::New).await?;
+        conn.must("NOOP", &text("NOOP")).await?;
+        mailbox.hear(&mut conn).await?;
+
+        let mut found = Vec::new();
+        let mut given_up = Vec::new();
+        let mut undecided = false;
+        for (uid, intent) in open {
+            let taken: Vec<SideUid> = found.iter().map(|(_, new)| *new).collect();
+            if let Some(new) = self.find_copy(&mut conn, mailbox, &intent, &taken).await? {
+                found.push((uid, new));
+                continue;
+            }
+            let since = *lock(&self.unsure)
+                .entry((mailbox.id(), uid))
+                .or_insert_with(Instant::now);
+            if since.elapsed() >= self.config.copy.grace {
+                given_up.push(uid);
+            } else {
+                undecided = true;
+            }
+        }
+        if !found.is_empty() {
+            info!(mailbox = %mailbox.name(), messages = found.len(), "copies found again on new");
+            self.settle_found(mailbox, &mut conn, &found).await?;
+        }
+        if !given_up.is_empty() {
+            info!(mailbox = %mailbox.name(), messages = given_up.len(), "copies begun anew");
+            mailbox.abandon_copies(given_up.clone(), true).await?;
+        }
+        for uid in found.iter().map(|(uid, _)| *uid).chain(given_up) {
+            lock(&self.unsure).remove(&(mailbox.id(), uid));
+        }
+        self.decide_held(mailbox, &mut conn).await?;
+        mailbox.give_back(conn).await;
+        Ok(undecided || !mailbox.held().is_empty())
+    }
+
+    /// Flags as they are on old now, then the change of place, with nobody writing in between.
+    async fn settle_found(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        new: &mut Conn,
+        found: &[(Uid, SideUid)],
+    ) -> Result<(), AccountError> {
+        // Old's connection is borrowed while new's is held: the copier never waits for both in
+        // the other order, and has at most one of each.
+        let access = self.access.load_full();
+        let mut old = mailbox.lease(&access, Side::Old).await?;
+        let _alone = mailbox.guard.write().await;
+        let mut copies = Vec::new();
+        let mut orphans = UidSet::new();
+        let places: Vec<(Uid, SideUid, SideUid)> = found
+            .iter()
+            .filter_map(|(uid, new)| match mailbox.place(*uid) {
+                Some(Place::Old(old)) => Some((*uid, old, *new)),
+                _ => {
+                    orphans.insert(*new);
+                    None
+                }
+            })
+            .collect();
+        let mut flags = HashMap::new();
+        let set: UidSet<SideUid> = places.iter().map(|(_, old, _)| *old).collect();
+        if !set.is_empty() {
+            let command = text(&format!("UID FETCH {set} (UID FLAGS)"));
+            let done = old
+                .fetch(&command, |fetched: Fetched| {
+                    if let (Some(uid), Some(list)) = (fetched.uid, fetched.flags()) {
+                        flags.insert(uid, without_recent(&list));
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(old.answer("UID FETCH (FLAGS)", &done).into());
+            }
+        }
+        for (uid, old, new_uid) in places {
+            let Some(list) = flags.get(&old) else {
+                orphans.insert(new_uid);
+                continue;
+            };
+            let list = String::from_utf8_lossy(list);
+            new.must("UID STORE", &text(&format!("UID STORE {new_uid} FLAGS.SILENT {list}")))
+                .await?;
+            copies.push(Copied { uid, new: new_uid, doubtful: true });
+        }
+        let refused = mailbox.commit_copies(copies).await?;
+        for copy in refused {
+            orphans.insert(copy.new);
+        }
+        if !orphans.is_empty() {
+            for uid in orphans.iter() {
+                mailbox.hide_late_copy(uid).await?;
+            }
+            remove_copies(new, &orphans).await?;
+        }
+        mailbox.give_back(old).await;
+        Ok(())
+    }
+
+    /// Arrivals that were held back for their date: copies that turned up late, or mail.
+    async fn decide_held(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        conn: &mut Conn,
+    ) -> Result<(), AccountError> {
+        for uid in mailbox.held() {
+            let intents = mailbox.intents();
+            if intents.values().any(|intent| !intent.closed) {
+                // May still be claimed.
+                continue;
+            }
+            let hash = self.hash_of(conn, uid).await?;
+            let late = intents.values().any(|intent| Some(intent.hash) == hash);
+            if late {
+                info!(mailbox = %mailbox.name(), new = %uid, "a copy turned up late: removed");
+                mailbox.hide_late_copy(uid).await?;
+                remove_copies(conn, &[uid].into_iter().collect()).await?;
+            } else {
+                mailbox.show_held(uid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for the message of an intent on new: at or above the UIDNEXT of then, not mapped, of
+    /// its date and with its octets.
+    pub(super) async fn find_copy(
+        &self,
+        conn: &mut Conn,
+        mailbox: &Arc<Mailbox>,
+        intent: &Intent,
+        taken: &[SideUid],
+    ) -> Result<Option<SideUid>, AccountError> {
+        let Some(selected) = conn.selected() else { return Ok(None) };
+        let candidates: UidSet<SideUid> = selected
+            .announced()
+            .range_from(intent.new_uid_next)
+            .iter()
+            .filter(|uid| mailbox.uid_of(Side::New, *uid).is_none() && !taken.contains(uid))
+            .collect();
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let wanted = date_of(intent);
+        let mut likely = Vec::new();
+        for set in candidates.chunks_of(crate::account::MAX_COMMAND) {
+            let command = text(&format!("UID FETCH {set} (UID INTERNALDATE)"));
+            let done = conn
+                .fetch(&command, |fetched: Fetched| {
+                    let date = fetched.internal_date().and_then(|d| internal_date(&d));
+                    if let Some(uid) = fetched.uid
+                        && (date == wanted || wanted.is_none())
+                    {
+                        likely.push(uid);
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(conn.answer("UID FETCH (INTERNALDATE)", &done).into());
+            }
+        }
+        for uid in likely {
+            if self.hash_of(conn, uid).await? == Some(intent.hash) {
+                return Ok(Some(uid));
+            }
+        }
+        Ok(None)
+    }
+
+    /// BLAKE3 of a message, as the server gives it back. `None`: it is not there.
+    pub(super) async fn hash_of(
+        &self,
+        conn: &mut Conn,
+        uid: SideUid,
+    ) -> Result<Option<[u8; 32]>, AccountError> {
+        let pending = conn.send(&text(&format!("UID FETCH {uid} (UID BODY.PEEK[])"))).await?;
+        let mut hash = None;
+        let mut hasher = blake3::Hasher::new();
+        loop {
+            match conn.event().await? {
+                Event::Fetch { .. } | Event::More { .. } => {}
+                Event::Chunk { octets, last } => {
+                    hasher.update(&octets);
+                    if last {
+                        hash = Some(*hasher.finalize().as_bytes());
+                        hasher.reset();
+                    }
+                }
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
+                        return if done.is_ok() {
+                            Ok(hash)
+                        } else {
+                            Err(conn.answer("UID FETCH (BODY[])", &done).into())
+                        };
+                    }
+                }
+                Event::Response(_) => {}
+            }
+        }
+    }
+}

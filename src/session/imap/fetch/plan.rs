@@ -1,0 +1,122 @@
+//! The schedule of a FETCH: which side is asked for what, in the client's order. Pure.
+
+use crate::base::Side;
+use crate::uid::{Place, Run, SideUid, Uid, UidMap, UidSet};
+
+/// Messages that one side answers in the client's order: their UIDs ascend there and virtually.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Who is asked.
+    pub side: Side,
+    runs: Vec<Run>,
+    /// How many messages.
+    pub len: u32,
+}
+
+impl Step {
+    /// What the side is asked for.
+    pub fn uids(&self) -> UidSet<SideUid> {
+        let ranges = self.runs.iter().filter_map(|run| {
+            let first = run.place.on(self.side)?;
+            Some((first, SideUid(first.0 + run.len - 1)))
+        });
+        UidSet::from_ranges(ranges)
+    }
+
+    /// The message behind a UID of the side, with its place.
+    pub fn find(&self, uid: SideUid) -> Option<(Uid, Place)> {
+        let first = |run: &Run| run.place.on(self.side);
+        let at = self.runs.partition_point(|run| first(run) <= Some(uid)).checked_sub(1)?;
+        let run = self.runs.get(at)?;
+        let offset = uid.0 - first(run)?.0;
+        (offset < run.len).then(|| (Uid(run.uid.0 + offset), run.place.plus(offset)))
+    }
+
+    /// The messages of the step, as runs.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    fn takes(&self, side: Side, run: &Run) -> bool {
+        let last = self.runs.last().and_then(|r| Some(r.place.on(side)?.0 + (r.len - 1)));
+        self.side == side && last < run.place.on(side).map(|uid| uid.0)
+    }
+}
+
+/// Cuts what is asked for into steps. `source` says which side gives a message; it must lie there.
+pub fn schedule(
+    map: &UidMap,
+    uids: &UidSet<Uid>,
+    source: impl Fn(Place) -> Option<Side>,
+) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for run in map.intersect(uids) {
+        let Some(side) = source(run.place) else { continue };
+        match steps.last_mut() {
+            Some(step) if step.takes(side, &run) => {
+                step.len += run.len;
+                step.runs.push(run);
+            }
+            _ => steps.push(Step { side, len: run.len, runs: vec![run] }),
+        }
+    }
+    steps
+}
+
+/// Joins steps into as few as there are sides, each in the order of its side's UIDs: for answers
+/// that are small enough to be put into the client's order afterwards.
+pub fn gathered(steps: &[Step]) -> Vec<Step> {
+    let mut joined: Vec<Step> = Vec::new();
+    for side in Side::BOTH {
+        let mut runs: Vec<Run> =
+            steps.iter().filter(|s| s.side == side).flat_map(|s| s.runs.iter().copied()).collect();
+        if runs.is_empty() {
+            continue;
+        }
+        runs.sort_unstable_by_key(|run| run.place.on(side));
+        let len = runs.iter().map(|run| run.len).sum();
+        joined.push(Step { side, runs, len });
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn old(uid: u32, len: u32) -> Run {
+        Run { uid: Uid(uid), len, place: Place::Old(SideUid(uid)) }
+    }
+
+    fn new(uid: u32, len: u32, at: u32) -> Run {
+        Run { uid: Uid(uid), len, place: Place::New(SideUid(at)) }
+    }
+
+    fn authority(place: Place) -> Option<Side> {
+        Some(place.authority())
+    }
+
+    #[test]
+    fn one_step_while_the_side_stays_and_its_uids_ascend() {
+        let map = UidMap::from_runs([old(1, 5), old(10, 5), new(20, 3, 7)]).unwrap();
+        let steps = schedule(&map, &map.uids(), authority);
+        assert_eq!(steps.len(), 2);
+        assert_eq!(steps[0].uids().to_string(), "1:5,10:14");
+        assert_eq!(steps[0].len, 10);
+        assert_eq!(steps[1].find(SideUid(8)), Some((Uid(21), Place::New(SideUid(8)))));
+        assert_eq!(steps[1].find(SideUid(10)), None);
+        assert_eq!(steps[0].find(SideUid(7)), None);
+    }
+
+    #[test]
+    fn copies_made_in_another_order_make_steps_of_their_own() {
+        let map = UidMap::from_runs([new(1, 1, 9), new(2, 1, 8), new(3, 1, 10)]).unwrap();
+        let steps = schedule(&map, &map.uids(), authority);
+        let asked: Vec<String> = steps.iter().map(|s| s.uids().to_string()).collect();
+        assert_eq!(asked, ["9", "8,10"]);
+        let joined = gathered(&steps);
+        assert_eq!(joined.len(), 1);
+        assert_eq!(joined[0].uids().to_string(), "8:10");
+        assert_eq!(joined[0].find(SideUid(9)).map(|f| f.0), Some(Uid(1)));
+    }
+}

@@ -1,0 +1,381 @@
+//! Running a schedule: octets go server → session → client, polled in the session's own task.
+//!
+//! Literals are never held whole. Where steps would be short and nothing large is asked for, one
+//! set a side is fetched and put into the client's order in a bounded window.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::sets::{ensure_announced, span};
+use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_uid};
+use super::plan::{Step, gathered};
+use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId};
+use crate::backend::{BackendError, Conn, Event, Lease, Pending, text};
+use crate::base::{Side, Sides};
+use crate::ferry::{Copier, Tee};
+use crate::imap::fetch_scan::{FetchScan, Item};
+use crate::imap::framer::Literal;
+use crate::session::client::{Client, ClientError};
+use crate::uid::{Cursor, Place, SideUid, Uid, UidMap, UidSet};
+
+/// Commands sent ahead on one connection: enough to hide a round trip, few enough for the server's
+/// receive buffer.
+const AHEAD: usize = 4;
+/// Steps shorter than this on average are gathered instead, if no content is asked for.
+const SHORT: u32 = 64;
+/// Messages put into order at a time.
+const WINDOW: u32 = 512;
+
+/// How a FETCH broke off.
+#[derive(Debug)]
+pub enum Broken {
+    /// Between two replies: the client has seen nothing that is not whole.
+    Between(AccountError),
+    /// Within a reply that the client has already seen a part of, or the client itself is gone.
+    Within(ClientError),
+}
+
+impl From<ClientError> for Broken {
+    fn from(e: ClientError) -> Broken {
+        Broken::Within(e)
+    }
+}
+
+impl From<BackendError> for Broken {
+    fn from(e: BackendError) -> Broken {
+        Broken::Between(e.into())
+    }
+}
+
+/// One FETCH command under way.
+pub struct Fetch<'a> {
+    pub client: &'a mut Client,
+    pub session: SessionId,
+    pub mailbox: Arc<Mailbox>,
+    /// Carries over what is opened; `None` where that is switched off.
+    pub copier: Option<Arc<Copier>>,
+    pub numbering: &'a UidMap,
+    pub items: String,
+    pub wish: Wish,
+    /// The last message that was answered.
+    pub done: Option<Uid>,
+    /// What a side should have returned and did not.
+    pub missing: UidSet<Uid>,
+}
+
+impl Fetch<'_> {
+    /// Runs a schedule over the connections, which must be there for every side it names.
+    pub async fn run(
+        &mut self,
+        leases: &mut Sides<Option<Lease>>,
+        steps: &[Step],
+    ) -> Result<(), Broken> {
+        let messages: u32 = steps.iter().map(|step| step.len).sum();
+        let short = steps.len() > 2 && messages / SHORT < u32::try_from(steps.len()).unwrap_or(0);
+        if short && !self.wish.content {
+            return self.run_gathered(leases, steps).await;
+        }
+        let mut cursor = self.numbering.cursor();
+        let mut sent: Sides<VecDeque<(usize, Vec<Pending>)>> = Sides::default();
+        let mut next = 0;
+        for (at, step) in steps.iter().enumerate() {
+            while next < steps.len() && sent[steps[next].side].len() < AHEAD {
+                let side = steps[next].side;
+                let conn = connection(leases, side)?;
+                let pending = self.ask(conn, &steps[next]).await?;
+                sent[side].push_back((next, pending));
+                next += 1;
+            }
+            for side in Side::BOTH {
+                if let Some(conn) = &mut leases[side] {
+                    conn.flush().await?;
+                }
+            }
+            let conn = connection(leases, step.side)?;
+            let Some((asked, pending)) = sent[step.side].pop_front() else { continue };
+            debug_assert_eq!(asked, at, "a side answers its steps in order");
+            let answered = self.answers(conn, step, pending, &mut cursor).await?;
+            self.note_missing(step, &answered);
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, conn: &mut Conn, step: &Step) -> Result<Vec<Pending>, BackendError> {
+        let wanted = step.uids();
+        // Nothing may be unanswered when this has to ask for news, so only the first step does.
+        let announced = if conn.is_clean() {
+            ensure_announced(conn, &wanted).await?
+        } else {
+            conn.selected().map(|s| s.announced().clone()).unwrap_or_default()
+        };
+        // A reply to what only fills a hole is dropped; a FETCH that sets \Seen hits none.
+        let sets = span(&wanted, &announced);
+        let pending = sets
+            .chunks_of(MAX_COMMAND)
+            .map(|set| conn.queue(&text(&format!("UID FETCH {set} ({})", self.items))))
+            .collect();
+        Ok(pending)
+    }
+
+    async fn answers(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        pending: Vec<Pending>,
+        cursor: &mut Cursor,
+    ) -> Result<UidSet<SideUid>, Broken> {
+        let mut answered = UidSet::new();
+        let mut items = Vec::new();
+        for pending in pending {
+            loop {
+                match conn.event().await? {
+                    Event::Fetch { seq, text, literal } => {
+                        let reply = FirstPiece { seq, text, literal };
+                        let uid = self.reply(conn, step, reply, cursor, &mut items).await?;
+                        if let Some(uid) = uid {
+                            answered.insert(uid);
+                        }
+                        self.client.flush_if_full().await?;
+                    }
+                    Event::Response(response) => {
+                        if !matches!(response, crate::imap::response::Response::Tagged { .. }) {
+                            continue;
+                        }
+                        if let Some(done) = conn.tagged(pending, response, Vec::new())? {
+                            if !done.is_ok() {
+                                return Err(conn.answer("UID FETCH", &done).into());
+                            }
+                            break;
+                        }
+                    }
+                    Event::Chunk { .. } | Event::More { .. } => {
+                        return Err(conn.protocol("a literal outside of a FETCH".into()).into());
+                    }
+                }
+            }
+        }
+        Ok(answered)
+    }
+
+    /// Passes one reply on. Returns whose it was, if it was an answer.
+    async fn reply(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        first: FirstPiece,
+        cursor: &mut Cursor,
+        items: &mut Vec<Item>,
+    ) -> Result<Option<SideUid>, Broken> {
+        let FirstPiece { seq, text, literal } = first;
+        items.clear();
+        let scanned = FetchScan::start(&text)
+            .and_then(|(mut scan, _, from)| scan.segment(&text, from, items).ok().map(|()| scan));
+        let Some(mut scan) = scanned else {
+            tracing::warn!(mailbox = %self.mailbox.name(), side = %step.side, "unreadable FETCH");
+            skip(conn, literal).await?;
+            return Ok(None);
+        };
+        let side_uid =
+            told_uid(&text, items).or_else(|| conn.selected().and_then(|s| s.uid(seq)));
+        let found = side_uid.and_then(|uid| step.find(uid)).and_then(|(uid, place)| {
+            let seq = cursor.seq(uid)?;
+            is_answer(items, &self.wish).then_some((uid, place, seq))
+        });
+        let decides = found.is_some_and(|(_, place, _)| place.authority() == step.side);
+        if let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
+            // Unasked: news for everybody; \Seen set by this FETCH: news for the others.
+            if found.is_none() || (decides && !self.wish.flags) {
+                let origin = found.is_some().then_some(self.session);
+                self.mailbox.heard_flags(step.side, side_uid, &flags, origin);
+            }
+        }
+        let Some((uid, place, seq)) = found else {
+            skip(conn, literal).await?;
+            return Ok(None);
+        };
+
+        let wish = self.wish.clone();
+        let mut writer = Writer::new(&wish);
+        writer.keep_flags = decides;
+        writer.begin(seq, uid, &mut self.client.out);
+        let mut segment = text;
+        let mut literal = literal;
+        let mut tee: Option<Tee> = None;
+        loop {
+            writer.items(&segment, items, &mut self.client.out);
+            let Some(announced) = literal else { break };
+            self.client.out.extend_from_slice(b"\r\n");
+            let is_message = announces_message(&segment, items) && matches!(place, Place::Old(_));
+            let mut collecting = match &self.copier {
+                Some(copier) if is_message => copier.tee(announced.octets),
+                _ => None,
+            };
+            self.literal(conn, &mut collecting).await?;
+            tee = collecting.or(tee);
+            match conn.event().await.map_err(cut)? {
+                Event::More { text, literal: next } => {
+                    items.clear();
+                    if scan.segment(&text, 0, items).is_err() {
+                        let what = conn.protocol("unreadable FETCH behind a literal".into());
+                        return Err(cut(what));
+                    }
+                    segment = text;
+                    literal = next;
+                }
+                _ => return Err(cut(conn.protocol("a FETCH broke off".into()))),
+            }
+        }
+        writer.end(&mut self.client.out);
+        self.done = self.done.max(Some(uid));
+        if let (Some(copier), Place::Old(_), true) = (&self.copier, place, self.wish.content) {
+            copier.opened(&self.mailbox, uid, tee);
+        }
+        Ok(side_uid)
+    }
+
+    async fn literal(&mut self, conn: &mut Conn, tee: &mut Option<Tee>) -> Result<(), Broken> {
+        loop {
+            match conn.event().await.map_err(cut)? {
+                Event::Chunk { octets, last } => {
+                    if let Some(collecting) = tee
+                        && collecting.push(&octets).is_err()
+                    {
+                        // It is read again by the copier.
+                        *tee = None;
+                    }
+                    self.client.octets(&octets).await?;
+                    if last {
+                        return Ok(());
+                    }
+                }
+                _ => return Err(cut(conn.protocol("a literal broke off".into()))),
+            }
+        }
+    }
+
+    fn note_missing(&mut self, step: &Step, answered: &UidSet<SideUid>) {
+        if step.side == Side::Old || answered.len() >= step.len {
+            return;
+        }
+        for uid in step.uids().subtract(answered).iter() {
+            if let Some((uid, Place::Both { .. })) = step.find(uid) {
+                self.missing.insert(uid);
+            }
+        }
+    }
+
+    /// One set a side, a window at a time, put into the client's order.
+    async fn run_gathered(
+        &mut self,
+        leases: &mut Sides<Option<Lease>>,
+        steps: &[Step],
+    ) -> Result<(), Broken> {
+        let mut cursor = self.numbering.cursor();
+        let mut rest = steps;
+        while !rest.is_empty() {
+            let mut messages = 0;
+            let full = rest.iter().position(|step| {
+                messages += step.len;
+                messages > WINDOW
+            });
+            // At least one step, however long.
+            let (window, behind) = rest.split_at(full.unwrap_or(rest.len()).max(1));
+            rest = behind;
+            let asked = gathered(window);
+            let mut sent = Vec::new();
+            for step in &asked {
+                let conn = connection(leases, step.side)?;
+                let pending = self.ask(conn, step).await?;
+                conn.flush().await?;
+                sent.push(pending);
+            }
+            let mut lines: Vec<(Uid, Vec<u8>)> = Vec::new();
+            for (step, pending) in asked.iter().zip(sent) {
+                let conn = connection(leases, step.side)?;
+                for pending in pending {
+                    self.gather(conn, step, pending, &mut cursor, &mut lines).await?;
+                }
+            }
+            lines.sort_by_key(|(uid, _)| *uid);
+            for (uid, line) in lines {
+                self.client.octets(&line).await?;
+                self.done = self.done.max(Some(uid));
+            }
+        }
+        Ok(())
+    }
+
+    async fn gather(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        pending: Pending,
+        cursor: &mut Cursor,
+        lines: &mut Vec<(Uid, Vec<u8>)>,
+    ) -> Result<(), Broken> {
+        let (wish, mailbox) = (self.wish.clone(), Arc::clone(&self.mailbox));
+        let mut each = |fetched: crate::backend::Fetched| {
+            let Some(side_uid) = fetched.uid else { return };
+            let (text, items) = fetched.parts();
+            let found = step
+                .find(side_uid)
+                .filter(|_| is_answer(items, &wish))
+                .and_then(|(uid, place)| Some((uid, place, cursor.seq(uid)?)));
+            let Some((uid, place, seq)) = found else {
+                if let Some(flags) = told_flags(text, items) {
+                    mailbox.heard_flags(step.side, side_uid, &flags, None);
+                }
+                return;
+            };
+            let mut line = Vec::with_capacity(text.len() + 16);
+            let mut writer = Writer::new(&wish);
+            writer.keep_flags = place.authority() == step.side;
+            writer.begin(seq, uid, &mut line);
+            writer.items(text, items, &mut line);
+            writer.end(&mut line);
+            lines.push((uid, line));
+        };
+        let done = conn.finish_fetch(pending, &mut each).await?;
+        if done.is_ok() { Ok(()) } else { Err(conn.answer("UID FETCH", &done).into()) }
+    }
+}
+
+struct FirstPiece {
+    seq: u32,
+    text: Bytes,
+    literal: Option<Literal>,
+}
+
+fn connection(leases: &mut Sides<Option<Lease>>, side: Side) -> Result<&mut Lease, Broken> {
+    leases[side].as_mut().ok_or_else(|| {
+        let why = "no connection was lent".to_owned();
+        Broken::Between(BackendError::Away { side, why }.into())
+    })
+}
+
+/// An error within a reply: the client has seen its beginning, so only hanging up is honest.
+fn cut(e: BackendError) -> Broken {
+    tracing::warn!("the client is disconnected within a message: {e}");
+    Broken::Within(ClientError::Closed)
+}
+
+/// Passes over the rest of a reply that nobody wants.
+async fn skip(conn: &mut Conn, literal: Option<Literal>) -> Result<(), Broken> {
+    let mut literal = literal;
+    while literal.is_some() {
+        loop {
+            match conn.event().await? {
+                Event::Chunk { last: true, .. } => break,
+                Event::Chunk { .. } => {}
+                _ => return Err(conn.protocol("a literal broke off".into()).into()),
+            }
+        }
+        match conn.event().await? {
+            Event::More { literal: next, .. } => literal = next,
+            _ => return Err(conn.protocol("a FETCH broke off".into()).into()),
+        }
+    }
+    Ok(())
+}

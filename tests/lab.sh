@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# The test lab: real mail servers and clients on this machine's loopback, for trying and proving Mailferry.
+#
+#   tests/lab.sh install         install what the lab needs (Debian 12, as root); does nothing if it is there
+#   tests/lab.sh demo [--once]   an old server, a new one, the proxy between them; stays up until Ctrl-C,
+#                                or with --once shows, checks and ends: exit code 0 if all was as it should be
+#   tests/lab.sh test            install, build, run every test
+#
+# Nothing is left running, and nothing outside a temporary directory and cargo's target is written.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+packages=(dovecot-imapd isync offlineimap3 curl python3 gcc libc6-dev)
+
+main() {
+    case "${1-}:${2-}" in
+        install:) install_packages ;;
+        demo: | demo:--once) demo "${@:2}" ;;
+        test:) run_tests ;;
+        *) usage >&2; exit 2 ;;
+    esac
+}
+
+usage() {
+    sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+}
+
+# Idempotent and silent; says what went wrong if something did.
+install_packages() {
+    local missing=() package
+    for package in "${packages[@]}"; do
+        [[ $(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID)); then
+        echo "tests/lab.sh: ${missing[*]} must be installed: run this as root" >&2
+        exit 1
+    fi
+    scratch
+    # No package may start its daemon: the lab starts its own.
+    if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
+            "${missing[@]}"; } >"$dir/apt.log" 2>&1; then
+        tail -n 30 "$dir/apt.log" >&2
+        echo "tests/lab.sh: could not install ${missing[*]}" >&2
+        exit 1
+    fi
+    remove_policy
+}
+
+demo() {
+    install_packages
+    (cd "$root" && cargo build --release --bin mailferry)
+    scratch
+    local target
+    target=$(cd "$root" && cargo metadata --no-deps --format-version 1 |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+    # In the background, so that a signal reaches the trap at once.
+    python3 -B "$root/tests/lab/demo.py" "$target/release/mailferry" "$dir/demo" "$@" &
+    child=$!
+    local code=0
+    wait "$child" || code=$?
+    child=
+    exit "$code"
+}
+
+run_tests() {
+    install_packages
+    cd "$root"
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --no-fail-fast
+        cargo test --quiet --doc
+    else
+        cargo test --no-fail-fast
+    fi
+}
+
+# A directory for this run, in memory where there is such, which the servers' users may enter.
+scratch() {
+    [[ -z ${dir-} ]] || return 0
+    local memory=/dev/shm
+    [[ -w $memory ]] || memory=${TMPDIR:-/tmp}
+    dir=$(mktemp -d "$memory/mailferry.XXXXXX")
+    chmod 755 "$dir"
+}
+
+remove_policy() {
+    [[ -z ${policy-} ]] || rm -f "$policy"
+    policy=
+}
+
+clean_up() {
+    # demo.py ends its servers itself when it is asked to end.
+    if [[ -n ${child-} ]]; then
+        kill -TERM "$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    fi
+    remove_policy
+    [[ -z ${dir-} ]] || rm -rf "$dir"
+}
+
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+main "$@"
