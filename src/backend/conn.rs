@@ -468,6 +468,9 @@ impl Conn {
 
     /// Sends what is queued.
     pub async fn flush(&mut self) -> Result<(), BackendError> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
         let work = async {
             self.stream.write_all(&self.output).await?;
             self.stream.flush().await
@@ -494,9 +497,7 @@ impl Conn {
 
     /// Reads until this command's tagged answer.
     pub async fn finish(&mut self, pending: Pending) -> Result<Done, BackendError> {
-        if !self.output.is_empty() {
-            self.flush().await?;
-        }
+        self.flush().await?;
         let mut untagged = Vec::new();
         loop {
             match self.event().await? {

@@ -188,6 +188,7 @@ impl Conn {
         pending: Pending,
         each: &mut impl FnMut(Fetched),
     ) -> Result<Done, BackendError> {
+        self.flush().await?;
         loop {
             match self.event().await? {
                 Event::Fetch { seq, text, literal } => each(self.gather(seq, text, literal).await?),

@@ -535,6 +535,17 @@ fn one_change_makes_one_chunk_anew() {
 }
 
 #[test]
+fn v3_chunks_between_and_behind_edits_are_counted_anew() {
+    let mut map = sparse(4_000);
+    let between = map.chunks().nth(3).cloned().unwrap();
+    assert_eq!(map.remove(&[10, 12, 3_000, 5_000, 5_002, 5_004].map(Uid).into_iter().collect()), 6);
+    map.check();
+    assert!(map.chunks().any(|chunk| Arc::ptr_eq(chunk, &between)), "untouched");
+    assert_eq!(map.seq(Uid(4_000)), Some(Seq(1_997)));
+    assert_eq!(map.seq(Uid(8_000)), Some(Seq(3_994)));
+}
+
+#[test]
 fn a_mailbox_copied_from_end_to_end_is_one_run_again() {
     let mut map = UidMap::default();
     map.push(Uid(1), 20_000, Place::Old(SideUid(1))).unwrap();

@@ -1,15 +1,134 @@
-//! EXPUNGE and UID EXPUNGE.
+//! EXPUNGE (RFC 3501 §6.4.3) and UID EXPUNGE (RFC 4315 §2.1): on each message's authority.
+
+use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
+use super::search::uid_search;
+use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
-use crate::uid::SeqSet;
+use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox};
+use crate::backend::{BackendError, Conn, Done, text};
+use crate::base::Side;
+use crate::uid::{SeqSet, SideUid, Uid, UidSet};
 
 impl Session {
+    /// Removes what has `\Deleted` among the messages the client knows of, or among those of `set`.
     pub(super) async fn expunge(
         &mut self,
-        _user: &User,
-        _set: Option<&SeqSet>,
+        user: &User,
+        set: Option<&SeqSet>,
     ) -> Result<Reply, Failure> {
-        Ok(Reply::no("no"))
+        let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
+        if selected.read_only {
+            return Ok(Reply::no("Mailbox was opened read-only"));
+        }
+        let uids = match set {
+            Some(set) => set.resolve_uids(&selected.numbering),
+            None => selected.numbering.uids(),
+        };
+        let expunge = Expunge {
+            mailbox: Arc::clone(&selected.mailbox),
+            access: Arc::clone(&user.access),
+            uids,
+        };
+        self.carry_through(expunge.run()).await
     }
+}
+
+struct Expunge {
+    mailbox: Arc<Mailbox>,
+    access: Arc<Access>,
+    uids: UidSet<Uid>,
+}
+
+impl Expunge {
+    async fn run(self) -> Result<Reply, AccountError> {
+        // Authority must not pass to new between the look at the map and the server's answer.
+        let _guard = self.mailbox.guard.read().await;
+        let view = self.mailbox.view();
+        for side in Side::BOTH {
+            let wanted = places(&view.map, &self.uids, side);
+            if wanted.is_empty() {
+                continue;
+            }
+            let mut lease = self.mailbox.lease(&self.access, side).await?;
+            let refused = expunge_deleted(&mut lease, &wanted).await?;
+            self.mailbox.give_back(lease).await;
+            if let Some(done) = refused {
+                return Ok(Reply::from_server(&done));
+            }
+        }
+        Ok(Reply::ok("Expunge completed"))
+    }
+}
+
+/// Expunges what has `\Deleted` among `wanted`, and nothing else. Gives the server's refusal, if
+/// any.
+pub(super) async fn expunge_deleted(
+    conn: &mut Conn,
+    wanted: &UidSet<SideUid>,
+) -> Result<Option<Done>, BackendError> {
+    let announced = ensure_announced(conn, wanted).await?;
+    let wanted = wanted.intersect(&announced);
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    if !conn.profile().uidplus() {
+        return expunge_without_uidplus(conn, &wanted).await;
+    }
+    let mut spanned = span(&wanted, &announced);
+    if spanned.chunks_of(MAX_COMMAND).nth(1).is_some() {
+        // Mostly a few of many: naming those is shorter.
+        match uid_search(conn, text("DELETED")).await? {
+            Ok(deleted) => spanned = span(&wanted.intersect(&deleted), &announced),
+            Err(done) => return Ok(Some(done)),
+        }
+    }
+    each_chunk(conn, &spanned, |set| format!("UID EXPUNGE {set}")).await
+}
+
+/// EXPUNGE takes all that has `\Deleted`, so those who shall stay lose it for that moment: hidden
+/// old copies, messages that lie on both sides, and what the client has not been told of.
+async fn expunge_without_uidplus(
+    conn: &mut Conn,
+    wanted: &UidSet<SideUid>,
+) -> Result<Option<Done>, BackendError> {
+    let deleted = match uid_search(conn, text("DELETED")).await? {
+        Ok(deleted) => deleted,
+        Err(done) => return Ok(Some(done)),
+    };
+    let bystanders = deleted.subtract(wanted);
+    if deleted.intersect(wanted).is_empty() {
+        return Ok(None);
+    }
+    let lift = |set: &str| format!("UID STORE {set} -FLAGS.SILENT (\\Deleted)");
+    let mut refused = each_chunk(conn, &bystanders, lift).await?;
+    if refused.is_none() {
+        refused = Some(conn.run(&text("EXPUNGE")).await?).filter(|done| !done.is_ok());
+    }
+    let put_back = mark_deleted(conn, &bystanders).await?;
+    Ok(refused.or(put_back))
+}
+
+/// Sets `\Deleted`; only UIDs that the connection has announced, and exactly those.
+pub(super) async fn mark_deleted(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+) -> Result<Option<Done>, BackendError> {
+    each_chunk(conn, uids, |set| format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)")).await
+}
+
+/// Runs a command for each part of a set, up to the first refusal.
+async fn each_chunk(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+    command: impl Fn(&str) -> String,
+) -> Result<Option<Done>, BackendError> {
+    for set in uids.chunks_of(MAX_COMMAND) {
+        let done = conn.run(&text(&command(&set))).await?;
+        if !done.is_ok() {
+            return Ok(Some(done));
+        }
+    }
+    Ok(None)
 }

@@ -19,6 +19,7 @@ mod select;
 mod sets;
 mod status;
 mod store;
+mod writes;
 
 use std::sync::Arc;
 
