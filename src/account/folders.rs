@@ -243,7 +243,10 @@ impl Account {
         let stored = self.index.load(self.id, folder.id).await?;
         let record = stored.record.clone();
         let mailbox = Arc::new(Mailbox::new(self.index.clone(), self.id, stored));
-        mailbox.set_there(&record, there(&folder.joined));
+        // The listing may be older than the mailbox: what was absorbed was there.
+        let listed = there(&folder.joined);
+        let there = Sides::from_fn(|side| listed[side] || record.sides[side].is_some());
+        mailbox.set_there(&record, there);
         self.open.insert(folder.id, Arc::clone(&mailbox));
         Ok(mailbox)
     }

@@ -5,7 +5,6 @@
 //! batch is durable, in order. Sessions read the view, changes build on the tip.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +14,7 @@ use tokio::sync::{RwLock, broadcast, watch};
 
 use super::AccountError;
 use super::merge::{Distrust, Merged};
+use super::watch::Watching;
 use crate::backend::Known;
 use crate::base::{MailboxName, Side, Sides};
 use crate::index::{AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Stored};
@@ -80,8 +80,7 @@ pub struct Mailbox {
     /// in which authority passes to new (DESIGN §6).
     pub guard: RwLock<()>,
     pub(super) opening: tokio::sync::Mutex<()>,
-    pub(super) idlers: AtomicUsize,
-    pub(super) watching: tokio::sync::Mutex<Option<super::watch::Watch>>,
+    pub(super) watching: Mutex<Watching>,
 }
 
 struct Tip {
@@ -116,8 +115,7 @@ impl Mailbox {
             told: Mutex::new(HashMap::new()),
             guard: RwLock::new(()),
             opening: tokio::sync::Mutex::new(()),
-            idlers: AtomicUsize::new(0),
-            watching: tokio::sync::Mutex::new(None),
+            watching: Mutex::default(),
         }
     }
 
@@ -299,6 +297,6 @@ pub fn now() -> u64 {
 }
 
 /// Every change under these locks is done in one step, so a panic elsewhere leaves them whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

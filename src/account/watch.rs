@@ -5,13 +5,13 @@
 //! reach, the mailbox is asked from time to time on a connection that is lent for the moment.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::mailbox::lock;
 use super::{Access, AccountError, Mailbox};
 use crate::backend::{Event, Lease, text};
 use crate::base::Side;
@@ -26,8 +26,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// A side that comes back is watched again after this time at the latest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
+/// Who idles on a mailbox, and the watchers that run for them.
+#[derive(Default)]
+pub struct Watching {
+    idlers: usize,
+    watch: Option<Watch>,
+}
+
 /// The watchers of a mailbox. Dropping it ends them.
-pub struct Watch {
+struct Watch {
     stop: CancellationToken,
 }
 
@@ -44,32 +51,29 @@ pub struct Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        if self.mailbox.idlers.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Ok(mut watching) = self.mailbox.watching.try_lock()
-            && self.mailbox.idlers.load(Ordering::Acquire) == 0
-        {
-            *watching = None;
+        let mut watching = lock(&self.mailbox.watching);
+        watching.idlers -= 1;
+        if watching.idlers == 0 {
+            watching.watch = None;
         }
     }
 }
 
 impl Mailbox {
     /// Has the mailbox watched on both sides for as long as the result lives.
-    pub async fn watch(self: &Arc<Self>, access: &Arc<Access>) -> Idle {
-        self.idlers.fetch_add(1, Ordering::AcqRel);
-        let idle = Idle { mailbox: Arc::clone(self) };
-        let mut watching = self.watching.lock().await;
-        if watching.is_none() {
+    pub fn watch(self: &Arc<Self>, access: &Arc<Access>) -> Idle {
+        let mut watching = lock(&self.watching);
+        watching.idlers += 1;
+        if watching.watch.is_none() {
             let stop = CancellationToken::new();
             for side in Side::BOTH {
                 let (mailbox, access) = (Arc::clone(self), Arc::clone(access));
                 let stop = stop.clone();
                 tokio::spawn(async move { mailbox.watch_side(&access, side, &stop).await });
             }
-            *watching = Some(Watch { stop });
+            watching.watch = Some(Watch { stop });
         }
-        drop(watching);
-        idle
+        Idle { mailbox: Arc::clone(self) }
     }
 
     async fn watch_side(self: Arc<Self>, access: &Access, side: Side, stop: &CancellationToken) {

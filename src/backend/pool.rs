@@ -6,7 +6,6 @@
 //! no circle of waiters. Watchers and the copier never take the last connection.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,7 +41,6 @@ pub struct Pool {
     limits: Arc<Limits>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
-    waiting: AtomicUsize,
     demand: Notify,
     state: Mutex<State>,
 }
@@ -91,7 +89,6 @@ impl Pool {
             limits,
             slots: Arc::new(Semaphore::new(cap)),
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
-            waiting: AtomicUsize::new(0),
             demand: Notify::new(),
             state: Mutex::new(State::default()),
         })
@@ -166,10 +163,8 @@ impl Pool {
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
             return Ok(slot);
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.demand.notify_one();
         let slot = timeout(self.limits.backend_command_timeout, slots.acquire_owned()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
         match slot {
             Ok(Ok(slot)) => Ok(slot),
             _ => Err(BackendError::Away {

@@ -74,8 +74,8 @@ impl Copier {
         new: &mut Conn,
         found: &[(Uid, SideUid)],
     ) -> Result<(), AccountError> {
-        // Old's connection is borrowed while new's is held: the copier never waits for both in
-        // the other order, and has at most one of each.
+        // The one place that waits for old while it holds new. It is one connection an account, and
+        // every pool has two or more, so those who wait the right way round are never all held up.
         let access = self.access.load_full();
         let mut old = mailbox.lease(&access, Side::Old).await?;
         let _alone = mailbox.guard.write().await;

@@ -15,7 +15,7 @@ impl Session {
             self.client.flush().await?;
             return Ok(done(self.client.piece().await?)?);
         };
-        let watched = mailbox.watch(&user.access).await;
+        let watched = mailbox.watch(&user.access);
         let mut changes = mailbox.changes();
         let mut flags = mailbox.flag_news();
         let reply = loop {
