@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tracing::trace;
 
 use super::select::Selected;
 use super::{BackendError, Profile};
@@ -574,6 +575,10 @@ impl Conn {
     }
 
     fn take(&mut self, piece: Piece) -> Result<Option<Event>, BackendError> {
+        if let Piece::Line(text) | Piece::Head { text, .. } = &piece {
+            // Never the content of messages, and never what we sent.
+            trace!(side = %self.side, "server: {}", words(text));
+        }
         match piece {
             Piece::Chunk { octets, last } if self.in_fetch => {
                 Ok(Some(Event::Chunk { octets, last }))

@@ -10,7 +10,7 @@ use super::copier::{Copier, Job, lock};
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
 use crate::backend::{
-    BackendError, Conn, Done, Event, Fetched, Lease, Pending, internal_date, text, words,
+    BackendError, Conn, Done, Event, Fetched, Lease, internal_date, text, words,
 };
 use crate::base::Side;
 use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
@@ -223,49 +223,60 @@ impl<'a> Carry<'a> {
                 return Err(conn.answer("UID FETCH (FLAGS INTERNALDATE)", &done).into());
             }
         }
-        let pending: Vec<(Uid, SideUid, Pending)> = need
-            .iter()
-            .map(|(uid, old)| {
-                let command = format!("UID FETCH {old} (UID FLAGS INTERNALDATE BODY.PEEK[])");
-                (*uid, *old, conn.queue(&text(&command)))
-            })
-            .collect();
-        conn.flush().await?;
-        for (uid, old, pending) in pending {
-            match self.read_one(conn, uid, old, pending).await? {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => {}
-                // One broken message never blocks the others.
-                Err(why) => self.stuck(uid, why).await?,
-            }
+        if !need.is_empty() {
+            self.read_contents(conn, &need, &mut messages).await?;
         }
         messages.sort_by_key(|m| m.old);
         Ok(messages)
     }
 
-    /// Reads one message. `Ok(None)`: it is not there any more. `Err`: the server's words.
-    async fn read_one(
+    /// Reads whole messages. Where the server refuses, each is asked for on its own: one broken
+    /// message never blocks the others.
+    async fn read_contents(
         &self,
         conn: &mut Conn,
-        uid: Uid,
-        old: SideUid,
-        pending: Pending,
-    ) -> Result<Result<Option<Message>, String>, AccountError> {
-        let mut message = None;
+        need: &[(Uid, SideUid)],
+        messages: &mut Vec<Message>,
+    ) -> Result<(), AccountError> {
+        let all: UidSet<SideUid> = need.iter().map(|(_, old)| *old).collect();
+        let refused = self.read_set(conn, &all, need, messages).await?;
+        if refused.is_none() {
+            return Ok(());
+        }
+        for (uid, old) in need {
+            if messages.iter().any(|m| m.uid == *uid) {
+                continue;
+            }
+            let one: UidSet<SideUid> = [*old].into_iter().collect();
+            if let Some(why) = self.read_set(conn, &one, need, messages).await? {
+                self.stuck(*uid, why).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a set of messages. Returns the server's words if it said NO.
+    async fn read_set(
+        &self,
+        conn: &mut Conn,
+        set: &UidSet<SideUid>,
+        need: &[(Uid, SideUid)],
+        messages: &mut Vec<Message>,
+    ) -> Result<Option<String>, AccountError> {
+        let command = format!("UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])");
+        let pending = conn.send(&text(&command)).await?;
         loop {
             match conn.event().await? {
                 Event::Fetch { seq, text, literal } => {
                     let read = self.read_reply(conn, seq, text, literal).await?;
-                    if let Some((found, flags, date, body)) = read
-                        && found == old
-                    {
-                        message = Some(Message { uid, old, flags, date, body });
+                    let Some((old, flags, date, body)) = read else { continue };
+                    if let Some((uid, _)) = need.iter().find(|(_, wanted)| *wanted == old) {
+                        messages.push(Message { uid: *uid, old, flags, date, body });
                     }
                 }
                 Event::Response(response @ Response::Tagged { .. }) => {
                     if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                        let refused = (!done.is_ok()).then(|| done.words());
-                        return Ok(refused.map_or(Ok(message), Err));
+                        return Ok((!done.is_ok()).then(|| done.words()));
                     }
                 }
                 Event::Response(_) => {}

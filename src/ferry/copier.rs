@@ -23,6 +23,8 @@ const QUEUE: usize = 20_000;
 const BATCH: usize = 32;
 /// Octets carried together, beyond the first message.
 const BATCH_OCTETS: u64 = 4 << 20;
+/// What a message that has yet to be read counts for.
+const UNKNOWN_SIZE: u64 = 256 << 10;
 /// After a side failed.
 const PAUSE: Duration = Duration::from_secs(2);
 /// After a side failed again and again.
@@ -220,11 +222,12 @@ impl Copier {
         queue.not_before = None;
         let first = queue.jobs.pop_front()?;
         let mailbox = first.mailbox.id();
-        let mut octets = first.tee.as_ref().map_or(0, Tee::octets);
+        let size = |job: &Job| job.tee.as_ref().map_or(UNKNOWN_SIZE, Tee::octets);
+        let mut octets = size(&first);
         let mut batch = vec![first];
         while batch.len() < BATCH {
             let Some(next) = queue.jobs.front() else { break };
-            octets += next.tee.as_ref().map_or(0, Tee::octets);
+            octets += size(next);
             if next.mailbox.id() != mailbox || octets > BATCH_OCTETS {
                 break;
             }

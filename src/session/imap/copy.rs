@@ -1,28 +1,432 @@
-//! COPY and MOVE.
+//! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851): on the side where the messages lie if the target
+//! exists there, else after they were carried over to new.
 
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::expunge::{expunge_deleted, mark_deleted};
 use super::reply::{Failure, Reply};
+use super::sets::{ensure_announced, places, resolve, span};
 use super::{Session, User};
-use crate::base::MailboxName;
-use crate::uid::SeqSet;
+use crate::account::{AccountError, MAX_COMMAND, Mailbox, View, now};
+use crate::backend::{BackendError, Conn, Done};
+use crate::base::{MailboxName, Side, Sides};
+use crate::imap::response::{Code, Response};
+use crate::imap::write::Parts;
+use crate::uid::{SeqSet, SideUid, Uid, UidMap, UidSet};
+
+/// So often it is tried to find messages and target together, while a copier moves authority.
+const ATTEMPTS: usize = 3;
 
 impl Session {
     pub(super) async fn copy(
         &mut self,
-        _user: &User,
-        _uid: bool,
-        _set: &SeqSet,
-        _target: &MailboxName,
+        user: &User,
+        uid: bool,
+        set: &SeqSet,
+        target: &MailboxName,
     ) -> Result<Reply, Failure> {
-        Ok(Reply::no("no"))
+        let Some(copy) = self.prepare_copy(user, uid, set, target, false).await? else {
+            return Ok(Reply::bad("Invalid message sequence number"));
+        };
+        Ok(match self.carry_through(copy.run()).await? {
+            Outcome::Done(Some(code)) => Reply::ok_with(code, "Copy completed"),
+            Outcome::Done(None) => Reply::ok("Copy completed"),
+            Outcome::Refused(reply) => reply,
+        })
     }
 
     pub(super) async fn move_to(
         &mut self,
-        _user: &User,
-        _uid: bool,
-        _set: &SeqSet,
-        _target: &MailboxName,
+        user: &User,
+        uid: bool,
+        set: &SeqSet,
+        target: &MailboxName,
     ) -> Result<Reply, Failure> {
-        Ok(Reply::no("no"))
+        if self.selected.as_ref().is_some_and(|s| s.read_only) {
+            return Ok(Reply::no("Mailbox was opened read-only"));
+        }
+        let Some(copy) = self.prepare_copy(user, uid, set, target, true).await? else {
+            return Ok(Reply::bad("Invalid message sequence number"));
+        };
+        match self.carry_through(copy.run()).await? {
+            Outcome::Done(code) => {
+                // Before the EXPUNGEs, which the caller pays (RFC 6851 §4.3).
+                if let Some(code) = code {
+                    self.client.line(format!("* OK [{code}] Moved"));
+                }
+                Ok(Reply::ok("Move completed"))
+            }
+            Outcome::Refused(reply) => Ok(reply),
+        }
+    }
+
+    /// `None`: the client's set names a message that does not exist.
+    async fn prepare_copy(
+        &self,
+        user: &User,
+        uid: bool,
+        set: &SeqSet,
+        target: &MailboxName,
+        moving: bool,
+    ) -> Result<Option<Copy>, Failure> {
+        let Some(selected) = &self.selected else { return Ok(None) };
+        let Some(uids) = resolve(set, uid, &selected.numbering) else { return Ok(None) };
+        let source = Arc::clone(&selected.mailbox);
+        let target = match user.account.mailbox(&user.access, target).await {
+            Ok(target) => target,
+            Err(AccountError::NoSuchMailbox(_)) => {
+                let text = "No such mailbox, it can be created";
+                return Err(Failure::Refused(Reply::no_with("TRYCREATE", text)));
+            }
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Some(Copy { user: user.clone(), source, target, uids, moving }))
+    }
+}
+
+/// What became of it.
+enum Outcome {
+    /// All is done; with COPYUID where every server told.
+    Done(Option<String>),
+    /// A server refused, or the target cannot be reached.
+    Refused(Reply),
+}
+
+/// Which message became which, by one side's UIDs.
+#[derive(Default)]
+struct Told {
+    pairs: Vec<(SideUid, SideUid)>,
+    /// The server told nothing of some of them, or nothing that can be believed.
+    incomplete: bool,
+}
+
+struct Copy {
+    user: User,
+    source: Arc<Mailbox>,
+    target: Arc<Mailbox>,
+    uids: UidSet<Uid>,
+    moving: bool,
+}
+
+impl Copy {
+    async fn run(self) -> Result<Outcome, AccountError> {
+        if self.uids.is_empty() {
+            return Ok(Outcome::Done(None));
+        }
+        for _ in 0..ATTEMPTS {
+            self.make_ready().await?;
+            // Authority must not pass to new between the look at the map and the server's answer.
+            let _guard = self.source.guard.read().await;
+            let view = self.source.view();
+            let wanted = self.wanted(&view);
+            if self.missing_on(&wanted).is_none() {
+                return self.copy(&view, &wanted).await;
+            }
+        }
+        let text = "The messages could not be brought to where the mailbox is, try again later";
+        Ok(Outcome::Refused(Reply::no_with("UNAVAILABLE", text)))
+    }
+
+    fn wanted(&self, view: &View) -> Sides<UidSet<SideUid>> {
+        Sides::from_fn(|side| places(&view.map, &self.uids, side))
+    }
+
+    /// A side that holds some of the messages, but not the target.
+    fn missing_on(&self, wanted: &Sides<UidSet<SideUid>>) -> Option<Side> {
+        let names = &self.target.view().names;
+        Side::BOTH.into_iter().find(|&side| !wanted[side].is_empty() && names[side].is_none())
+    }
+
+    /// Sees to it that the target exists where the messages are, and that it was seen: only then
+    /// arrivals of both sides get the right UIDs. Holds no guard, for the copier needs it.
+    async fn make_ready(&self) -> Result<(), AccountError> {
+        let view = self.source.view();
+        let mut wanted = self.wanted(&view);
+        if self.missing_on(&wanted) == Some(Side::Old) {
+            let on_old = view
+                .map
+                .intersect(&self.uids)
+                .filter(|run| run.place.authority() == Side::Old)
+                .map(|run| (run.uid, Uid(run.uid.0 + (run.len - 1))));
+            let on_old = UidSet::from_ranges(on_old);
+            self.user.copier.carry(&self.source, &on_old).await?;
+            wanted = self.wanted(&self.source.view());
+        }
+        if !wanted.new.is_empty() {
+            self.user.account.make_on_new(&self.user.access, &self.target).await?;
+        }
+        let names = &self.target.view().names;
+        let unseen = |side| names[side].is_some() && !self.target.has_seen(side);
+        // While arrivals came on old only, they keep old's UIDs: none may be passed over.
+        if !wanted.old.is_empty() || Side::BOTH.into_iter().any(unseen) {
+            self.target.refresh(&self.user.access).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(
+        &self,
+        view: &View,
+        wanted: &Sides<UidSet<SideUid>>,
+    ) -> Result<Outcome, AccountError> {
+        let mut pairs = Vec::new();
+        let mut incomplete = false;
+        for side in Side::BOTH.into_iter().filter(|&side| !wanted[side].is_empty()) {
+            match self.on_side(side, &wanted[side]).await {
+                Ok(Ok(told)) => {
+                    pairs.extend(by_uid(&view.map, side, &told.pairs));
+                    incomplete |= told.incomplete;
+                }
+                Ok(Err(done)) => {
+                    self.look_at_target().await;
+                    return Ok(Outcome::Refused(Reply::from_server(&done)));
+                }
+                Err(e) => {
+                    self.look_at_target().await;
+                    return Err(e);
+                }
+            }
+        }
+        if incomplete {
+            self.look_at_target().await;
+            return Ok(Outcome::Done(None));
+        }
+        if pairs.is_empty() {
+            return Ok(Outcome::Done(None));
+        }
+        pairs.sort_unstable_by_key(|(from, ..)| *from);
+        let claimed = self
+            .target
+            .change(|merged, _| {
+                let now = now();
+                let mut claimed = Vec::with_capacity(pairs.len());
+                for (from, side, to) in pairs {
+                    claimed.push((from, merged.claim(side, to, now)?));
+                }
+                Ok((claimed, true))
+            })
+            .await?;
+        Ok(Outcome::Done(Some(copy_uid(self.target.view().uid_validity, &claimed))))
+    }
+
+    /// Shows in the target what came there without being told of. What was done is done, whether
+    /// or not this succeeds.
+    async fn look_at_target(&self) {
+        if let Err(e) = self.target.refresh(&self.user.access).await {
+            warn!(mailbox = %self.target.name(), "copies are not shown yet: {e}");
+        }
+    }
+
+    async fn on_side(
+        &self,
+        side: Side,
+        wanted: &UidSet<SideUid>,
+    ) -> Result<Result<Told, Done>, AccountError> {
+        let Some(name) = self.target.view().names[side].clone() else {
+            return Err(AccountError::NotThere { mailbox: self.target.name().clone(), side });
+        };
+        let validity = self.target.peek(|m| m.record.sides[side].map(|s| s.uid_validity));
+        let mut lease = self.source.lease(&self.user.access, side).await?;
+        let announced = ensure_announced(&mut lease, wanted).await?;
+        let wanted = wanted.intersect(&announced);
+        let by_move = self.moving && lease.profile().has_move();
+        let verb = if by_move { "UID MOVE" } else { "UID COPY" };
+        let mut told = Told::default();
+        let mut refused = None;
+        for set in span(&wanted, &announced).chunks_of(MAX_COMMAND) {
+            let mut command = Parts::new();
+            command.text(&format!("{verb} {set} ")).mailbox(&name);
+            let done = lease.run(&command).await?;
+            if !done.is_ok() {
+                refused = Some(done);
+                break;
+            }
+            told.take(&done, validity, &wanted);
+        }
+        if self.moving && !by_move && refused.is_none() {
+            refused = take_away(&mut lease, &wanted).await?;
+        }
+        self.source.give_back(lease).await;
+        Ok(refused.map_or(Ok(told), Err))
+    }
+}
+
+/// The second half of a MOVE where the server has none (RFC 6851 §3.3).
+async fn take_away(
+    conn: &mut Conn,
+    wanted: &UidSet<SideUid>,
+) -> Result<Option<Done>, BackendError> {
+    // What has gone meanwhile must not be named.
+    let there = ensure_announced(conn, wanted).await?;
+    let there = wanted.intersect(&there);
+    match mark_deleted(conn, &there).await? {
+        Some(refused) => Ok(Some(refused)),
+        None => expunge_deleted(conn, &there).await,
+    }
+}
+
+impl Told {
+    /// Takes the COPYUID of one answer: with COPY in the tagged OK (RFC 4315 §3), with MOVE in an
+    /// untagged one (RFC 6851 §4.3).
+    fn take(&mut self, done: &Done, validity: Option<u32>, wanted: &UidSet<SideUid>) {
+        let before = self.pairs.len();
+        let untagged = done.untagged.iter().filter_map(|response| match response {
+            Response::Status { code, .. } => code.as_ref(),
+            _ => None,
+        });
+        for code in untagged.chain(&done.code) {
+            let Code::CopyUid { validity: of, from, to } = code else { continue };
+            match paired(from, to, wanted.len()).filter(|_| validity == Some(*of)) {
+                Some(pairs) => self.pairs.extend(pairs),
+                None => self.incomplete = true,
+            }
+        }
+        self.incomplete |= self.pairs.len() == before;
+    }
+}
+
+/// The two sets of a COPYUID, UID by UID. `None` if they are not as many, or more than `most`.
+fn paired(
+    from: &[(u32, u32)],
+    to: &[(u32, u32)],
+    most: u32,
+) -> Option<impl Iterator<Item = (SideUid, SideUid)>> {
+    let count = |ranges: &[(u32, u32)]| {
+        ranges.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum::<u64>()
+    };
+    if count(from) != count(to) || count(from) > u64::from(most) {
+        return None;
+    }
+    let each = |ranges: &[(u32, u32)]| {
+        let uids: Vec<SideUid> =
+            ranges.iter().flat_map(|&(first, last)| (first..=last).map(SideUid)).collect();
+        uids.into_iter()
+    };
+    Some(each(from).zip(each(to)))
+}
+
+/// One side's pairs, with the virtual UIDs of what was copied.
+fn by_uid(
+    map: &UidMap,
+    side: Side,
+    pairs: &[(SideUid, SideUid)],
+) -> impl Iterator<Item = (Uid, Side, SideUid)> {
+    let mut cursor = map.cursor();
+    pairs.iter().filter_map(move |&(from, to)| Some((cursor.find(side, from)?.0, side, to)))
+}
+
+/// `resp-code-copy` (RFC 4315 §4). The n-th UID of one set belongs to the n-th of the other, so
+/// ranges are written only where both ascend by one.
+fn copy_uid(validity: u32, pairs: &[(Uid, Uid)]) -> String {
+    let mut ranges: Vec<(Uid, Uid, u32)> = Vec::new();
+    for &(from, to) in pairs {
+        match ranges.last_mut() {
+            Some((a, b, len))
+                if from.0.checked_sub(a.0) == Some(*len) && to.0.checked_sub(b.0) == Some(*len) =>
+            {
+                *len += 1;
+            }
+            _ => ranges.push((from, to, 1)),
+        }
+    }
+    let (mut sources, mut copies) = (String::new(), String::new());
+    for (from, to, len) in ranges {
+        write_range(&mut sources, from, len);
+        write_range(&mut copies, to, len);
+    }
+    format!("COPYUID {validity} {sources} {copies}")
+}
+
+fn write_range(out: &mut String, first: Uid, len: u32) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    out.push_str(&first.to_string());
+    if len > 1 {
+        out.push_str(&format!(":{}", first.0 + (len - 1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::response::Status;
+    use crate::uid::Place;
+
+    fn pairs(from: &[(u32, u32)], to: &[(u32, u32)], most: u32) -> Option<Vec<(u32, u32)>> {
+        Some(paired(from, to, most)?.map(|(a, b)| (a.0, b.0)).collect())
+    }
+
+    fn done(code: Option<Code>, untagged: Vec<Response>) -> Done {
+        Done { status: Status::Ok, code, text: "done".into(), untagged }
+    }
+
+    fn set(text: &str) -> UidSet<SideUid> {
+        UidSet::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_nth_belongs_to_the_nth() {
+        assert_eq!(
+            pairs(&[(304, 304), (319, 320)], &[(3956, 3958)], 9),
+            Some(vec![(304, 3956), (319, 3957), (320, 3958)])
+        );
+        assert_eq!(pairs(&[(9, 9), (1, 2)], &[(5, 6), (1, 1)], 3).unwrap()[2], (2, 1));
+    }
+
+    #[test]
+    fn sets_that_do_not_match_are_not_believed() {
+        assert_eq!(pairs(&[(1, 3)], &[(1, 2)], 9), None);
+        assert_eq!(pairs(&[(1, 3)], &[(4, 6)], 2), None);
+        assert_eq!(pairs(&[(1, u32::MAX)], &[(1, u32::MAX)], 1000), None);
+    }
+
+    #[test]
+    fn copyuid_is_found_where_copy_and_move_put_it() {
+        let code = || Code::CopyUid { validity: 7, from: vec![(1, 2)], to: vec![(10, 11)] };
+        let untagged = Response::Status {
+            status: crate::imap::response::UntaggedStatus::Ok,
+            code: Some(code()),
+            text: "moved".into(),
+        };
+        for done in [done(Some(code()), Vec::new()), done(None, vec![untagged])] {
+            let mut told = Told::default();
+            told.take(&done, Some(7), &set("1:2"));
+            assert_eq!(told.pairs.len(), 2);
+            assert!(!told.incomplete);
+        }
+    }
+
+    #[test]
+    fn silence_or_another_uidvalidity_leaves_the_copies_to_be_looked_for() {
+        let code = Code::CopyUid { validity: 7, from: vec![(1, 1)], to: vec![(10, 10)] };
+        for done in [done(None, Vec::new()), done(Some(code), Vec::new())] {
+            let mut told = Told::default();
+            told.take(&done, Some(8), &set("1"));
+            assert!(told.incomplete && told.pairs.is_empty());
+        }
+    }
+
+    #[test]
+    fn pairs_get_their_virtual_uids() {
+        let mut map = UidMap::default();
+        map.push(Uid(5), 2, Place::Old(SideUid(5))).unwrap();
+        map.push(Uid(20), 2, Place::New(SideUid(1))).unwrap();
+        let told = [(SideUid(2), SideUid(8)), (SideUid(1), SideUid(9)), (SideUid(7), SideUid(1))];
+        let found: Vec<_> = by_uid(&map, Side::New, &told).collect();
+        assert_eq!(found, [(Uid(21), Side::New, SideUid(8)), (Uid(20), Side::New, SideUid(9))]);
+    }
+
+    #[test]
+    fn ranges_are_written_where_both_ascend() {
+        let code = |pairs: &[(u32, u32)]| {
+            let pairs: Vec<_> = pairs.iter().map(|&(a, b)| (Uid(a), Uid(b))).collect();
+            copy_uid(7, &pairs)
+        };
+        assert_eq!(code(&[(1, 11), (2, 12), (3, 13)]), "COPYUID 7 1:3 11:13");
+        assert_eq!(code(&[(1, 12), (2, 11), (3, 12)]), "COPYUID 7 1,2:3 12,11:12");
+        assert_eq!(code(&[(1, 5), (4, 6)]), "COPYUID 7 1,4 5,6");
     }
 }

@@ -20,9 +20,10 @@ use crate::imap::framer::Literal;
 use crate::session::client::{Client, ClientError};
 use crate::uid::{Cursor, Place, SideUid, Uid, UidMap, UidSet};
 
-/// Commands sent ahead on one connection: enough to hide a round trip, few enough for the server's
-/// receive buffer.
-const AHEAD: usize = 4;
+/// Steps sent ahead on one connection. Not more than one: Dovecot joins UID FETCHes of equal items
+/// that are pipelined into one, and answers it in the order of its UIDs, so that the octets of a
+/// later step would come before their turn. The other side's next step is under way meanwhile.
+const AHEAD: usize = 1;
 /// Steps shorter than this on average are gathered instead, if no content is asked for.
 const SHORT: u32 = 64;
 /// Messages put into order at a time.
