@@ -9,9 +9,7 @@ use tracing::warn;
 use super::copier::{Copier, Job, lock};
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
-use crate::backend::{
-    BackendError, Conn, Done, Event, Fetched, Lease, internal_date, text, words,
-};
+use crate::backend::{BackendError, Conn, Done, Event, Fetched, Lease, internal_date, text, words};
 use crate::base::Side;
 use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
 use crate::imap::framer::Literal;
