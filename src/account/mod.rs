@@ -4,6 +4,7 @@
 //! only one that changes it; `session` and `ferry` are its clients. It never speaks IMAP to a
 //! client and never decides which message is copied.
 
+mod change;
 mod error;
 mod folders;
 mod hear;
@@ -12,6 +13,7 @@ mod login;
 mod mailbox;
 mod merge;
 pub mod names;
+mod status;
 mod watch;
 
 use std::sync::Arc;
