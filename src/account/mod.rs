@@ -27,8 +27,8 @@ use crate::index::{AccountId, Index, MailboxId};
 
 pub use error::AccountError;
 pub use folders::{Folder, Folders, command, create};
-pub use ledger::Copied;
 pub use hear::{MAX_COMMAND, without_recent};
+pub use ledger::Copied;
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
 pub use merge::{Distrust, Merged, Report, date_of};
