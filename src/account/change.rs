@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::folders::{command, create};
+use super::hear::own_uid_validity;
 use super::names::another_name;
-use super::{Access, Account, AccountError, Folder};
+use super::{Access, Account, AccountError, Folder, now};
 use crate::backend::{BackendError, Want};
 use crate::base::{MailboxName, Side, Sides};
 use crate::imap::response::Code;
@@ -27,13 +28,18 @@ impl Account {
         let wanted = self.name_on_new(&folders, client);
         let new =
             if taken(&wanted) { another_name(&wanted, &folders.styles.new, taken) } else { wanted };
+        let id = self.index.next_mailbox_id(self.id);
+        // Greater than what the name meant before, for whoever still remembers that (RFC 3501
+        // §2.3.1.1).
+        let before = records.iter().filter(|r| r.client == *client).map(|r| r.uid_validity).max();
+        let uid_validity = own_uid_validity(now(), id.0, before.unwrap_or(0));
         // Before the CREATE, so that the next listing shows it under the client's name.
         let record = MailboxRecord {
-            id: self.index.next_mailbox_id(self.id),
+            id,
             client: client.clone(),
             old: None,
             new: Some(new.clone()),
-            uid_validity: 0,
+            uid_validity,
             uid_next: Uid(1),
             boundary: None,
             sides: Sides::default(),
