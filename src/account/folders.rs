@@ -169,7 +169,9 @@ impl Account {
                 }
                 None => {
                     let id = self.index.next_mailbox_id(self.id);
-                    let record = self.new_record(id, j.client.clone(), old, new);
+                    // A name that was deleted and is used again means another mailbox.
+                    let again = records.iter().any(|r| r.hidden && r.client == j.client);
+                    let record = self.new_record(id, j.client.clone(), old, new, again);
                     batch.put_mailbox(self.id, &record);
                     info!(
                         account = %self.name, mailbox = %j.client, old = %j.old_wanted,
@@ -192,9 +194,10 @@ impl Account {
         client: MailboxName,
         old: Option<MailboxName>,
         new: Option<MailboxName>,
+        again: bool,
     ) -> MailboxRecord {
         // After the loss of an index: what must not be given a second meaning (V8).
-        let remembered = self.index.remembered(&self.name, &client);
+        let remembered = self.index.remembered(&self.name, &client).filter(|_| !again);
         MailboxRecord {
             id,
             client,

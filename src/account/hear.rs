@@ -34,8 +34,7 @@ impl Mailbox {
 
     pub(super) fn want(&self, side: Side) -> Result<Want, AccountError> {
         let name = self.view().names[side].clone();
-        let name =
-            name.ok_or_else(|| AccountError::NotThere { mailbox: self.name().clone(), side })?;
+        let name = name.ok_or_else(|| AccountError::NotThere { mailbox: self.name(), side })?;
         Ok(Want::Mailbox(name, self.known(side)))
     }
 

@@ -36,6 +36,8 @@ pub struct View {
     pub uid_validity: u32,
     /// UIDNEXT.
     pub uid_next: Uid,
+    /// The mailbox's name as its client spells it.
+    pub client: MailboxName,
     /// The mailbox's names on the sides where it exists.
     pub names: Sides<Option<MailboxName>>,
 }
@@ -69,7 +71,6 @@ pub struct Mailbox {
     pub(super) id: MailboxId,
     pub(super) account: AccountId,
     pub(super) index: Index,
-    client: MailboxName,
     tip: Mutex<Tip>,
     published: ArcSwap<View>,
     version: watch::Sender<u64>,
@@ -98,7 +99,6 @@ impl Mailbox {
             .filter(|(_, direction, _)| *direction == Direction::ToNew)
             .map(|(uid, _, intent)| (uid, intent))
             .collect();
-        let client = stored.record.client.clone();
         let id = stored.record.id;
         let merged = Merged::new(stored.record, stored.map, intents);
         let view = view_of(&merged, 0);
@@ -106,7 +106,6 @@ impl Mailbox {
             id,
             account,
             index,
-            client,
             tip: Mutex::new(Tip { merged, version: 0, failed: None }),
             published: ArcSwap::from_pointee(view),
             version: watch::Sender::new(0),
@@ -120,8 +119,8 @@ impl Mailbox {
     }
 
     /// The mailbox's name as its client spells it.
-    pub fn name(&self) -> &MailboxName {
-        &self.client
+    pub fn name(&self) -> MailboxName {
+        self.view().client.clone()
     }
 
     /// The mailbox's number within its account.
@@ -209,8 +208,8 @@ impl Mailbox {
             let before = tip.merged.map.clone();
             let mut batch = Batch::new();
             let changed = change(&mut tip.merged, &mut batch);
-            let (value, changed) = changed
-                .map_err(|why| AccountError::Distrust { mailbox: self.client.clone(), why })?;
+            let (value, changed) =
+                changed.map_err(|why| AccountError::Distrust { mailbox: self.name(), why })?;
             if changed {
                 batch.put_mailbox(self.account, &tip.merged.record);
                 let chunks = tip.merged.map.changed_chunks(&before);
@@ -284,6 +283,7 @@ fn view_of(merged: &Merged, version: u64) -> View {
         map: merged.map.clone(),
         uid_validity: merged.record.uid_validity,
         uid_next: merged.record.uid_next,
+        client: merged.record.client.clone(),
         names: Sides {
             old: merged.record.old.clone().filter(|_| merged.there.old),
             new: merged.record.new.clone().filter(|_| merged.there.new),

@@ -4,6 +4,7 @@
 //! only one that changes it; `session` and `ferry` are its clients. It never speaks IMAP to a
 //! client and never decides which message is copied.
 
+mod change;
 mod error;
 mod folders;
 mod hear;
@@ -12,6 +13,7 @@ mod login;
 mod mailbox;
 mod merge;
 pub mod names;
+mod status;
 mod watch;
 
 use std::sync::Arc;
@@ -27,8 +29,8 @@ use crate::index::{AccountId, Index, MailboxId};
 
 pub use error::AccountError;
 pub use folders::{Folder, Folders, command, create};
-pub use ledger::Copied;
 pub use hear::{MAX_COMMAND, without_recent};
+pub use ledger::Copied;
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
 pub use merge::{Distrust, Merged, Report, date_of};

@@ -1,7 +1,10 @@
 //! How a command ends: exit codes, and the one place where errors are told.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
+
+use serde::Serialize;
 
 use crate::config::ConfigError;
 
@@ -65,6 +68,25 @@ impl Failure {
             Some(next) => writeln!(out, "  next: {next}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Writes a text to standard output.
+pub(super) fn print(text: &impl Display) -> Result<(), Failure> {
+    written(write!(io::stdout().lock(), "{text}"))
+}
+
+/// Writes a value to standard output, as one JSON object over several lines.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
+    written(writeln!(io::stdout().lock(), "{text}"))
+}
+
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        // Whoever read has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::failed(format!("standard output: {error}"))),
     }
 }
 

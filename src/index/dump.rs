@@ -14,7 +14,8 @@ use super::load;
 use super::open::{FORMAT, SEQUENCE, VERSION};
 use super::records::{AccountId, AccountRecord, Direction, MailboxRecord, Snapshot};
 use super::store::Store;
-use crate::base::{AccountName, Sides};
+use crate::base::{AccountName, MailboxName, Sides};
+use crate::imap::names::decode;
 use crate::uid::{Place, Run};
 
 /// An index, as far as asked for.
@@ -56,9 +57,10 @@ pub struct AccountDump {
 pub struct MailboxDump {
     /// Its number.
     pub id: u32,
-    /// Its name as the client knows it.
+    /// Its name as the client knows it, as people read it; where it is no modified UTF-7, the
+    /// octets of the wire, escaped.
     pub name: String,
-    /// Its names on the sides it exists on.
+    /// Its names on both sides, which it has or would be made with; spelled like `name`.
     pub names: Sides<Option<String>>,
     /// UIDVALIDITY.
     pub uid_validity: u32,
@@ -82,8 +84,8 @@ pub struct MailboxDump {
     pub intents: Vec<IntentDump>,
     /// Messages that could not be copied.
     pub stuck: Vec<StuckDump>,
-    /// Octets of its keys and values.
-    pub bytes: u64,
+    /// What its keys and values take in the index.
+    pub octets: u64,
 }
 
 /// Messages by place.
@@ -221,10 +223,10 @@ fn mailbox(
     let id = record.id;
     let mut dump = MailboxDump {
         id: id.0,
-        name: record.client.to_string(),
+        name: readable(&record.client),
         names: Sides {
-            old: record.old.as_ref().map(ToString::to_string),
-            new: record.new.as_ref().map(ToString::to_string),
+            old: record.old.as_ref().map(readable),
+            new: record.new.as_ref().map(readable),
         },
         uid_validity: record.uid_validity,
         uid_next: record.uid_next.0,
@@ -237,7 +239,7 @@ fn mailbox(
         first_runs: Vec::new(),
         intents: Vec::new(),
         stuck: Vec::new(),
-        bytes: 0,
+        octets: 0,
     };
     for run in load::chunks(store, account, id)?.0.iter().flatten() {
         let len = u64::from(run.len);
@@ -276,11 +278,16 @@ fn mailbox(
     }
     for tree in [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::Stuck] {
         store.scan(&Key::of_mailbox(tree, account, id), &mut |key, value| {
-            dump.bytes += (key.len() + value.len()) as u64;
+            dump.octets += (key.len() + value.len()) as u64;
             Ok(())
         })?;
     }
     Ok(dump)
+}
+
+/// A mailbox's name as people read it; its octets, escaped, if it is no modified UTF-7.
+fn readable(name: &MailboxName) -> String {
+    decode(name.as_bytes()).unwrap_or_else(|| name.to_string())
 }
 
 impl From<Snapshot> for SnapshotDump {
@@ -337,7 +344,7 @@ impl fmt::Display for AccountDump {
 impl fmt::Display for MailboxDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = if self.hidden { ", hidden" } else { "" };
-        writeln!(f, "  mailbox \"{}\" (number {}{hidden})", self.name, self.id)?;
+        writeln!(f, "  mailbox \"{}\" (number {}{hidden})", printable(&self.name), self.id)?;
         write!(f, "    UIDVALIDITY {}  UIDNEXT {}", self.uid_validity, self.uid_next)?;
         if let Some(boundary) = self.boundary {
             write!(f, "  boundary {boundary}")?;
@@ -345,7 +352,7 @@ impl fmt::Display for MailboxDump {
         writeln!(f, "  HIGHESTMODSEQ {}", self.mod_seq)?;
         for (side, name) in self.names.iter() {
             let Some(name) = name else { continue };
-            write!(f, "    {side}: \"{name}\"")?;
+            write!(f, "    {side}: \"{}\"", printable(name))?;
             match &self.sides[side] {
                 Some(seen) => {
                     write!(f, "  UIDVALIDITY {}", seen.uid_validity)?;
@@ -361,21 +368,20 @@ impl fmt::Display for MailboxDump {
         let Messages { old, new, both } = self.messages;
         writeln!(
             f,
-            "    {} messages: {old} on old, {new} on new, {both} on both; {} runs, {} bytes",
+            "    {} messages: {old} on old, {new} on new, {both} on both; {} runs, {} octets",
             old + new + both,
             self.runs,
-            self.bytes
+            self.octets
         )?;
         self.first_runs.iter().try_for_each(|run| write!(f, "{run}"))?;
         let more = self.runs - self.first_runs.len();
         if more > 0 && !self.first_runs.is_empty() {
             writeln!(f, "      … and {more} more")?;
         }
-        for intent in &self.intents {
-            let state = if intent.closed { "closed" } else { "open" };
+        for intent in self.intents.iter().filter(|intent| !intent.closed) {
             writeln!(
                 f,
-                "    intent {} {}: {state}, {} octets, dated {}, from UID {}, written {}",
+                "    open intent {} {}: {} octets, dated {}, from UID {}, written {}",
                 intent.uid,
                 intent.direction,
                 intent.octets,
@@ -397,18 +403,29 @@ impl fmt::Display for MailboxDump {
 }
 
 impl fmt::Display for RunDump {
+    /// `uid 1..100000  old 1..  new -`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Reading made sure that no UID of a run leaves 32 bits.
-        let span = |first: u32| match self.len {
-            1 => first.to_string(),
-            len => format!("{first}:{}", u64::from(first) + u64::from(len) - 1),
-        };
-        write!(f, "      {}", span(self.uid))?;
+        let several = self.len > 1;
+        write!(f, "      uid {}", self.uid)?;
+        if several {
+            // Reading made sure that no UID of a run leaves 32 bits.
+            write!(f, "..{}", u64::from(self.uid) + u64::from(self.len) - 1)?;
+        }
         for (side, first) in [("old", self.old), ("new", self.new)] {
-            if let Some(first) = first {
-                write!(f, "  {side} {}", span(first))?;
+            match first {
+                Some(first) => write!(f, "  {side} {first}{}", if several { ".." } else { "" })?,
+                None => write!(f, "  {side} -")?,
             }
         }
         writeln!(f)
     }
+}
+
+/// A name that may be shown on a terminal: it cannot steer it.
+fn printable(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown
 }

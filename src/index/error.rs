@@ -10,10 +10,7 @@ use super::records::{AccountId, MailboxId};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IndexError {
     /// Another process holds the directory: an index belongs to one process.
-    #[error(
-        "the index in {} is in use by another process: stop it, or ask it through its admin socket",
-        dir.display()
-    )]
+    #[error("the index in {} is in use by another process", dir.display())]
     Locked {
         /// The directory of the index.
         dir: PathBuf,

@@ -188,6 +188,21 @@ impl Dialogue {
         }
     }
 
+    /// The next whole response if it comes in time; an error where the connection ends instead.
+    pub fn next_within(&mut self, patience: Duration) -> Result<Option<Vec<u8>>, ()> {
+        let until = Instant::now() + patience;
+        loop {
+            if whole(&self.heard).is_some() {
+                return Ok(self.response_within(Duration::ZERO));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.listen(left)?;
+        }
+    }
+
     /// Waits for an untagged response that `is_it`, dropping others, for a bounded time.
     #[track_caller]
     pub fn wait_for(&mut self, is_it: impl Fn(&str) -> bool) -> String {
@@ -259,18 +274,25 @@ impl Dialogue {
     /// Reads once; false after a timeout.
     #[track_caller]
     fn hear(&mut self, patience: Duration) -> bool {
-        self.socket
-            .set_read_timeout(Some(patience.max(Duration::from_millis(1))))
-            .expect("timeout");
+        match self.listen(patience) {
+            Ok(heard) => heard,
+            Err(()) => panic!("the server closed the connection after {}", shown(&self.heard)),
+        }
+    }
+
+    /// Reads once; false after a timeout, an error at the end of the connection.
+    fn listen(&mut self, patience: Duration) -> Result<bool, ()> {
+        let patience = patience.max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(patience)).map_err(|_| ())?;
         let mut chunk = vec![0; 64 * 1024];
         match self.wire.read(&mut chunk) {
-            Ok(0) => panic!("the server closed the connection after {}", shown(&self.heard)),
+            Ok(0) => Err(()),
             Ok(n) => {
                 self.heard.extend_from_slice(&chunk[..n]);
-                true
+                Ok(true)
             }
-            Err(e) if timed_out(e.kind()) => false,
-            Err(e) => panic!("read: {e}; heard so far: {}", shown(&self.heard)),
+            Err(e) if timed_out(e.kind()) => Ok(false),
+            Err(_) => Err(()),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod dovecot;
 pub mod mail;
 pub mod process;
 pub mod proxy;
+pub mod relay;
 pub mod reply;
 pub mod tls;
 pub mod tools;
@@ -32,6 +33,7 @@ pub use client::{Dialogue, quoted};
 pub use dovecot::{Dovecot, Server};
 pub use mail::{Mail, large, mails, small};
 pub use proxy::{MAILFERRY, Proxy};
+pub use relay::{Fate, Relay, Way, has};
 pub use reply::{Fetched, Reply, numbers};
 pub use view::{Seen, everything, folder_names, sorted};
 
@@ -66,6 +68,7 @@ pub struct Builder {
     accounts: Vec<(String, String)>,
     settings: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
+    wired: bool,
 }
 
 /// Two servers and the proxy between them.
@@ -73,6 +76,10 @@ pub struct World {
     // The order is that of dropping: first the proxy, the directory last.
     /// The proxy.
     pub proxy: Proxy,
+    /// The wire to old.
+    pub old_wire: Relay,
+    /// The wire to new.
+    pub new_wire: Relay,
     /// The server that is left.
     pub old: Server,
     /// The server that is moved to.
@@ -101,6 +108,7 @@ impl World {
             accounts: Vec::new(),
             settings: BTreeMap::new(),
             files: BTreeMap::new(),
+            wired: false,
         }
     }
 }
@@ -135,6 +143,12 @@ impl Builder {
         self
     }
 
+    /// Puts a wire that can be cut between the proxy and each server.
+    pub fn wired(mut self) -> Builder {
+        self.wired = true;
+        self
+    }
+
     /// A file beside the proxy's configuration.
     pub fn file(mut self, name: &str, text: &str) -> Builder {
         self.files.insert(name.to_owned(), text.to_owned());
@@ -164,6 +178,7 @@ impl Builder {
         }
         let settings = self.settings.clone();
         let files = self.files.clone();
+        let wired = self.wired;
         let account = self.accounts[0].clone();
         let Servers { old, new, dir } = self.servers();
         fill(&old, &new);
@@ -172,8 +187,10 @@ impl Builder {
         for (name, text) in files {
             std::fs::write(place.join(name), text).expect("a file of the proxy");
         }
-        let proxy = Proxy::start(&place, old.port, new.port, &settings, &account);
-        World { proxy, old, new, dir }
+        let (old_wire, new_wire) = (Relay::start(old.port), Relay::start(new.port));
+        let ports = if wired { (old_wire.port, new_wire.port) } else { (old.port, new.port) };
+        let proxy = Proxy::start(&place, ports.0, ports.1, &settings, &account);
+        World { proxy, old_wire, new_wire, old, new, dir }
     }
 }
 

@@ -72,6 +72,13 @@ impl Running {
     pub fn kill9(&mut self) {
         signal("KILL", &format!("-{}", self.pid()));
         let _ = self.child.wait();
+        // A child may hold a listening socket for a moment longer than its leader.
+        for _ in 0..100 {
+            if !group_lives(self.pid()) {
+                return;
+            }
+            sleep(Duration::from_millis(2));
+        }
     }
 
     /// Asks it to end and waits; its exit code, if it had one in time.
@@ -133,6 +140,21 @@ pub fn scratch() -> TempDir {
 fn signal(name: &str, target: &str) {
     let script = format!("kill -s {name} -- {target}");
     let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
+}
+
+/// Whether a process group has a member that is more than a zombie.
+fn group_lives(group: u32) -> bool {
+    let group = group.to_string();
+    let member = |entry: fs::DirEntry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // Behind the name in parentheses: state, parent, process group.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let (state, group_of) = (fields.next()?, fields.nth(1)?);
+        Some(state != "Z" && group_of == group)
+    };
+    let processes = fs::read_dir("/proc").expect("/proc");
+    processes.flatten().any(|entry| member(entry).unwrap_or(false))
 }
 
 fn greets(port: u16, greeting: &str) -> bool {

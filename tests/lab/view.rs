@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{Dialogue, quoted};
+use super::reply::Fetched;
 
 /// One message as seen in a mailbox.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +46,15 @@ pub fn everything(client: &mut Dialogue, mailbox: &str) -> Vec<Seen> {
         return Vec::new();
     }
     let reply = client.ok("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])");
-    let fetched = reply.fetched();
+    let mut fetched: Vec<Fetched> = Vec::new();
+    for message in reply.fetched() {
+        if message.bodies.contains_key("BODY[]") {
+            fetched.push(message);
+        } else if let Some(known) = fetched.iter_mut().find(|m| m.seq == message.seq) {
+            // Flags that changed meanwhile, told unasked.
+            known.flags = message.flags.or(known.flags.take());
+        }
+    }
     let numbers: Vec<u32> = fetched.iter().map(|m| m.seq).collect();
     let wanted: Vec<u32> = (1..=exists).collect();
     assert_eq!(numbers, wanted, "{mailbox}: sequence numbers are 1 to EXISTS, ascending");

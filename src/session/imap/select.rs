@@ -84,8 +84,7 @@ impl Session {
     }
 }
 
-const SYSTEM_FLAGS: [&[u8]; 5] =
-    [b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Seen", b"\\Draft"];
+const SYSTEM_FLAGS: [&[u8]; 5] = [b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Seen", b"\\Draft"];
 
 /// The flags of both sides: all that either knows, or, for those that are kept, what both keep. A
 /// message may come to lie on either side, so a keyword must be welcome on both. `None` while no
@@ -147,7 +146,8 @@ mod tests {
 
     #[test]
     fn any_keyword_is_kept_if_both_sides_keep_any() {
-        let sides = Sides { old: offered(&["\\Seen", "\\*"]), new: offered(&["\\Seen", "\\*", "x"]) };
+        let sides =
+            Sides { old: offered(&["\\Seen", "\\*"]), new: offered(&["\\Seen", "\\*", "x"]) };
         let kept = join_flags(&sides, |o| &o.permanent, true).unwrap();
         assert_eq!(kept, [&b"\\Seen"[..], b"\\*", b"x"]);
         assert_eq!(join_flags(&Sides::default(), |o| &o.permanent, true), None);

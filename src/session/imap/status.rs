@@ -1,17 +1,52 @@
-//! STATUS.
+//! STATUS (RFC 3501 §6.3.10): both sides pipelined, answered from the map.
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::base::MailboxName;
 use crate::imap::command::StatusItem;
+use crate::imap::write;
 
 impl Session {
     pub(super) async fn status(
         &mut self,
-        _user: &User,
-        _name: &MailboxName,
-        _items: &[StatusItem],
+        user: &User,
+        name: &MailboxName,
+        items: &[StatusItem],
     ) -> Result<Reply, Failure> {
-        Ok(Reply::no("no"))
+        let known = |item: &StatusItem| {
+            matches!(
+                item,
+                StatusItem::Messages
+                    | StatusItem::Recent
+                    | StatusItem::UidNext
+                    | StatusItem::UidValidity
+                    | StatusItem::Unseen
+            )
+        };
+        if items.is_empty() || !items.iter().all(known) {
+            return Ok(Reply::bad("Unknown STATUS item"));
+        }
+        let mailbox = user.account.mailbox(&user.access, name).await?;
+        let unseen = mailbox.status(&user.access, items.contains(&StatusItem::Unseen)).await?;
+        let view = mailbox.view();
+        let mut line = b"* STATUS ".to_vec();
+        write::mailbox(name, &mut line);
+        let values: Vec<String> = items
+            .iter()
+            .map(|item| {
+                let value = match item {
+                    StatusItem::Messages => view.map.len(),
+                    StatusItem::UidNext => view.uid_next.0,
+                    StatusItem::UidValidity => view.uid_validity,
+                    StatusItem::Unseen => unseen,
+                    // The proxy claims no message to be recent.
+                    _ => 0,
+                };
+                format!("{} {value}", item.as_str())
+            })
+            .collect();
+        line.extend_from_slice(format!(" ({})", values.join(" ")).as_bytes());
+        self.client.line(line);
+        Ok(Reply::ok("Status completed"))
     }
 }

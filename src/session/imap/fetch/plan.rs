@@ -32,7 +32,6 @@ impl Step {
         (offset < run.len).then(|| (Uid(run.uid.0 + offset), run.place.plus(offset)))
     }
 
-
     fn takes(&self, side: Side, run: &Run) -> bool {
         let last = self.runs.last().and_then(|r| Some(r.place.on(side)?.0 + (r.len - 1)));
         self.side == side && last < run.place.on(side).map(|uid| uid.0)

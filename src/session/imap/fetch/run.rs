@@ -178,8 +178,7 @@ impl Fetch<'_> {
             skip(conn, literal).await?;
             return Ok(None);
         };
-        let side_uid =
-            told_uid(&text, items).or_else(|| conn.selected().and_then(|s| s.uid(seq)));
+        let side_uid = told_uid(&text, items).or_else(|| conn.selected().and_then(|s| s.uid(seq)));
         let found = side_uid.and_then(|uid| step.find(uid)).and_then(|(uid, place)| {
             let seq = cursor.seq(uid)?;
             is_answer(items, &self.wish).then_some((uid, place, seq))
