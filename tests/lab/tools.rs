@@ -128,6 +128,18 @@ pub fn python(script: &str, arguments: &[&str]) -> Said {
     run(Command::new("python3").arg(path).args(arguments))
 }
 
+/// A message as it was on the wire: mbsync and offlineimap keep lines as this machine ends them.
+fn with_crlf(octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len() + octets.len() / 40);
+    for &octet in octets {
+        if octet == b'\n' && out.last() != Some(&b'\r') {
+            out.push(b'\r');
+        }
+        out.push(octet);
+    }
+    out
+}
+
 fn names(dir: &Path, all: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).expect("Maildir") {
         let path = entry.expect("entry").path();
@@ -153,7 +165,7 @@ fn collect(root: &Path, dir: &Path, all: &mut BTreeMap<String, Vec<Vec<u8>>>) {
             Some("cur" | "new") => {
                 let folder = dir.strip_prefix(root).expect("below").display().to_string();
                 let files = fs::read_dir(&path).expect("Maildir").map(|e| e.expect("entry").path());
-                let octets = files.map(|file| fs::read(file).expect("message"));
+                let octets = files.map(|file| with_crlf(&fs::read(file).expect("message")));
                 all.entry(folder).or_default().extend(octets);
             }
             Some("tmp") => {}
