@@ -279,6 +279,26 @@ fn v5_a_flag_set_while_messages_are_copied_is_not_lost() {
 }
 
 #[test]
+fn v5_seen_set_by_opening_is_not_lost_while_it_is_copied() {
+    let world = World::new().seeded(|old, _| {
+        let unseen = |n| Mail::of(large(n, 60_000 + 1000 * n as usize)).flags(&[]);
+        old.seed("INBOX", &(0..120).map(unseen).collect::<Vec<_>>());
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    // One long FETCH: the copier is at work on its first messages while the server still reads the
+    // last ones, and has not written down yet that any was seen.
+    client.ok("FETCH 1:* (UID BODY[])");
+    let mut new = world.new.client();
+    eventually_holds(&mut new, "INBOX", 120);
+    assert_eq!(client.ok("UID SEARCH UNSEEN").found(), [] as [u32; 0]);
+    eventually("every copy is marked as read", || {
+        new.ok("EXAMINE INBOX");
+        new.ok("UID SEARCH UNSEEN").found().is_empty().then_some(())
+    });
+}
+
+#[test]
 fn two_sessions_see_each_other() {
     let world = both();
     let mut one = world.proxy.client();

@@ -128,6 +128,26 @@ pub fn python(script: &str, arguments: &[&str]) -> Said {
     run(Command::new("python3").arg(path).args(arguments))
 }
 
+/// A message as it was on the wire: mbsync and offlineimap keep lines as this machine ends them, and
+/// mbsync puts a header of its own into every message.
+fn as_on_the_wire(octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len() + octets.len() / 40);
+    for line in octets.split_inclusive(|&b| b == b'\n') {
+        if line.starts_with(b"X-TUID: ") {
+            continue;
+        }
+        let bare = line.strip_suffix(b"\n").map(|bare| bare.strip_suffix(b"\r").unwrap_or(bare));
+        match bare {
+            Some(bare) => {
+                out.extend_from_slice(bare);
+                out.extend_from_slice(b"\r\n");
+            }
+            None => out.extend_from_slice(line),
+        }
+    }
+    out
+}
+
 fn names(dir: &Path, all: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).expect("Maildir") {
         let path = entry.expect("entry").path();
@@ -153,7 +173,7 @@ fn collect(root: &Path, dir: &Path, all: &mut BTreeMap<String, Vec<Vec<u8>>>) {
             Some("cur" | "new") => {
                 let folder = dir.strip_prefix(root).expect("below").display().to_string();
                 let files = fs::read_dir(&path).expect("Maildir").map(|e| e.expect("entry").path());
-                let octets = files.map(|file| fs::read(file).expect("message"));
+                let octets = files.map(|file| as_on_the_wire(&fs::read(file).expect("message")));
                 all.entry(folder).or_default().extend(octets);
             }
             Some("tmp") => {}
