@@ -12,6 +12,7 @@ use super::names::{Decided, Joined, Listed, Special, Style, client_to_new, join}
 use super::{Access, Account, AccountError, Mailbox};
 use crate::backend::{BackendError, Conn, Want, text};
 use crate::base::{MailboxName, Side, Sides};
+use crate::config::Config;
 use crate::imap::names::encode;
 use crate::imap::response::{ListEntry, Response, SpecialUse};
 use crate::imap::write::Parts;
@@ -40,9 +41,11 @@ pub struct Folder {
 
 /// What one side listed.
 #[derive(Clone, Debug)]
-struct SideFolders {
-    style: Style,
-    listed: Vec<Listed>,
+pub struct SideFolders {
+    /// Its prefix and separator.
+    pub style: Style,
+    /// Its folders, without those of other users and shared ones.
+    pub listed: Vec<Listed>,
 }
 
 impl Folders {
@@ -99,7 +102,7 @@ impl Account {
         };
         let sides = listed.map(|side, l| l.unwrap_or_else(|| remembered(&records, side)));
         let styles = sides.as_ref().map(|_, s| s.style.clone());
-        let explicit = self.explicit_names();
+        let explicit = explicit_names(&self.config);
         let decided: Vec<Decided> = records
             .iter()
             .map(|r| Decided {
@@ -213,11 +216,6 @@ impl Account {
         }
     }
 
-    fn explicit_names(&self) -> Vec<(MailboxName, MailboxName)> {
-        let wire = |name: &String| MailboxName::new(&encode(name));
-        self.config.folders.iter().filter_map(|(old, new)| Some((wire(old)?, wire(new)?))).collect()
-    }
-
     /// The hub of a mailbox, by the client's name.
     pub async fn mailbox(
         &self,
@@ -295,6 +293,12 @@ impl Account {
     }
 }
 
+/// The operator's map of names, as it stands on the wire.
+pub fn explicit_names(config: &Config) -> Vec<(MailboxName, MailboxName)> {
+    let wire = |name: &String| MailboxName::new(&encode(name));
+    config.folders.iter().filter_map(|(old, new)| Some((wire(old)?, wire(new)?))).collect()
+}
+
 /// CREATE; a mailbox that is there already is as good as a new one.
 pub async fn create(conn: &mut Conn, name: &MailboxName) -> Result<(), BackendError> {
     use crate::imap::response::Code;
@@ -343,12 +347,13 @@ fn remembered(records: &[MailboxRecord], side: Side) -> SideFolders {
 
 async fn list_side(access: &Access, side: Side) -> Result<SideFolders, BackendError> {
     let mut lease = access.pools[side].lend(&Want::Nothing).await?;
-    let folders = ask_folders(&mut lease).await?;
+    let folders = list_with(&mut lease).await?;
     lease.give_back();
     Ok(folders)
 }
 
-async fn ask_folders(conn: &mut Conn) -> Result<SideFolders, BackendError> {
+/// Lists one side's folders on a connection, changing nothing there.
+pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     let extended = conn.profile().list_special_use();
     let namespace = conn.profile().namespace().then(|| conn.queue(&text("NAMESPACE")));
     let options = if extended { " RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)" } else { "" };

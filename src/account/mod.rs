@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::index::{AccountId, Index, MailboxId};
 
 pub use error::AccountError;
-pub use folders::{Folder, Folders, command, create};
+pub use folders::{Folder, Folders, SideFolders, command, create, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, without_recent};
 pub use ledger::Copied;
 pub use login::{Accounts, LoginError};

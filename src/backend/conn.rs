@@ -112,6 +112,7 @@ pub struct Conn {
     selected: Option<Selected>,
     patience: Duration,
     broken: bool,
+    greeting: Box<str>,
 }
 
 /// Connects, secures and logs in: everything until the first command.
@@ -169,10 +170,12 @@ impl Conn {
             selected: None,
             patience: limits.backend_command_timeout,
             broken: false,
+            greeting: "".into(),
         };
         // PREAUTH would be somebody's session that is not ours, and would bypass STARTTLS.
         match conn.event().await? {
-            Event::Response(Response::Status { status: UntaggedStatus::Ok, code, .. }) => {
+            Event::Response(Response::Status { status: UntaggedStatus::Ok, code, text }) => {
+                conn.greeting = words(&text).into();
                 if let Some(Code::Capability(names)) = code {
                     conn.profile = Profile::new(names, &conn.mask);
                 }
@@ -287,6 +290,16 @@ impl Conn {
     /// Whose connection this is.
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// What the server said when it was connected to, as printable ASCII.
+    pub fn greeting(&self) -> &str {
+        &self.greeting
+    }
+
+    /// The version of TLS that is spoken, if any is.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.stream.tls_version()
     }
 
     /// What the server can do.

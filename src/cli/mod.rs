@@ -80,7 +80,7 @@ impl Cli {
         logging::start(self.log.as_deref(), default_level, self.log_json)?;
         match self.command {
             Command::Serve(serve::ServeArgs {}) => serve::run(load(self.config)?),
-            Command::Check(args) => check::run(load(self.config)?, &args),
+            Command::Check(args) => check::run(&self.config, load(self.config.clone())?, &args),
             Command::Certs(args) => certs::run(&self.config, &args),
             Command::Index(command) => index::run(load(self.config)?, &command),
         }

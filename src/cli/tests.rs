@@ -30,6 +30,21 @@ fn global_options_stand_anywhere() {
 }
 
 #[test]
+fn a_login_is_tried_with_name_and_one_password() {
+    for good in ["--user ann --password-file f", "--user ann --password-env V --json", ""] {
+        assert!(parse(format!("mailferry check {good}").trim()).is_ok(), "{good}");
+    }
+    for bad in [
+        "--user ann",
+        "--password-file f",
+        "--password-env V",
+        "--user ann --password-file f --password-env V",
+    ] {
+        assert!(parse(&format!("mailferry check {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn every_command_has_help() {
     for mut command in Cli::command().get_subcommands().cloned() {
         assert!(command.get_about().is_some(), "{}", command.get_name());

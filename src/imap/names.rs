@@ -35,6 +35,14 @@ pub fn decode(wire: &[u8]) -> Option<String> {
     Some(name)
 }
 
+/// A name as people read it, safe for a terminal: decoded, or, where it is no modified UTF-7 or
+/// would steer the terminal, as it stands on the wire, escaped.
+pub fn readable(wire: &[u8]) -> String {
+    decode(wire)
+        .filter(|name| !name.chars().any(char::is_control))
+        .unwrap_or_else(|| wire.escape_ascii().to_string())
+}
+
 /// Spells a name in modified UTF-7. Always decodes to the same name.
 pub fn encode(name: &str) -> Vec<u8> {
     let mut wire = Vec::with_capacity(name.len());
@@ -148,6 +156,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_readable_name_never_steers_a_terminal() {
+        for (wire, shown) in [
+            ("Entw&APw-rfe", "Entwürfe"),
+            ("&AAc-bell", "&AAc-bell"),
+            ("no &base64", "no &base64"),
+            ("\x1b[31mred", "\\x1b[31mred"),
+        ] {
+            assert_eq!(readable(wire.as_bytes()), shown);
+        }
+    }
 
     #[test]
     fn known_names() {

@@ -14,8 +14,8 @@ use super::load;
 use super::open::{FORMAT, SEQUENCE, VERSION};
 use super::records::{AccountId, AccountRecord, Direction, MailboxRecord, Snapshot};
 use super::store::Store;
-use crate::base::{AccountName, MailboxName, Sides};
-use crate::imap::names::decode;
+use crate::base::{AccountName, Sides};
+use crate::imap::names::readable;
 use crate::uid::{Place, Run};
 
 /// An index, as far as asked for.
@@ -57,8 +57,8 @@ pub struct AccountDump {
 pub struct MailboxDump {
     /// Its number.
     pub id: u32,
-    /// Its name as the client knows it, as people read it; where it is no modified UTF-7, the
-    /// octets of the wire, escaped.
+    /// Its name as the client knows it, as people read it
+    /// ([`readable`]).
     pub name: String,
     /// Its names on both sides, which it has or would be made with; spelled like `name`.
     pub names: Sides<Option<String>>,
@@ -223,10 +223,10 @@ fn mailbox(
     let id = record.id;
     let mut dump = MailboxDump {
         id: id.0,
-        name: readable(&record.client),
+        name: readable(record.client.as_bytes()),
         names: Sides {
-            old: record.old.as_ref().map(readable),
-            new: record.new.as_ref().map(readable),
+            old: record.old.as_ref().map(|name| readable(name.as_bytes())),
+            new: record.new.as_ref().map(|name| readable(name.as_bytes())),
         },
         uid_validity: record.uid_validity,
         uid_next: record.uid_next.0,
@@ -285,11 +285,6 @@ fn mailbox(
     Ok(dump)
 }
 
-/// A mailbox's name as people read it; its octets, escaped, if it is no modified UTF-7.
-fn readable(name: &MailboxName) -> String {
-    decode(name.as_bytes()).unwrap_or_else(|| name.to_string())
-}
-
 impl From<Snapshot> for SnapshotDump {
     fn from(snapshot: Snapshot) -> SnapshotDump {
         SnapshotDump {
@@ -344,7 +339,7 @@ impl fmt::Display for AccountDump {
 impl fmt::Display for MailboxDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = if self.hidden { ", hidden" } else { "" };
-        writeln!(f, "  mailbox \"{}\" (number {}{hidden})", printable(&self.name), self.id)?;
+        writeln!(f, "  mailbox \"{}\" (number {}{hidden})", self.name, self.id)?;
         write!(f, "    UIDVALIDITY {}  UIDNEXT {}", self.uid_validity, self.uid_next)?;
         if let Some(boundary) = self.boundary {
             write!(f, "  boundary {boundary}")?;
@@ -352,7 +347,7 @@ impl fmt::Display for MailboxDump {
         writeln!(f, "  HIGHESTMODSEQ {}", self.mod_seq)?;
         for (side, name) in self.names.iter() {
             let Some(name) = name else { continue };
-            write!(f, "    {side}: \"{}\"", printable(name))?;
+            write!(f, "    {side}: \"{}\"", name)?;
             match &self.sides[side] {
                 Some(seen) => {
                     write!(f, "  UIDVALIDITY {}", seen.uid_validity)?;
@@ -419,13 +414,4 @@ impl fmt::Display for RunDump {
         }
         writeln!(f)
     }
-}
-
-/// A name that may be shown on a terminal: it cannot steer it.
-fn printable(name: &str) -> String {
-    let mut shown = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
-    }
-    shown
 }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,21 @@ impl Stream {
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         !matches!(self, Stream::Plain(_))
+    }
+
+    /// The version of TLS that is spoken, if any is.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        let version = match self {
+            Stream::Plain(_) => return None,
+            Stream::ClientTls(tls) => tls.get_ref().1.protocol_version(),
+            Stream::ServerTls(tls) => tls.get_ref().1.protocol_version(),
+        };
+        Some(match version {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            // Nothing older is ever agreed on.
+            _ => "TLS",
+        })
     }
 
     /// The TCP connection below.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::account::without_recent;
-use crate::imap::fetch::FetchItem;
 use crate::imap::fetch_scan::{Ends, Item, ItemKind, number};
+use crate::imap::fetch::FetchItem;
 use crate::uid::{Seq, SideUid, Uid};
 
 /// What the client asked for, as far as the answer depends on it.
@@ -79,8 +79,9 @@ pub fn told_flags(text: &[u8], items: &[Item]) -> Option<Bytes> {
 
 /// Whether a reply answers what was asked, and is not just news of FLAGS.
 pub fn is_answer(items: &[Item], wish: &Wish) -> bool {
-    let data =
-        |item: &Item| !matches!(item.kind, ItemKind::Uid | ItemKind::Flags | ItemKind::ModSeq);
+    let data = |item: &Item| {
+        !matches!(item.kind, ItemKind::Uid | ItemKind::Flags | ItemKind::ModSeq)
+    };
     let flags = |item: &Item| item.kind == ItemKind::Flags;
     items.iter().any(data) || (!wish.data && (!wish.flags || items.iter().any(flags)))
 }
