@@ -225,7 +225,7 @@ pub fn without_recent(list: &[u8]) -> Bytes {
 
 /// Below 2^31, for clients that hold it signed; rising with time, for a name that is made anew;
 /// and another one for each mailbox.
-fn own_uid_validity(now: u64, mailbox: u32) -> u32 {
+pub(super) fn own_uid_validity(now: u64, mailbox: u32) -> u32 {
     const Y2020: u64 = 1_577_836_800;
     let seconds = u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX);
     seconds.wrapping_add(mailbox) & 0x7fff_ffff | 1 << 24
