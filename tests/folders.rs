@@ -196,7 +196,8 @@ fn rename_of_inbox_moves_all_its_messages_and_inbox_stays() {
     let before = sorted(everything(&mut client, "INBOX"));
     client.ok("UNSELECT");
     client.ok("RENAME INBOX INBOX.Kept");
-    assert_eq!(sorted(everything(&mut client, "INBOX.Kept")), before);
+    let kept = sorted(everything(&mut client, "INBOX.Kept"));
+    assert_eq!(kept, before);
     assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(0));
     assert_eq!(everything(&mut world.old.client(), "INBOX").len(), 4, "opened, and kept on old");
 }

@@ -1,67 +1,118 @@
 //! CREATE, DELETE, RENAME and SUBSCRIBE: on new, with the map following (DESIGN §6).
+//!
+//! All but SUBSCRIBE run one at a time and while nobody lists folders: a listing in the middle of
+//! a RENAME would take the new name for a folder that nobody has seen before.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::folders::{command, create};
-use super::hear::own_uid_validity;
-use super::names::another_name;
-use super::{Access, Account, AccountError, Folder, now};
-use crate::backend::{BackendError, Want};
+use super::folders::command;
+use super::mailbox::{Mailbox, Names};
+use super::names::{Style, another_name};
+use super::{Access, Account, AccountError, Folder, Folders};
+use crate::backend::{BackendError, Conn, Done, Lease, Want};
 use crate::base::{MailboxName, Side, Sides};
 use crate::imap::response::Code;
 use crate::imap::write::Parts;
-use crate::index::{Batch, MailboxRecord};
-use crate::uid::Uid;
+use crate::index::{Batch, MailboxId, MailboxRecord};
+
+/// Why a folder stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Unchanged {
+    /// The server said no; its own words are for the client.
+    #[error("the server refused: {}", .0.words())]
+    Server(Done),
+    /// A mailbox has this name already.
+    #[error("mailbox exists already: {0}")]
+    Exists(MailboxName),
+    /// No mailbox has this name.
+    #[error("no such mailbox: {0}")]
+    Missing(MailboxName),
+    /// It is never possible.
+    #[error("{0}")]
+    Cannot(String),
+    /// Something behind the proxy failed.
+    #[error(transparent)]
+    Failed(#[from] AccountError),
+}
+
+impl From<BackendError> for Unchanged {
+    fn from(e: BackendError) -> Self {
+        Unchanged::Failed(e.into())
+    }
+}
 
 impl Account {
-    /// Makes a mailbox on new under the name that the client gave it.
+    /// Makes a mailbox on new under the name that the client gave it (RFC 3501 §6.3.3).
     pub async fn create_mailbox(
         &self,
         access: &Access,
-        client: &MailboxName,
-    ) -> Result<(), AccountError> {
-        let folders = self.folders(access).await?;
-        let records = self.index.mailboxes(self.id).await?;
-        let taken = |name: &MailboxName| records.iter().any(|r| r.new.as_ref() == Some(name));
-        let wanted = self.name_on_new(&folders, client);
-        let new =
-            if taken(&wanted) { another_name(&wanted, &folders.styles.new, taken) } else { wanted };
-        let id = self.index.next_mailbox_id(self.id);
-        // Greater than what the name meant before, for whoever still remembers that (RFC 3501
-        // §2.3.1.1).
-        let before = records.iter().filter(|r| r.client == *client).map(|r| r.uid_validity).max();
-        let uid_validity = own_uid_validity(now(), id.0, before.unwrap_or(0));
+        name: &MailboxName,
+    ) -> Result<(), Unchanged> {
+        let _making = self.making.lock().await;
+        let _listing = self.listing.lock().await;
+        let folders = self.all_folders(access).await?;
+        let client = usable(name, &folders.styles.old)?;
+        let records = self.records().await?;
+        let level = folders.find(&client);
+        if client.is_inbox() || level.is_some_and(|folder| folder.joined.selectable) {
+            return Err(Unchanged::Exists(client));
+        }
+        if let Some(folder) = level {
+            // Until now it only held other mailboxes; its names are decided.
+            let wanted = &folder.joined.new_wanted;
+            let new = self.create_on_new(access, &folders, &records, wanted).await?;
+            if new != *wanted {
+                let names = Names {
+                    client: client.clone(),
+                    old: Some(folder.joined.old_wanted.clone()),
+                    new: Some(new.clone()),
+                };
+                self.rename_records(&records, vec![(folder.id, names)], Batch::new()).await?;
+            }
+            info!(account = %self.name, mailbox = %client, %new, "created");
+            self.list_now(access).await?;
+            return Ok(());
+        }
+
         // Before the CREATE, so that the next listing shows it under the client's name.
-        let record = MailboxRecord {
-            id,
-            client: client.clone(),
-            old: None,
-            new: Some(new.clone()),
-            uid_validity,
-            uid_next: Uid(1),
-            boundary: None,
-            sides: Sides::default(),
-            mod_seq: 1,
-            checkpoints: Vec::new(),
-            hidden: false,
+        let id = self.index.next_mailbox_id(self.id);
+        let Sides { old, new: Some(wanted) } = self.names_for(&folders, &records, &client) else {
+            return Err(Unchanged::Cannot("No name on the new server".into()));
         };
+        let before = records.iter().filter(|r| r.client == client).map(|r| r.uid_validity).max();
+        let before = Some(before.unwrap_or(0));
+        let mut record = self.new_record(id, client.clone(), old, Some(wanted.clone()), before);
         let mut batch = Batch::new();
+        let targets = HashSet::from([&client]);
+        self.forget_gone(&folders, &records, &targets, &mut batch);
         batch.put_mailbox(self.id, &record);
-        self.index.submit(batch).await?;
-        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
-        match create(&mut lease, &new).await {
-            Ok(()) => lease.give_back(),
-            Err(e) => {
+        self.index.submit(batch).await.map_err(AccountError::from)?;
+
+        match self.create_on_new(access, &folders, &records, &wanted).await {
+            Ok(new) if new == wanted => {}
+            Ok(new) => {
+                record.new = Some(new);
                 let mut batch = Batch::new();
-                batch.delete_mailbox(self.id, record.id);
-                self.index.submit(batch).await?;
-                return Err(e.into());
+                batch.put_mailbox(self.id, &record);
+                self.index.submit(batch).await.map_err(AccountError::from)?;
+            }
+            Err(e) => {
+                // After a lost connection it may be there: then the record says whose it is, and
+                // if it is not there, nobody sees the record.
+                let lost = matches!(&e, Unchanged::Failed(AccountError::Backend(e)) if e.is_lost());
+                if !lost {
+                    let mut batch = Batch::new();
+                    batch.delete_mailbox(self.id, record.id);
+                    self.index.submit(batch).await.map_err(AccountError::from)?;
+                }
+                return Err(e);
             }
         }
-        info!(account = %self.name, mailbox = %client, %new, "created");
-        self.list_folders(access).await?;
+        info!(account = %self.name, mailbox = %client, "created");
+        self.list_now(access).await?;
         Ok(())
     }
 
@@ -70,27 +121,38 @@ impl Account {
         &self,
         access: &Access,
         client: &MailboxName,
-    ) -> Result<(), AccountError> {
-        let folders = self.list_folders(access).await?;
-        let folder =
-            folders.find(client).ok_or_else(|| AccountError::NoSuchMailbox(client.clone()))?;
-        let mailbox = self.hub(folder).await?;
-        if let Some(new) = &folder.joined.new {
-            let mut lease = access.pools.new.lend(&Want::Nothing).await?;
-            let done = lease.run(&command("DELETE ", new)).await?;
-            if !done.is_ok() && done.code != Some(Code::NonExistent) {
-                let refused = lease.answer(&format!("DELETE {new}"), &done);
-                lease.give_back();
-                return Err(refused.into());
-            }
-            lease.give_back();
+    ) -> Result<(), Unchanged> {
+        if client.is_inbox() {
+            return Err(Unchanged::Cannot("INBOX cannot be deleted".into()));
         }
-        let on_old = folder.joined.old.is_some();
+        let _making = self.making.lock().await;
+        let _listing = self.listing.lock().await;
+        let folders = self.list_now(access).await?;
+        let holds_others = folders.below(client).next().is_some();
+        let folder = match folders.find(client) {
+            Some(folder) if folder.joined.selectable || !holds_others => folder,
+            None if !holds_others => return Err(Unchanged::Missing(client.clone())),
+            // RFC 3501 §6.3.4: such a name goes with the last mailbox below it.
+            _ => return Err(Unchanged::Cannot("It holds other mailboxes".into())),
+        };
+        let mailbox = self.hub(folder).await?;
+        // Where it is only a level of names on new, there is nothing to delete.
+        let level_only = folder.joined.selectable && !folder.there.new;
+        if let Some(new) = folder.joined.new.as_ref().filter(|_| !level_only) {
+            let mut lease = self.lend_apart(access).await?;
+            let done = lease.run(&command("DELETE ", new)).await?;
+            lease.give_back();
+            if !done.is_ok() && done.code != Some(Code::NonExistent) {
+                return Err(Unchanged::Server(done));
+            }
+            self.forget_selected(access);
+        }
+        let kept = folder.joined.old.is_some() || !folders.old_is_known();
         mailbox
             .change(|merged, _| {
                 merged.record.hidden = true;
                 merged.record.new = None;
-                if !on_old {
+                if !kept && merged.record.sides.old.is_none() {
                     merged.record.old = None;
                 }
                 merged.there = Sides::default();
@@ -99,87 +161,379 @@ impl Account {
             .await?;
         // The same name made again is another mailbox.
         self.open.remove(&folder.id);
-        info!(account = %self.name, mailbox = %client, kept_on_old = on_old, "deleted");
-        self.list_folders(access).await?;
+        info!(account = %self.name, mailbox = %client, kept_on_old = kept, "deleted");
+        self.list_now(access).await?;
         Ok(())
     }
 
-    /// Gives a mailbox and all below it another name. UIDs and UIDVALIDITY stay.
+    /// Gives a mailbox and all below it another name (RFC 3501 §6.3.5). On old they keep theirs.
+    /// UIDs and UIDVALIDITY stay.
     pub async fn rename_mailbox(
         &self,
         access: &Access,
         from: &MailboxName,
         to: &MailboxName,
-    ) -> Result<(), AccountError> {
-        let folders = self.list_folders(access).await?;
-        let missing = || AccountError::NoSuchMailbox(from.clone());
-        let folder = folders.find(from).ok_or_else(missing)?;
-        let new = self.name_on_new(&folders, to);
-        if let Some(was) = &folder.joined.new {
-            let mut lease = access.pools.new.lend(&Want::Nothing).await?;
-            let mut rename = Parts::new();
-            rename.text("RENAME ").mailbox(was).text(" ").mailbox(&new);
-            lease.must(&format!("RENAME {was} to {new}"), &rename).await?;
-            lease.give_back();
+    ) -> Result<(), Unchanged> {
+        if from.is_inbox() {
+            return Err(Unchanged::Cannot("Renaming INBOX is not supported yet".into()));
         }
-        let below: Vec<&Folder> = folders.below(from).collect();
+        let _making = self.making.lock().await;
+        let _listing = self.listing.lock().await;
+        let folders = self.all_folders(access).await?;
+        let (from, to) = (trimmed(from, folders.separator()), usable(to, &folders.styles.old)?);
+        let records = self.records().await?;
+        let plan = self.plan_rename(&folders, &records, &from, &to)?;
+        self.rename_on_new(access, &plan.on_new).await?;
+
         let mut batch = Batch::new();
-        for folder in std::iter::once(folder).chain(below) {
-            let mailbox = self.hub(folder).await?;
-            let mut record = mailbox.peek(|m| m.record.clone());
-            record.client = moved(&record.client, from, to).unwrap_or(record.client);
-            record.new = Some(self.name_on_new(&folders, &record.client));
-            let there = mailbox.peek(|m| m.there);
-            mailbox.set_there(&record, there);
-            batch.put_mailbox(self.id, &mailbox.peek(|m| m.record.clone()));
-        }
-        self.index.submit(batch).await?;
-        info!(account = %self.name, %from, %to, "renamed");
-        self.list_folders(access).await?;
+        let targets: HashSet<&MailboxName> =
+            plan.names.iter().map(|(_, names)| &names.client).collect();
+        let kept: HashSet<MailboxId> = plan.names.iter().map(|(id, _)| *id).collect();
+        let others: Vec<MailboxRecord> =
+            records.iter().filter(|r| !kept.contains(&r.id)).cloned().collect();
+        self.forget_gone(&folders, &others, &targets, &mut batch);
+        let count = plan.names.len();
+        self.rename_records(&records, plan.names, batch).await?;
+        info!(account = %self.name, %from, %to, mailboxes = count, "renamed");
+        self.list_now(access).await?;
         Ok(())
     }
 
-    /// Subscribes to a mailbox, or no longer: wherever it exists, for the client sees a mailbox as
-    /// subscribed if either side says so.
+    /// Subscribes to a mailbox, or no longer (RFC 3501 §6.3.6, §6.3.7): wherever it exists, for
+    /// the client sees a mailbox as subscribed if either side says so. New's answer counts.
     pub async fn subscribe(
         &self,
         access: &Access,
         client: &MailboxName,
         on: bool,
-    ) -> Result<(), AccountError> {
-        let folders = self.folders(access).await?;
-        let missing = || AccountError::NoSuchMailbox(client.clone());
-        let joined = &folders.find(client).ok_or_else(missing)?.joined;
+    ) -> Result<(), Unchanged> {
+        let folders = self.list_folders(access).await?;
+        let (old, new) = match folders.find(client) {
+            Some(folder) => (folder.joined.old.clone(), folder.joined.new.clone()),
+            None if on => return Err(Unchanged::Missing(client.clone())),
+            // A subscription may outlive its mailbox.
+            None => (None, self.names_for(&folders, &self.records().await?, client).new),
+        };
         let word = if on { "SUBSCRIBE " } else { "UNSUBSCRIBE " };
-        let mut first = None;
-        for (side, name) in [(Side::New, &joined.new), (Side::Old, &joined.old)] {
+        let mut decided = false;
+        for (side, name) in [(Side::New, new), (Side::Old, old)] {
             let Some(name) = name else { continue };
-            match self.subscribe_on(access, side, word, name).await {
-                Ok(()) => first = first.or(Some(Ok(()))),
-                Err(e) if first.is_none() => first = Some(Err(e)),
-                Err(e) => warn!(account = %self.name, mailbox = %client, %side, "{e}"),
+            match subscribe_on(access, side, &command(word, &name)).await {
+                Ok(()) => {}
+                Err(e) if !decided => return Err(e),
+                Err(e) => warn!(account = %self.name, mailbox = %client, %side, "{word}: {e}"),
             }
+            decided = true;
         }
-        first.unwrap_or(Ok(())).map_err(AccountError::from)
+        Ok(())
     }
 
-    async fn subscribe_on(
+    /// The folders, where names are to be decided: that needs old's separator and prefix.
+    async fn all_folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
+        let folders = self.list_now(access).await?;
+        if folders.old_is_known() { Ok(folders) } else { Err(AccountError::NeverSeen(Side::Old)) }
+    }
+
+    /// CREATE on new, under another name where the server does not like the wanted one's octets.
+    async fn create_on_new(
         &self,
         access: &Access,
-        side: Side,
-        word: &str,
-        name: &MailboxName,
-    ) -> Result<(), BackendError> {
-        let pool: &Arc<crate::backend::Pool> = &access.pools[side];
-        let mut lease = pool.lend(&Want::Nothing).await?;
-        lease.must(word.trim_end(), &command(word, name)).await?;
+        folders: &Folders,
+        records: &[MailboxRecord],
+        wanted: &MailboxName,
+    ) -> Result<MailboxName, Unchanged> {
+        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
+        let mut name = wanted.clone();
+        let mut done = lease.run(&command("CREATE ", &name)).await?;
+        let disliked = matches!(done.code, None | Some(Code::Cannot | Code::Other(_)));
+        if !done.is_ok() && disliked {
+            let taken = |name: &MailboxName| {
+                records.iter().any(|r| r.new.as_ref() == Some(name))
+                    || folders.list.iter().any(|f| f.joined.new.as_ref() == Some(name))
+            };
+            if let Some(other) = plainer(wanted, &folders.styles.new, taken) {
+                info!(account = %self.name, mailbox = %wanted, %other, "CREATE: {}", done.words());
+                done = lease.run(&command("CREATE ", &other)).await?;
+                name = other;
+            }
+        }
         lease.give_back();
+        if done.is_ok() { Ok(name) } else { Err(Unchanged::Server(done)) }
+    }
+
+    /// What a RENAME comes to, or why it cannot be done.
+    fn plan_rename(
+        &self,
+        folders: &Folders,
+        records: &[MailboxRecord],
+        from: &MailboxName,
+        to: &MailboxName,
+    ) -> Result<Plan, Unchanged> {
+        let separators = folders.styles.as_ref().map(|_, style| style.separator);
+        if moved(to, from, from, separators.old).is_some() && to != from {
+            return Err(Unchanged::Cannot("A mailbox cannot be put into itself".into()));
+        }
+        let affected: Vec<(&MailboxRecord, MailboxName)> = records
+            .iter()
+            .filter(|r| !r.hidden)
+            .filter_map(|r| Some((r, moved(&r.client, from, to, separators.old)?)))
+            .collect();
+        if !affected.iter().any(|(r, _)| folders.find(&r.client).is_some()) {
+            return Err(Unchanged::Missing(from.clone()));
+        }
+        let moving: HashSet<MailboxId> = affected.iter().map(|(r, _)| r.id).collect();
+        let occupied = |name: &MailboxName| {
+            let stays = |folder: &Folder| name == from || !moving.contains(&folder.id);
+            folders.find(name).is_some_and(stays)
+        };
+        if let Some((_, name)) = affected.iter().find(|(_, name)| occupied(name)) {
+            return Err(Unchanged::Exists(name.clone()));
+        }
+        if occupied(to) {
+            return Err(Unchanged::Exists(to.clone()));
+        }
+
+        let known = affected.iter().find(|(r, _)| r.client == *from);
+        let from_new = match known {
+            Some((record, _)) => record.new.clone(),
+            None => self.names_for(folders, records, from).new,
+        };
+        let to_new = self.names_for(folders, records, to).new;
+        let (Some(from_new), Some(to_new)) = (from_new, to_new) else {
+            return Err(Unchanged::Cannot("No name on the new server".into()));
+        };
+        // What is joined to a folder elsewhere on new stays there.
+        let on_new = |name: &MailboxName| moved(name, &from_new, &to_new, separators.new);
+        let mut names = Vec::with_capacity(affected.len());
+        for (record, client) in affected {
+            let listed = folders.find(&record.client);
+            let on_old = record.sides.old.is_some()
+                || listed.is_some_and(|folder| folder.joined.old.is_some());
+            let new = record.new.as_ref().map(|name| on_new(name).unwrap_or(name.clone()));
+            // A name that was only reserved on old is given up.
+            let old = record.old.clone().filter(|_| on_old);
+            names.push((record.id, Names { client, old, new }));
+        }
+        // Parents come before what lies below them, which their RENAME takes along.
+        let mut steps: Vec<(MailboxName, MailboxName)> = Vec::new();
+        for folder in folders.list.iter().filter(|f| moving.contains(&f.id) && f.there.new) {
+            let Some(was) = &folder.joined.new else { continue };
+            let taken_along =
+                steps.iter().any(|(above, _)| moved(was, above, above, separators.new).is_some());
+            if let Some(becomes) = on_new(was).filter(|name| name != was && !taken_along) {
+                steps.push((was.clone(), becomes));
+            }
+        }
+        Ok(Plan { names, on_new: steps })
+    }
+
+    /// All of these RENAMEs, or none.
+    async fn rename_on_new(
+        &self,
+        access: &Access,
+        steps: &[(MailboxName, MailboxName)],
+    ) -> Result<(), Unchanged> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let mut lease = self.lend_apart(access).await?;
+        for (at, (was, becomes)) in steps.iter().enumerate() {
+            let refused = match rename(&mut lease, was, becomes).await {
+                Ok(done) if done.is_ok() => continue,
+                Ok(done) => Unchanged::Server(done),
+                Err(e) => e.into(),
+            };
+            for (was, becomes) in steps.iter().take(at).rev() {
+                match rename(&mut lease, becomes, was).await {
+                    Ok(done) if done.is_ok() => {}
+                    Ok(done) => warn!(account = %self.name, %was, "not undone: {}", done.words()),
+                    Err(e) => warn!(account = %self.name, %was, "not undone: {e}"),
+                }
+            }
+            lease.give_back();
+            self.forget_selected(access);
+            return Err(refused);
+        }
+        lease.give_back();
+        self.forget_selected(access);
         Ok(())
+    }
+
+    /// Writes new names into records, of open mailboxes and of others, in one batch.
+    async fn rename_records(
+        &self,
+        records: &[MailboxRecord],
+        renamed: Vec<(MailboxId, Names)>,
+        mut batch: Batch,
+    ) -> Result<(), AccountError> {
+        // Nobody opens a mailbox meanwhile: it would be opened under its former name.
+        let _loading = self.loading.lock().await;
+        let mut open: Vec<(Arc<Mailbox>, Names)> = Vec::new();
+        for (id, names) in renamed {
+            if let Some(mailbox) = self.open.get(&id).map(|m| Arc::clone(&m)) {
+                open.push((mailbox, names));
+            } else if let Some(record) = records.iter().find(|r| r.id == id) {
+                let Names { client, old, new } = names;
+                batch.put_mailbox(self.id, &MailboxRecord { client, old, new, ..record.clone() });
+            }
+        }
+        Mailbox::rename_together(&self.index, open, batch).await
+    }
+
+    /// Forgets mailboxes that are gone from both sides and whose names are wanted for others.
+    fn forget_gone(
+        &self,
+        folders: &Folders,
+        records: &[MailboxRecord],
+        wanted: &HashSet<&MailboxName>,
+        batch: &mut Batch,
+    ) {
+        let gone = |r: &&MailboxRecord| {
+            !r.hidden && wanted.contains(&r.client) && folders.find(&r.client).is_none()
+        };
+        for record in records.iter().filter(gone) {
+            info!(account = %self.name, mailbox = %record.client, "gone: its name is used again");
+            batch.delete_mailbox(self.id, record.id);
+            self.open.remove(&record.id);
+        }
+    }
+
+    /// A connection to new that has no mailbox selected, nor has any that is idle: servers do not
+    /// like to lose what somebody has open.
+    async fn lend_apart(&self, access: &Access) -> Result<Lease, BackendError> {
+        self.forget_selected(access);
+        access.pools.new.lend(&Want::Nothing).await
+    }
+
+    fn forget_selected(&self, access: &Access) {
+        access.pools.new.forget_selected();
+        for access in self.all_access() {
+            access.pools.new.forget_selected();
+        }
     }
 }
 
+/// What a RENAME comes to.
+struct Plan {
+    /// What each mailbox is called then.
+    names: Vec<(MailboxId, Names)>,
+    /// The RENAMEs on new.
+    on_new: Vec<(MailboxName, MailboxName)>,
+}
+
+async fn subscribe_on(access: &Access, side: Side, command: &Parts) -> Result<(), Unchanged> {
+    let mut lease = access.pools[side].lend(&Want::Nothing).await?;
+    let done = lease.run(command).await?;
+    lease.give_back();
+    if done.is_ok() { Ok(()) } else { Err(Unchanged::Server(done)) }
+}
+
+async fn rename(
+    conn: &mut Conn,
+    was: &MailboxName,
+    becomes: &MailboxName,
+) -> Result<Done, BackendError> {
+    let mut parts = command("RENAME ", was);
+    parts.text(" ").mailbox(becomes);
+    conn.run(&parts).await
+}
+
+/// A name for a new mailbox: without the separator at its end that says "there will be children"
+/// (RFC 3501 §6.3.3), and inside of old's personal namespace.
+fn usable(name: &MailboxName, style: &Style) -> Result<MailboxName, Unchanged> {
+    let name = trimmed(name, style.separator);
+    let levels = |b: u8| Some(b) == style.separator;
+    let octets = name.as_bytes();
+    if style.separator.is_some() && octets.split(|b| levels(*b)).any(<[u8]>::is_empty) {
+        return Err(Unchanged::Cannot("This is no name of a mailbox".into()));
+    }
+    let prefix = &style.prefix;
+    let inside = octets.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if name.is_inbox() || inside {
+        return Ok(name);
+    }
+    let prefix = prefix.escape_ascii();
+    Err(Unchanged::Cannot(format!("Mailbox name should be prefixed with {prefix}")))
+}
+
+fn trimmed(name: &MailboxName, separator: Option<u8>) -> MailboxName {
+    let mut octets = name.as_bytes();
+    while let Some((last, rest)) = octets.split_last()
+        && Some(*last) == separator
+    {
+        octets = rest;
+    }
+    // A name of separators alone stays, and is refused.
+    MailboxName::new(octets).unwrap_or_else(|| name.clone())
+}
+
 /// A name below `from`, or `from` itself, as it is below `to`.
-fn moved(name: &MailboxName, from: &MailboxName, to: &MailboxName) -> Option<MailboxName> {
+fn moved(
+    name: &MailboxName,
+    from: &MailboxName,
+    to: &MailboxName,
+    separator: Option<u8>,
+) -> Option<MailboxName> {
     let rest = name.as_bytes().strip_prefix(from.as_bytes())?;
-    MailboxName::new(&[to.as_bytes(), rest].concat())
+    let fits = rest.first().is_none_or(|b| Some(*b) == separator);
+    if fits { MailboxName::new(&[to.as_bytes(), rest].concat()) } else { None }
+}
+
+/// The name without octets that some server dislikes; none where it has no such octet.
+fn plainer(
+    name: &MailboxName,
+    style: &Style,
+    taken: impl Fn(&MailboxName) -> bool,
+) -> Option<MailboxName> {
+    // Octets are replaced one for one; a longer name is the same one with a suffix.
+    let plain = another_name(name, style, |_| false);
+    let replaced = plain.as_bytes().len() == name.as_bytes().len();
+    replaced.then(|| another_name(name, style, taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> MailboxName {
+        MailboxName::new(text.as_bytes()).unwrap()
+    }
+
+    fn style(prefix: &str, separator: u8) -> Style {
+        Style { prefix: prefix.as_bytes().to_vec(), separator: Some(separator) }
+    }
+
+    #[test]
+    fn only_what_lies_below_moves_along() {
+        let moved = |n: &str| moved(&name(n), &name("a.b"), &name("x"), Some(b'.'));
+        assert_eq!(moved("a.b"), Some(name("x")));
+        assert_eq!(moved("a.b.c.d"), Some(name("x.c.d")));
+        assert_eq!(moved("a.bc"), None);
+        assert_eq!(moved("a"), None);
+        let flat = super::moved(&name("a.b"), &name("a"), &name("x"), None);
+        assert_eq!(flat, None);
+    }
+
+    #[test]
+    fn a_name_to_create_lies_in_the_namespace() {
+        let courier = style("INBOX.", b'.');
+        let usable = |n: &str, style: &Style| usable(&name(n), style).ok();
+        assert_eq!(usable("INBOX.a.", &courier), Some(name("INBOX.a")));
+        assert_eq!(usable("inbox.a", &courier), Some(name("inbox.a")));
+        assert_eq!(usable("INBOX.", &courier), Some(MailboxName::inbox()));
+        assert_eq!(usable("a", &courier), None);
+        assert_eq!(usable("INBOX.a..b", &courier), None);
+        assert_eq!(usable("a.b", &style("", b'/')), Some(name("a.b")));
+        assert_eq!(usable("//", &style("", b'/')), None);
+        assert_eq!(usable("a//b", &Style::default()), Some(name("a//b")));
+    }
+
+    #[test]
+    fn only_a_name_with_odd_octets_has_a_plainer_one() {
+        let style = style("", b'/');
+        assert_eq!(plainer(&name("50% off"), &style, |_| false), Some(name("50_ off")));
+        let taken = |n: &MailboxName| *n == name("50_ off");
+        assert_eq!(plainer(&name("50% off"), &style, taken), Some(name("50_ off_2")));
+        assert_eq!(plainer(&name("plain"), &style, |_| false), None);
+    }
 }

@@ -3,12 +3,14 @@
 //! A folder gets its record, with the names on both sides, when it is first seen (DESIGN §3,
 //! "Names"). What the last listing told is kept, so that LIST goes on while a side is away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::names::{Decided, Joined, Listed, Special, Style, client_to_new, join};
+use super::hear::own_uid_validity;
+use super::mailbox::now;
+use super::names::{Decided, Joined, Listed, Special, Style, join};
 use super::{Access, Account, AccountError, Mailbox};
 use crate::backend::{BackendError, Conn, Want, text};
 use crate::base::{MailboxName, Side, Sides};
@@ -16,7 +18,7 @@ use crate::config::Config;
 use crate::imap::names::encode;
 use crate::imap::response::{ListEntry, Response, SpecialUse};
 use crate::imap::write::Parts;
-use crate::index::{Batch, MailboxId, MailboxRecord};
+use crate::index::{Batch, IndexError, MailboxId, MailboxRecord};
 use crate::uid::Uid;
 
 /// All folders of an account at one moment.
@@ -37,6 +39,8 @@ pub struct Folder {
     pub joined: Joined,
     /// Its mailbox.
     pub id: MailboxId,
+    /// On which sides it is a mailbox that can be selected, and not only a level of names.
+    pub there: Sides<bool>,
 }
 
 /// What one side listed.
@@ -52,6 +56,11 @@ impl Folders {
     /// The folder that the client calls so.
     pub fn find(&self, client: &MailboxName) -> Option<&Folder> {
         self.by_client.get(client).map(|at| &self.list[*at])
+    }
+
+    /// Whether old has told its folders, its separator and its prefix.
+    pub fn old_is_known(&self) -> bool {
+        self.sides.old.is_some()
     }
 
     /// The client's hierarchy separator: old's.
@@ -83,10 +92,15 @@ impl Account {
     /// While old was never listed, nobody knows what is on new alone: then old must answer.
     pub async fn list_folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
         let _one_at_a_time = self.listing.lock().await;
+        self.list_now(access).await
+    }
+
+    /// Lists the folders; `listing` is held by the caller.
+    pub(super) async fn list_now(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
         let before = self.folders.load_full();
         let (old, new) =
             futures_util::join!(list_side(access, Side::Old), list_side(access, Side::New));
-        let mut records = self.index.mailboxes(self.id).await?;
+        let mut records = self.records().await?;
         let listed = Sides { old, new }.map(|side, listed| match listed {
             Ok(listed) => Some(listed),
             Err(e) => {
@@ -103,30 +117,31 @@ impl Account {
         let sides = listed.map(|side, l| l.unwrap_or_else(|| remembered(&records, side)));
         let styles = sides.as_ref().map(|_, s| s.style.clone());
         let explicit = explicit_names(&self.config);
-        let decided: Vec<Decided> = records
-            .iter()
-            .map(|r| Decided {
-                client: r.client.clone(),
-                old: r.old.clone(),
-                new: r.new.clone(),
-                hidden: r.hidden,
-            })
-            .collect();
+        let decided: Vec<Decided> = records.iter().map(decided).collect();
         let joined = join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
         self.decide(&joined, &mut records).await?;
 
         let by_name: HashMap<&MailboxName, &MailboxRecord> =
             records.iter().filter(|r| !r.hidden).map(|r| (&r.client, r)).collect();
+        let selectable = sides.as_ref().map(|_, side| {
+            let listed = side.listed.iter().filter(|l| l.selectable);
+            listed.map(|l| &l.name).collect::<HashSet<&MailboxName>>()
+        });
         let mut list = Vec::with_capacity(joined.len());
         for joined in joined {
             let Some(record) = by_name.get(&joined.client) else { continue };
             if joined.old.is_none() && joined.new.is_none() {
                 continue;
             }
+            let opens = |side: Side, name: &Option<MailboxName>| {
+                name.as_ref().is_some_and(|name| selectable[side].contains(name))
+            };
+            let there =
+                Sides { old: opens(Side::Old, &joined.old), new: opens(Side::New, &joined.new) };
             if let Some(mailbox) = self.open.get(&record.id).map(|m| Arc::clone(&m)) {
-                mailbox.set_there(record, there(&joined));
+                mailbox.set_there(record, there);
             }
-            list.push(Folder { joined, id: record.id });
+            list.push(Folder { joined, id: record.id, there });
         }
         let by_client =
             list.iter().enumerate().map(|(at, f)| (f.joined.client.clone(), at)).collect();
@@ -173,7 +188,8 @@ impl Account {
                 None => {
                     let id = self.index.next_mailbox_id(self.id);
                     // A name that was deleted and is used again means another mailbox.
-                    let again = records.iter().any(|r| r.hidden && r.client == j.client);
+                    let again = records.iter().filter(|r| r.hidden && r.client == j.client);
+                    let again = again.map(|r| r.uid_validity).max();
                     let record = self.new_record(id, j.client.clone(), old, new, again);
                     batch.put_mailbox(self.id, &record);
                     info!(
@@ -191,23 +207,66 @@ impl Account {
         Ok(())
     }
 
-    fn new_record(
+    /// The records of all mailboxes; of an open one as its hub has it, which may be ahead.
+    pub(super) async fn records(&self) -> Result<Vec<MailboxRecord>, AccountError> {
+        let mut records = self.index.mailboxes(self.id).await?;
+        for record in &mut records {
+            if let Some(mailbox) = self.open.get(&record.id).map(|m| Arc::clone(&m)) {
+                *record = mailbox.peek(|m| m.record.clone());
+            }
+        }
+        Ok(records)
+    }
+
+    /// What a mailbox that the client names so is to be called on both sides: as [`join`] says of
+    /// a mailbox that was decided by its client name alone.
+    pub(super) fn names_for(
+        &self,
+        folders: &Folders,
+        records: &[MailboxRecord],
+        client: &MailboxName,
+    ) -> Sides<Option<MailboxName>> {
+        let mut decisions: Vec<Decided> =
+            records.iter().filter(|r| r.hidden || r.client != *client).map(decided).collect();
+        let asked = Decided { client: client.clone(), old: None, new: None, hidden: false };
+        decisions.push(asked);
+        let listed = folders.sides.as_ref().map(|_, side| match side {
+            Some(side) => side.listed.as_slice(),
+            None => &[],
+        });
+        let explicit = explicit_names(&self.config);
+        join(listed.old, listed.new, &folders.styles, &explicit, &decisions)
+            .into_iter()
+            .find(|joined| joined.client == *client)
+            .map(|joined| Sides { old: Some(joined.old_wanted), new: Some(joined.new_wanted) })
+            .unwrap_or_default()
+    }
+
+    /// The record of a mailbox that is seen for the first time. `again`: its name was another
+    /// mailbox's before, so it gets a greater UIDVALIDITY than that one had.
+    pub(super) fn new_record(
         &self,
         id: MailboxId,
         client: MailboxName,
         old: Option<MailboxName>,
         new: Option<MailboxName>,
-        again: bool,
+        again: Option<u32>,
     ) -> MailboxRecord {
         // After the loss of an index: what must not be given a second meaning (V8).
-        let remembered = self.index.remembered(&self.name, &client).filter(|_| !again);
+        let remembered = self.index.remembered(&self.name, &client);
+        let above = again.map(|before| before.max(remembered.map_or(0, |r| r.uid_validity)));
+        let remembered = remembered.filter(|_| above.is_none());
+        let uid_validity = match above {
+            Some(before) => uid_validity_above(before, own_uid_validity(now(), id.0)),
+            None => remembered.map_or(0, |r| r.uid_validity),
+        };
         MailboxRecord {
             id,
             client,
             old,
             new,
-            uid_validity: remembered.as_ref().map_or(0, |r| r.uid_validity),
-            uid_next: remembered.as_ref().map_or(Uid(1), |r| r.mark),
+            uid_validity,
+            uid_next: remembered.map_or(Uid(1), |r| r.mark),
             boundary: remembered.and_then(|r| r.boundary),
             sides: Sides::default(),
             mod_seq: 1,
@@ -228,7 +287,8 @@ impl Account {
             // Made by somebody else since.
             folders = self.list_folders(access).await?;
         }
-        let folder = folders.find(client).ok_or_else(missing)?;
+        // What cannot be selected is a level of names and no mailbox, until it is created.
+        let folder = folders.find(client).filter(|f| f.joined.selectable).ok_or_else(missing)?;
         self.hub(folder).await
     }
 
@@ -241,12 +301,19 @@ impl Account {
         if let Some(mailbox) = self.open.get(&folder.id).map(|m| Arc::clone(&m)) {
             return Ok(mailbox);
         }
-        let stored = self.index.load(self.id, folder.id).await?;
+        // A listing that is still being replaced may name what was deleted meanwhile.
+        let missing = || AccountError::NoSuchMailbox(folder.joined.client.clone());
+        let stored = match self.index.load(self.id, folder.id).await {
+            Err(IndexError::UnknownMailbox(..)) => return Err(missing()),
+            stored => stored?,
+        };
         let record = stored.record.clone();
+        if record.hidden {
+            return Err(missing());
+        }
         let mailbox = Arc::new(Mailbox::new(self.index.clone(), self.id, stored));
         // The listing may be older than the mailbox: what was absorbed was there.
-        let listed = there(&folder.joined);
-        let there = Sides::from_fn(|side| listed[side] || record.sides[side].is_some());
+        let there = Sides::from_fn(|side| folder.there[side] || record.sides[side].is_some());
         mailbox.set_there(&record, there);
         self.open.insert(folder.id, Arc::clone(&mailbox));
         Ok(mailbox)
@@ -286,11 +353,6 @@ impl Account {
         mailbox.set_there(&record, Sides { new: true, ..there });
         Ok(())
     }
-
-    /// What a mailbox that the client names so would be called on new.
-    pub fn name_on_new(&self, folders: &Folders, client: &MailboxName) -> MailboxName {
-        client_to_new(client, &folders.styles)
-    }
 }
 
 /// The operator's map of names, as it stands on the wire.
@@ -321,8 +383,19 @@ pub fn command(word: &str, name: &MailboxName) -> Parts {
     parts
 }
 
-fn there(joined: &Joined) -> Sides<bool> {
-    Sides { old: joined.old.is_some(), new: joined.new.is_some() }
+fn decided(record: &MailboxRecord) -> Decided {
+    Decided {
+        client: record.client.clone(),
+        old: record.old.clone(),
+        new: record.new.clone(),
+        hidden: record.hidden,
+    }
+}
+
+/// The UIDVALIDITY of a mailbox whose name was another one's: clients that know that one must see
+/// a greater value (RFC 3501 §2.3.1.1). Our own values count from 2020, most servers' from 1970.
+fn uid_validity_above(before: u32, own: u32) -> u32 {
+    if own > before { own } else { before.checked_add(1).unwrap_or(own) }
 }
 
 /// A side's folders as the records have them, for a side that cannot be asked.
@@ -426,5 +499,19 @@ fn special(special: SpecialUse) -> Option<Special> {
         SpecialUse::Sent => Some(Special::Sent),
         SpecialUse::Trash => Some(Special::Trash),
         SpecialUse::Important => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_used_again_has_a_greater_uid_validity() {
+        assert_eq!(uid_validity_above(0, 77), 77);
+        assert_eq!(uid_validity_above(1_790_000_000, 230_000_000), 1_790_000_001);
+        assert_eq!(uid_validity_above(77, 77), 78);
+        // Nothing is above the greatest: at least it is another one.
+        assert_eq!(uid_validity_above(u32::MAX, 77), 77);
     }
 }

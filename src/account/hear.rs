@@ -191,7 +191,7 @@ impl Mailbox {
         if names.old.is_some() || self.view().uid_validity != 0 {
             return Ok(());
         }
-        let own = own_uid_validity(now(), self.id.0, 0);
+        let own = own_uid_validity(now(), self.id.0);
         self.change(|merged, _| {
             let unset = merged.record.uid_validity == 0;
             if unset {
@@ -223,13 +223,12 @@ pub fn without_recent(list: &[u8]) -> Bytes {
     kept.into()
 }
 
-/// A UIDVALIDITY of the proxy's own: below 2^31, for clients that hold it signed; rising with time
-/// and above `floor`, for a name that is made anew; and another one for each mailbox.
-pub(super) fn own_uid_validity(now: u64, mailbox: u32, floor: u32) -> u32 {
-    const MOST: u32 = 0x7fff_ffff;
-    let seconds = u32::try_from(now).unwrap_or(MOST);
-    let own = seconds.wrapping_add(mailbox) & MOST;
-    own.max(floor.saturating_add(1)).clamp(1, MOST)
+/// Below 2^31, for clients that hold it signed; rising with time, for a name that is made anew;
+/// and another one for each mailbox.
+pub(super) fn own_uid_validity(now: u64, mailbox: u32) -> u32 {
+    const Y2020: u64 = 1_577_836_800;
+    let seconds = u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX);
+    seconds.wrapping_add(mailbox) & 0x7fff_ffff | 1 << 24
 }
 
 #[cfg(test)]
@@ -245,9 +244,8 @@ mod tests {
     #[test]
     fn v1_own_uid_validity_fits_in_31_bits_and_differs() {
         let now = 1_790_000_000;
-        assert!(own_uid_validity(now, 1, 0) < 1 << 31);
-        assert_ne!(own_uid_validity(now, 1, 0), own_uid_validity(now, 2, 0));
-        assert!((1..1 << 31).contains(&own_uid_validity(u64::MAX, 7, u32::MAX)));
-        assert_eq!(own_uid_validity(now, 1, 2_000_000_000), 2_000_000_001);
+        assert!(own_uid_validity(now, 1) < 1 << 31);
+        assert_ne!(own_uid_validity(now, 1), own_uid_validity(now, 2));
+        assert_ne!(own_uid_validity(u64::MAX, 1), 0);
     }
 }

@@ -166,6 +166,11 @@ impl Accounts {
 }
 
 impl Account {
+    /// All that logins of this account may reach.
+    pub(super) fn all_access(&self) -> Vec<Arc<Access>> {
+        self.access.iter().map(|judged| Arc::clone(&judged.access)).collect()
+    }
+
     fn remembered(&self, digest: &Digest, remember: std::time::Duration) -> Option<Arc<Access>> {
         let judged = self.access.get(digest)?;
         (judged.at.elapsed() < remember).then(|| Arc::clone(&judged.access))

@@ -84,6 +84,14 @@ pub struct Mailbox {
     pub(super) watching: Mutex<Watching>,
 }
 
+/// What a mailbox is called: by its client, and where it exists or would be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Names {
+    pub client: MailboxName,
+    pub old: Option<MailboxName>,
+    pub new: Option<MailboxName>,
+}
+
 struct Tip {
     merged: Merged,
     version: u64,
@@ -240,6 +248,46 @@ impl Mailbox {
             }
         }
         Ok(value)
+    }
+
+    /// Gives several mailboxes other names in one batch, behind what it holds already, and returns
+    /// when it is durable and published.
+    ///
+    /// All tips are locked while the batch is queued: it never holds an older record than what
+    /// some other change of theirs has queued before it.
+    pub(super) async fn rename_together(
+        index: &Index,
+        mut renamed: Vec<(Arc<Mailbox>, Names)>,
+        mut batch: Batch,
+    ) -> Result<(), AccountError> {
+        // One order for all who lock several.
+        renamed.sort_by_key(|(mailbox, _)| mailbox.id);
+        let (durable, views) = {
+            let mut tips: Vec<(&Mailbox, &Names, MutexGuard<'_, Tip>)> =
+                renamed.iter().map(|(m, names)| (&**m, names, lock(&m.tip))).collect();
+            if let Some(why) = tips.iter().find_map(|(_, _, tip)| tip.failed.clone()) {
+                return Err(crate::index::IndexError::Failed(why).into());
+            }
+            let mut views = Vec::with_capacity(tips.len());
+            for (mailbox, names, tip) in &mut tips {
+                let record = &mut tip.merged.record;
+                record.client = names.client.clone();
+                record.old.clone_from(&names.old);
+                record.new.clone_from(&names.new);
+                batch.put_mailbox(mailbox.account, record);
+                tip.version += 1;
+                views.push(view_of(&tip.merged, tip.version));
+            }
+            (index.submit(batch), views)
+        };
+        let durable = durable.await;
+        for ((mailbox, _), view) in renamed.iter().zip(views) {
+            match &durable {
+                Ok(()) => mailbox.publish(view),
+                Err(e) => lock(&mailbox.tip).failed = Some(e.to_string()),
+            }
+        }
+        Ok(durable?)
     }
 
     /// Takes over what the listing of folders told: the mailbox's names, and where it exists.

@@ -27,6 +27,7 @@ use crate::base::{AccountName, Sides};
 use crate::config::Config;
 use crate::index::{AccountId, Index, MailboxId};
 
+pub use change::Unchanged;
 pub use error::AccountError;
 pub use folders::{Folder, Folders, SideFolders, command, create, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, without_recent};

@@ -52,25 +52,23 @@ impl Mailbox {
                 Err(e) => warn!(mailbox = %self.name(), %side, "STATUS without this side: {e}"),
             }
         }
-        let current = |side: Side| {
-            let (Some(numbers), Some(seen)) = (&told[side], self.peek(|m| m.record.sides[side]))
-            else {
-                return false;
-            };
+        // Whether the side's numbers are those that the map was made with.
+        let current = |side: Side, numbers: &Numbers| {
+            let Some(seen) = self.peek(|m| m.record.sides[side]) else { return false };
             numbers.uid_validity == u64::from(seen.uid_validity)
                 && numbers.uid_next == u64::from(seen.uid_next.0)
                 && numbers.messages == u64::from(seen.messages)
         };
         let there: Vec<Side> = Side::BOTH.into_iter().filter(|s| names[*s].is_some()).collect();
-        let all_current = there.iter().all(|side| current(*side));
-        if !all_current || self.view().uid_validity == 0 {
+        let is_current = |side: Side| told[side].as_ref().is_some_and(|n| current(side, n));
+        if !there.iter().all(|side| is_current(*side)) || self.view().uid_validity == 0 {
             self.refresh(access).await?;
         }
         if !unseen {
             return Ok(0);
         }
         let view = self.view();
-        let mut count = 0;
+        let mut count = 0u32;
         for side in Side::BOTH {
             let decides = view.map.authority_uids(side);
             if decides.is_empty() {
@@ -78,13 +76,15 @@ impl Mailbox {
             }
             // Nothing but what this side decides over lies there: its own count is ours.
             if let Some(numbers) = &told[side]
-                && all_current
+                && current(side, numbers)
                 && numbers.messages == u64::from(decides.len())
             {
-                count += u32::try_from(numbers.unseen).unwrap_or(u32::MAX);
+                let unseen = numbers.unseen.min(numbers.messages);
+                count = count.saturating_add(u32::try_from(unseen).unwrap_or(u32::MAX));
                 continue;
             }
-            count += self.count_unseen(access, side, &decides).await?;
+            let found = self.count_unseen(access, side, &decides).await?;
+            count = count.saturating_add(found);
         }
         Ok(count)
     }

@@ -53,6 +53,8 @@ struct State {
     /// The server's words when it refused this pool's secret: never tried again.
     refused: Option<String>,
     away: Option<Away>,
+    /// Rises when mailboxes were deleted or renamed: what was selected before may be another one.
+    generation: u64,
 }
 
 struct Away {
@@ -66,6 +68,7 @@ struct Away {
 pub struct Lease {
     conn: Conn,
     pool: Arc<Pool>,
+    generation: u64,
     _slot: OwnedSemaphorePermit,
     _watcher: Option<OwnedSemaphorePermit>,
 }
@@ -153,6 +156,15 @@ impl Pool {
         !state.idle.is_empty()
     }
 
+    /// Mailboxes are deleted or renamed on the server: a connection that has one selected by its
+    /// former name would be taken for another mailbox that gets this name. Closes what is idle
+    /// with a mailbox selected; what is lent follows when it is given back.
+    pub fn forget_selected(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        state.idle.retain(|(_, conn)| conn.selected().is_none());
+    }
+
     /// Whether the side can be asked at all, as far as is known without asking.
     pub fn is_away(&self) -> bool {
         let state = self.state();
@@ -181,6 +193,7 @@ impl Pool {
         watcher: Option<OwnedSemaphorePermit>,
         want: &Want,
     ) -> Result<Lease, BackendError> {
+        let generation = self.state().generation;
         while let Some(mut conn) = self.take_idle(want) {
             if conn.catch_up().await.is_err() {
                 continue;
@@ -190,6 +203,7 @@ impl Pool {
                     return Ok(Lease {
                         conn,
                         pool: Arc::clone(self),
+                        generation,
                         _slot: slot,
                         _watcher: watcher,
                     });
@@ -207,7 +221,7 @@ impl Pool {
             self.put_idle(conn);
             return Err(e);
         }
-        Ok(Lease { conn, pool: Arc::clone(self), _slot: slot, _watcher: watcher })
+        Ok(Lease { conn, pool: Arc::clone(self), generation, _slot: slot, _watcher: watcher })
     }
 
     async fn open(&self) -> Result<Conn, BackendError> {
@@ -284,7 +298,10 @@ async fn prepare(conn: &mut Conn, want: &Want) -> Result<(), BackendError> {
 impl Lease {
     /// Gives the connection back to its pool, unless it is broken or a command is unanswered.
     pub fn give_back(self) {
-        self.pool.put_idle(self.conn);
+        let current = self.pool.state().generation == self.generation;
+        if current || self.conn.selected().is_none() {
+            self.pool.put_idle(self.conn);
+        }
     }
 }
 

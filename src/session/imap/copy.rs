@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::expunge::{expunge_deleted, mark_deleted};
+use super::folders::told;
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places, resolve, span};
 use super::{Session, User};
@@ -72,17 +73,20 @@ impl Session {
         let (account, access) = (Arc::clone(&user.account), Arc::clone(&user.access));
         let (user, to) = (user.clone(), to.clone());
         let renaming = async move {
-            account.create_mailbox(&access, &to).await?;
+            if let Err(unchanged) = account.create_mailbox(&access, &to).await {
+                return Ok(Err(unchanged));
+            }
             let source = account.mailbox(&access, &MailboxName::inbox()).await?;
             source.refresh(&access).await?;
             let target = account.mailbox(&access, &to).await?;
             let uids = source.view().map.uids();
-            Copy { user, source, target, uids, moving: true }.run().await
+            Copy { user, source, target, uids, moving: true }.run().await.map(Ok)
         };
-        Ok(match self.carry_through(renaming).await? {
-            Outcome::Done(_) => Reply::ok("Rename completed"),
-            Outcome::Refused(reply) => reply,
-        })
+        match self.carry_through(renaming).await? {
+            Ok(Outcome::Done(_)) => Ok(Reply::ok("Rename completed")),
+            Ok(Outcome::Refused(reply)) => Ok(reply),
+            Err(unchanged) => told(Err(unchanged), ""),
+        }
     }
 
     /// `None`: the client's set names a message that does not exist.

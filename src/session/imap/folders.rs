@@ -1,11 +1,11 @@
 //! LIST, LSUB, NAMESPACE, CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE: in old's names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
-use crate::account::Folders;
-use crate::account::names::Special;
+use crate::account::Unchanged;
+use crate::account::names::{Joined, Special};
 use crate::base::MailboxName;
 use crate::imap::names::{list_pattern, matches};
 use crate::imap::write;
@@ -18,17 +18,19 @@ impl Session {
         reference: &[u8],
         pattern: &[u8],
     ) -> Result<Reply, Failure> {
-        let folders = user.account.list_folders(&user.access).await?;
         if pattern.is_empty() {
             // A question for the separator.
+            let folders = user.account.folders(&user.access).await?;
             let mut line = b"* LIST (\\Noselect) ".to_vec();
             separator(folders.separator(), &mut line);
             line.extend_from_slice(b" \"\"");
             self.client.line(line);
             return Ok(Reply::ok("List completed"));
         }
+        let folders = user.account.list_folders(&user.access).await?;
         let pattern = list_pattern(reference, pattern);
-        for shown in shown(&folders, &pattern) {
+        let listed: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
+        for shown in shown(&listed, folders.separator(), &pattern) {
             self.client.line(list_line("LIST", &shown, folders.separator()));
             self.client.flush_if_full().await?;
         }
@@ -44,7 +46,8 @@ impl Session {
     ) -> Result<Reply, Failure> {
         let folders = user.account.list_folders(&user.access).await?;
         let pattern = list_pattern(reference, pattern);
-        for shown in subscribed(&folders, &pattern) {
+        let listed: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
+        for shown in subscribed(&listed, folders.separator(), &pattern) {
             self.client.line(list_line("LSUB", &shown, folders.separator()));
             self.client.flush_if_full().await?;
         }
@@ -69,19 +72,10 @@ impl Session {
         user: &User,
         name: &MailboxName,
     ) -> Result<Reply, Failure> {
-        let folders = user.account.list_folders(&user.access).await?;
-        let Some(name) = without_separator(name, folders.separator()) else {
-            return Ok(Reply::no_with("CANNOT", "This is no name of a mailbox"));
-        };
-        if let Some(refused) = outside(&folders, &name) {
-            return Ok(refused);
-        }
-        if folders.find(&name).is_some() {
-            return Ok(Reply::no_with("ALREADYEXISTS", "Mailbox exists already"));
-        }
         let (account, access) = (user.account.clone(), user.access.clone());
-        self.carry_through(async move { account.create_mailbox(&access, &name).await }).await?;
-        Ok(Reply::ok("Create completed"))
+        let name = name.clone();
+        let work = async move { Ok(account.create_mailbox(&access, &name).await) };
+        told(self.carry_through(work).await?, "Create completed")
     }
 
     /// DELETE (RFC 3501 §6.3.4): on new; old's folder is kept, and hidden (V6).
@@ -90,16 +84,14 @@ impl Session {
         user: &User,
         name: &MailboxName,
     ) -> Result<Reply, Failure> {
-        if name.is_inbox() {
-            return Ok(Reply::no_with("CANNOT", "INBOX cannot be deleted"));
-        }
-        if self.selected.as_ref().is_some_and(|s| s.mailbox.name() == *name) {
+        let (account, access) = (user.account.clone(), user.access.clone());
+        let deleted = name.clone();
+        let work = async move { Ok(account.delete_mailbox(&access, &deleted).await) };
+        let reply = told(self.carry_through(work).await?, "Delete completed")?;
+        if reply.is_ok() && self.selected.as_ref().is_some_and(|s| s.mailbox.name() == *name) {
             self.selected = None;
         }
-        let (account, access) = (user.account.clone(), user.access.clone());
-        let name = name.clone();
-        self.carry_through(async move { account.delete_mailbox(&access, &name).await }).await?;
-        Ok(Reply::ok("Delete completed"))
+        Ok(reply)
     }
 
     /// RENAME (RFC 3501 §6.3.5): on new, the map follows; old's folder keeps its name there.
@@ -109,24 +101,13 @@ impl Session {
         from: &MailboxName,
         to: &MailboxName,
     ) -> Result<Reply, Failure> {
-        let folders = user.account.list_folders(&user.access).await?;
-        let Some(to) = without_separator(to, folders.separator()) else {
-            return Ok(Reply::no_with("CANNOT", "This is no name of a mailbox"));
-        };
-        if let Some(refused) = outside(&folders, &to) {
-            return Ok(refused);
-        }
-        if folders.find(&to).is_some() {
-            return Ok(Reply::no_with("ALREADYEXISTS", "Mailbox exists already"));
-        }
         if from.is_inbox() {
-            return self.rename_inbox(user, &to).await;
+            return self.rename_inbox(user, to).await;
         }
         let (account, access) = (user.account.clone(), user.access.clone());
-        let from = from.clone();
-        self.carry_through(async move { account.rename_mailbox(&access, &from, &to).await })
-            .await?;
-        Ok(Reply::ok("Rename completed"))
+        let (from, to) = (from.clone(), to.clone());
+        let work = async move { Ok(account.rename_mailbox(&access, &from, &to).await) };
+        told(self.carry_through(work).await?, "Rename completed")
     }
 
     /// SUBSCRIBE and UNSUBSCRIBE (RFC 3501 §6.3.6, §6.3.7).
@@ -138,8 +119,21 @@ impl Session {
     ) -> Result<Reply, Failure> {
         let (account, access) = (user.account.clone(), user.access.clone());
         let name = name.clone();
-        self.carry_through(async move { account.subscribe(&access, &name, on).await }).await?;
-        Ok(Reply::ok(if on { "Subscribe completed" } else { "Unsubscribe completed" }))
+        let work = async move { Ok(account.subscribe(&access, &name, on).await) };
+        let text = if on { "Subscribe completed" } else { "Unsubscribe completed" };
+        told(self.carry_through(work).await?, text)
+    }
+}
+
+/// What the client hears of a change to its folders.
+pub(super) fn told(result: Result<(), Unchanged>, text: &str) -> Result<Reply, Failure> {
+    match result {
+        Ok(()) => Ok(Reply::ok(text)),
+        Err(Unchanged::Server(done)) => Ok(Reply::from_server(&done)),
+        Err(Unchanged::Exists(_)) => Ok(Reply::no_with("ALREADYEXISTS", "Mailbox exists already")),
+        Err(Unchanged::Missing(_)) => Ok(Reply::no_with("NONEXISTENT", "No such mailbox")),
+        Err(Unchanged::Cannot(why)) => Ok(Reply::no_with("CANNOT", why)),
+        Err(Unchanged::Failed(e)) => Err(e.into()),
     }
 }
 
@@ -151,14 +145,10 @@ struct Shown {
 }
 
 /// What LIST shows for a pattern.
-fn shown(folders: &Folders, pattern: &[u8]) -> Vec<Shown> {
-    let separator = folders.separator();
-    let mut lines: BTreeMap<&[u8], Shown> = BTreeMap::new();
+fn shown(folders: &[&Joined], separator: Option<u8>, pattern: &[u8]) -> Vec<Shown> {
     let fits = |name: &[u8]| matches(pattern, name, separator);
-    for folder in folders.list.iter().map(|f| &f.joined) {
-        if !fits(folder.client.as_bytes()) {
-            continue;
-        }
+    let mut lines: BTreeMap<&[u8], Shown> = BTreeMap::new();
+    for folder in folders.iter().filter(|f| fits(f.client.as_bytes())) {
         let mut attributes = Vec::new();
         if !folder.selectable {
             attributes.push("\\Noselect");
@@ -170,37 +160,43 @@ fn shown(folders: &Folders, pattern: &[u8]) -> Vec<Shown> {
     }
     // Levels that exist only as parents of others are shown where `%` asks for levels.
     if pattern.contains(&b'%') {
-        for parent in folders.list.iter().flat_map(|f| parents(&f.joined.client, separator)) {
-            if fits(parent) && folders.list.iter().all(|f| f.joined.client.as_bytes() != parent) {
-                let attributes = vec!["\\Noselect", "\\HasChildren"];
-                if let Some(name) = MailboxName::new(parent) {
-                    lines.entry(parent).or_insert(Shown { name, attributes });
-                }
-            }
-        }
+        let names = folders.iter().map(|f| &f.client);
+        add_levels(&mut lines, names, separator, fits, &["\\Noselect", "\\HasChildren"]);
     }
     in_order(lines)
 }
 
 /// What LSUB shows for a pattern: with `%`, also the unsubscribed parents of subscribed ones.
-fn subscribed(folders: &Folders, pattern: &[u8]) -> Vec<Shown> {
-    let separator = folders.separator();
-    let mut lines: BTreeMap<&[u8], Shown> = BTreeMap::new();
+fn subscribed(folders: &[&Joined], separator: Option<u8>, pattern: &[u8]) -> Vec<Shown> {
     let fits = |name: &[u8]| matches(pattern, name, separator);
-    let all: Vec<&MailboxName> =
-        folders.list.iter().filter(|f| f.joined.subscribed).map(|f| &f.joined.client).collect();
-    for name in all.iter().filter(|name| fits(name.as_bytes())) {
-        let shown = Shown { name: (*name).clone(), attributes: Vec::new() };
-        lines.insert(name.as_bytes(), shown);
+    let all = || folders.iter().filter(|f| f.subscribed);
+    let mut lines: BTreeMap<&[u8], Shown> = BTreeMap::new();
+    for folder in all().filter(|f| fits(f.client.as_bytes())) {
+        let attributes = if folder.selectable { Vec::new() } else { vec!["\\Noselect"] };
+        let shown = Shown { name: folder.client.clone(), attributes };
+        lines.insert(folder.client.as_bytes(), shown);
     }
-    if pattern.ends_with(b"%") {
-        for parent in all.iter().flat_map(|name| parents(name, separator)) {
-            if let (true, Some(name)) = (fits(parent), MailboxName::new(parent)) {
-                lines.entry(parent).or_insert(Shown { name, attributes: vec!["\\Noselect"] });
-            }
-        }
+    if pattern.contains(&b'%') {
+        add_levels(&mut lines, all().map(|f| &f.client), separator, fits, &["\\Noselect"]);
     }
     in_order(lines)
+}
+
+/// Adds the levels above these names that fit and are not among the lines.
+fn add_levels<'a>(
+    lines: &mut BTreeMap<&'a [u8], Shown>,
+    names: impl Iterator<Item = &'a MailboxName>,
+    separator: Option<u8>,
+    fits: impl Fn(&[u8]) -> bool,
+    attributes: &[&'static str],
+) {
+    // Many mailboxes lie below one level.
+    let levels: HashSet<&[u8]> = names.flat_map(|name| parents(name, separator)).collect();
+    for level in levels.into_iter().filter(|level| fits(level)) {
+        if let Some(name) = MailboxName::new(level) {
+            lines.entry(level).or_insert(Shown { name, attributes: attributes.to_vec() });
+        }
+    }
 }
 
 fn in_order(lines: BTreeMap<&[u8], Shown>) -> Vec<Shown> {
@@ -243,20 +239,78 @@ fn special(special: Special) -> &'static str {
     }
 }
 
-/// A name without the separator that says "there will be children" (RFC 3501 §6.3.3).
-fn without_separator(name: &MailboxName, separator: Option<u8>) -> Option<MailboxName> {
-    let octets = name.as_bytes();
-    match (octets.split_last(), separator) {
-        (Some((last, rest)), Some(separator)) if *last == separator => MailboxName::new(rest),
-        _ => Some(name.clone()),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What old would say to a name outside of its namespace.
-fn outside(folders: &Folders, name: &MailboxName) -> Option<Reply> {
-    let prefix = &folders.styles.old.prefix;
-    let inside = name.is_inbox() || name.as_bytes().starts_with(prefix);
-    let text =
-        || format!("Mailbox name should probably be prefixed with: {}", prefix.escape_ascii());
-    (!inside).then(|| Reply::no_with("CANNOT", text()))
+    fn folder(name: &str, selectable: bool, subscribed: bool) -> Joined {
+        let name = MailboxName::new(name.as_bytes()).unwrap();
+        Joined {
+            client: name.clone(),
+            old: Some(name.clone()),
+            new: None,
+            new_wanted: name.clone(),
+            old_wanted: name.clone(),
+            special: name.as_bytes().ends_with(b"Sent").then_some(Special::Sent),
+            selectable,
+            children: !selectable || name.is_inbox(),
+            subscribed,
+            decided: true,
+        }
+    }
+
+    fn lines(shown: Vec<Shown>) -> Vec<String> {
+        let line = |s: &Shown| String::from_utf8(list_line("LIST", s, Some(b'.'))).unwrap();
+        shown.iter().map(|s| line(s).replace("* LIST ", "").replace("\".\" ", "")).collect()
+    }
+
+    #[test]
+    fn levels_without_a_mailbox_are_shown_to_a_percent() {
+        let folders =
+            [folder("INBOX", true, true), folder("a.b.c", true, true), folder("a.x", false, true)];
+        let folders: Vec<&Joined> = folders.iter().collect();
+        let shown = |pattern: &[u8]| lines(shown(&folders, Some(b'.'), pattern));
+        let inbox = "(\\HasChildren) INBOX";
+        assert_eq!(shown(b"%"), [inbox, "(\\Noselect \\HasChildren) \"a\""]);
+        assert_eq!(
+            shown(b"a.%"),
+            ["(\\Noselect \\HasChildren) \"a.b\"", "(\\Noselect \\HasChildren) \"a.x\""]
+        );
+        assert_eq!(
+            shown(b"*"),
+            [inbox, "(\\HasNoChildren) \"a.b.c\"", "(\\Noselect \\HasChildren) \"a.x\""]
+        );
+        assert_eq!(shown(b"inbox"), [inbox]);
+        assert!(shown(b"b").is_empty());
+    }
+
+    #[test]
+    fn special_use_is_always_told() {
+        let sent = folder("Sent", true, false);
+        let shown = lines(shown(&[&sent], Some(b'.'), b"*"));
+        assert_eq!(shown, ["(\\HasNoChildren \\Sent) \"Sent\""]);
+    }
+
+    #[test]
+    fn an_unsubscribed_parent_cannot_be_selected_in_lsub() {
+        let folders = [
+            folder("foo", true, false),
+            folder("foo.bar", true, true),
+            folder("foo.none", true, false),
+            folder("odd", false, true),
+        ];
+        let folders: Vec<&Joined> = folders.iter().collect();
+        let subscribed = |pattern: &[u8]| lines(subscribed(&folders, Some(b'.'), pattern));
+        assert_eq!(subscribed(b"%"), ["(\\Noselect) \"foo\"", "(\\Noselect) \"odd\""]);
+        assert_eq!(subscribed(b"*"), ["() \"foo.bar\"", "(\\Noselect) \"odd\""]);
+    }
+
+    #[test]
+    fn names_and_separators_are_quoted() {
+        let odd = folder("a\"\\b", true, true);
+        let shown = shown(&[&odd], Some(b'\\'), b"*");
+        let line = list_line("LIST", &shown[0], Some(b'\\'));
+        assert_eq!(line, b"* LIST (\\HasNoChildren) \"\\\\\" \"a\\\"\\\\b\"");
+        assert!(list_line("LIST", &shown[0], None).starts_with(b"* LIST (\\HasNoChildren) NIL "));
+    }
 }

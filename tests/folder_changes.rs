@@ -1,0 +1,184 @@
+//! Folders that are made, renamed and deleted: what becomes of the mailboxes below, of names that
+//! are used again, and of levels that are no mailboxes.
+
+mod lab;
+
+use std::collections::BTreeSet;
+
+use lab::{World, everything, folder_names, mails, small};
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn status(client: &mut lab::Dialogue, folder: &str) -> (u64, u64) {
+    let of = client.ok(&format!("STATUS {folder} (MESSAGES UIDVALIDITY)")).status_of(folder);
+    (of["MESSAGES"], of["UIDVALIDITY"])
+}
+
+#[track_caller]
+fn refused(client: &mut lab::Dialogue, command: &str, code: &str) {
+    let reply = client.no(command);
+    assert!(reply.code(code).is_some(), "[{code}] in {reply:?}");
+}
+
+#[test]
+fn a_rename_takes_along_all_that_lies_below() {
+    let mut world = World::new().seeded(|old, new| {
+        old.seed("Work", &mails(0..2));
+        old.seed("Work/Old", &mails(0..3));
+        old.seed("Work/Both", &mails(0..4));
+        old.seed("Workshop", &mails(0..1));
+        new.seed("Work/Both", &mails(10..15));
+        new.seed("Work/New", &mails(0..6));
+    });
+    let mut client = world.proxy.client();
+    let folders = ["INBOX.Work", "INBOX.Work.Old", "INBOX.Work.Both", "INBOX.Work.New"];
+    let before: Vec<_> = folders.iter().map(|f| status(&mut client, f)).collect();
+    let messages: Vec<u64> = before.iter().map(|(messages, _)| *messages).collect();
+    assert_eq!(messages, [2, 3, 9, 6]);
+    client.ok("RENAME INBOX.Work INBOX.Job");
+    let after = |client: &mut lab::Dialogue| -> Vec<_> {
+        folders.iter().map(|f| status(client, &f.replace("Work", "Job"))).collect()
+    };
+    assert_eq!(after(&mut client), before, "messages and UIDVALIDITY stay");
+    let names = folder_names(&mut client);
+    assert!(!names.iter().any(|n| n == "INBOX.Work" || n.starts_with("INBOX.Work.")), "{names:?}");
+    assert!(names.contains("INBOX.Workshop"), "{names:?}");
+    let on_new = folder_names(&mut world.new.client());
+    assert!(on_new.contains("Job/Both") && on_new.contains("Job/New"), "{on_new:?}");
+    assert!(
+        folder_names(&mut world.old.client()).contains("INBOX.Work.Old"),
+        "old keeps its names"
+    );
+    // What comes to be used on new comes there by the new name.
+    client.append("INBOX.Job.Old", "", &small(1));
+    assert_eq!(everything(&mut world.new.client(), "Job/Old").len(), 1);
+    assert_eq!(everything(&mut client, "INBOX.Job.Old").len(), 4);
+    client.ok("UNSELECT");
+    drop(client);
+    world.proxy.kill9();
+    world.proxy.restart();
+    let mut client = world.proxy.client();
+    assert_eq!(status(&mut client, "INBOX.Job.Both"), before[2]);
+    assert_eq!(status(&mut client, "INBOX.Job.New"), before[3]);
+    client.no("SELECT INBOX.Work.Old");
+}
+
+#[test]
+fn a_rename_that_cannot_be_done_changes_nothing() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("A", &mails(0..1));
+        old.seed("A/x", &mails(0..2));
+        old.seed("B/x", &mails(0..3));
+        new.seed("C", &mails(0..4));
+    });
+    let mut client = world.proxy.client();
+    let before = folder_names(&mut client);
+    refused(&mut client, "RENAME INBOX.A INBOX.C", "ALREADYEXISTS");
+    refused(&mut client, "RENAME INBOX.A INBOX.A", "ALREADYEXISTS");
+    refused(&mut client, "RENAME INBOX.A INBOX.B", "ALREADYEXISTS");
+    client.no("RENAME INBOX.A INBOX.A.below");
+    refused(&mut client, "RENAME INBOX.None INBOX.D", "NONEXISTENT");
+    client.no("RENAME INBOX INBOX.D");
+    assert_eq!(folder_names(&mut client), before);
+    assert_eq!(status(&mut client, "INBOX.A.x").0, 2);
+}
+
+#[test]
+fn a_name_used_again_is_another_mailbox() {
+    let world = World::new().start();
+    let mut client = world.proxy.client();
+    client.ok("CREATE INBOX.Fresh");
+    client.append("INBOX.Fresh", "", &small(1));
+    assert_eq!(everything(&mut client, "INBOX.Fresh").len(), 1);
+    let (_, first) = status(&mut client, "INBOX.Fresh");
+    // Renamed while connections have it selected by its former name.
+    client.ok("RENAME INBOX.Fresh INBOX.Fresher");
+    client.ok("CREATE INBOX.Fresh");
+    let (messages, second) = status(&mut client, "INBOX.Fresh");
+    assert!(messages == 0 && second > first, "{messages} {second} {first}");
+    assert_eq!(client.ok("SELECT INBOX.Fresh").count("EXISTS"), Some(0));
+    assert_eq!(client.ok("SELECT INBOX.Fresher").count("EXISTS"), Some(1));
+    client.append("INBOX.Fresh", "", &small(2));
+    assert_eq!(everything(&mut client, "INBOX.Fresh").len(), 1);
+    client.ok("DELETE INBOX.Fresh");
+    refused(&mut client, "SELECT INBOX.Fresh", "NONEXISTENT");
+    client.ok("CREATE INBOX.Fresh");
+    let (messages, third) = status(&mut client, "INBOX.Fresh");
+    assert!(messages == 0 && third > second, "{messages} {third} {second}");
+    assert_eq!(client.ok("SELECT INBOX.Fresh").count("EXISTS"), Some(0));
+    client.append("INBOX.Fresh", "", &small(3));
+    assert_eq!(everything(&mut client, "INBOX.Fresh").len(), 1);
+    assert_eq!(everything(&mut client, "INBOX.Fresher").len(), 1);
+}
+
+#[test]
+fn a_level_of_names_becomes_a_mailbox_and_back() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("Top/Old", &mails(0..2));
+        new.seed("Top/New", &mails(0..3));
+    });
+    let mut client = world.proxy.client();
+    let top = |client: &mut lab::Dialogue| {
+        let listed = client.ok("LIST \"\" INBOX.%").listed();
+        let top = listed.into_iter().find(|l| l.name == "INBOX.Top").expect("a level");
+        (top.attributes.contains("\\noselect"), top.attributes.contains("\\haschildren"))
+    };
+    assert_eq!(top(&mut client), (true, true));
+    client.no("SELECT INBOX.Top");
+    client.no("STATUS INBOX.Top (MESSAGES)");
+    client.no("DELETE INBOX.Top");
+    client.ok("CREATE INBOX.Top");
+    assert_eq!(top(&mut client), (false, true));
+    client.append("INBOX.Top", "", &small(1));
+    assert_eq!(status(&mut client, "INBOX.Top").0, 1);
+    client.ok("DELETE INBOX.Top");
+    assert_eq!(top(&mut client), (true, true));
+    let names = folder_names(&mut client);
+    let below: BTreeSet<String> =
+        names.into_iter().filter(|n| n.starts_with("INBOX.Top.")).collect();
+    assert_eq!(below, set(&["INBOX.Top.Old", "INBOX.Top.New"]));
+    assert_eq!(status(&mut client, "INBOX.Top.Old").0, 2);
+    assert_eq!(status(&mut client, "INBOX.Top.New").0, 3);
+}
+
+#[test]
+fn subscriptions_are_of_both_sides() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("Both", &mails(0..1));
+        new.seed("Both", &mails(0..1));
+        old.seed("Deep/Down", &mails(0..1));
+    });
+    world.old.client().ok("SUBSCRIBE INBOX.Both");
+    world.new.client().ok("SUBSCRIBE Both");
+    let mut client = world.proxy.client();
+    let lsub = |client: &mut lab::Dialogue, pattern: &str| -> BTreeSet<String> {
+        let listed = client.ok(&format!("LSUB \"\" {pattern}")).listed();
+        listed.into_iter().map(|l| l.name).collect()
+    };
+    assert!(lsub(&mut client, "*").contains("INBOX.Both"));
+    client.ok("UNSUBSCRIBE INBOX.Both");
+    assert!(!lsub(&mut client, "*").contains("INBOX.Both"));
+    client.ok("SUBSCRIBE INBOX.Deep.Down");
+    assert!(lsub(&mut client, "*").contains("INBOX.Deep.Down"));
+    let levels = client.ok("LSUB \"\" INBOX.%").listed();
+    let deep = levels.iter().find(|l| l.name == "INBOX.Deep").expect("the parent");
+    assert!(deep.attributes.contains("\\noselect"), "{levels:?}");
+    refused(&mut client, "SUBSCRIBE INBOX.Nowhere", "NONEXISTENT");
+}
+
+#[test]
+fn create_keeps_to_the_namespace_and_finds_parents_place() {
+    let world = World::new().start();
+    let mut client = world.proxy.client();
+    client.ok("CREATE INBOX.Deep.Deeper.Deepest.");
+    let names = folder_names(&mut client);
+    assert!(names.contains("INBOX.Deep.Deeper.Deepest"), "{names:?}");
+    assert!(folder_names(&mut world.new.client()).contains("Deep/Deeper/Deepest"));
+    refused(&mut client, "CREATE INBOX.Deep.Deeper.Deepest", "ALREADYEXISTS");
+    client.no("CREATE Outside");
+    client.no("CREATE INBOX.");
+    client.no("CREATE INBOX.a..b");
+    assert_eq!(status(&mut client, "INBOX.Deep.Deeper.Deepest").0, 0);
+}
