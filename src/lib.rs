@@ -1,4 +1,96 @@
 //! Mailferry: a transparent IMAP migration proxy.
+//!
+//! It stands in front of an old and a new mail server and shows each client one mailbox made of
+//! both. What a client opens is copied to the new server behind its back, exactly once.
+//!
+//! # The rooms
+//!
+//! A room uses only rooms above it in this list; there are no circles (`tests/rooms.rs` holds this).
+//!
+//! | room | what it is for | what it never does |
+//! |---|---|---|
+//! | [`base`] | the two sides, names, secrets: what every room needs | I/O, IMAP |
+//! | [`config`] | `proxy.toml` as typed, checked settings | open a socket |
+//! | [`uid`] | [`UidMap`](uid::UidMap), sets, sequence sets: the pure heart | I/O, IMAP's text |
+//! | [`imap`] | IMAP on the wire: framing, reading, writing, names | open a socket, wait |
+//! | [`index`] | what is remembered across restarts, durable before it counts | speak to a server, decide |
+//! | [`net`] | sockets, TLS, listeners, limits on connections | know IMAP |
+//! | [`backend`] | being the client of one server: connections, their pool | know accounts or virtual UIDs |
+//! | [`account`] | one user's merged world: names, mailbox hubs, arrivals, intents | speak IMAP to a client |
+//! | [`ferry`] | carrying messages from old to new | show a client anything |
+//! | [`session`] | talking to one client | change a map, know how the index is kept |
+//! | [`cli`] | arguments, help, exit codes, output | decide about mail |
+//!
+//! # Life of a command
+//!
+//! 1. Octets come from the client's socket into [`session::Client`], which holds the only buffer in
+//!    either direction. [`imap::framer`] cuts them into lines and literals; it keeps its state
+//!    outside of futures, so nothing is lost when one is dropped.
+//! 2. `session::imap::input` gathers the pieces of one command, within the limits on its length. A
+//!    message that is appended stays in the socket.
+//! 3. [`imap::command`] parses it to types. What a client sent is always written anew for a server,
+//!    never spliced.
+//! 4. `session::imap` executes it: a file per group of commands. The client's set is resolved by the
+//!    numbering that the client has been told, and where the messages lie is read from the mailbox's
+//!    current [`View`](account::View).
+//! 5. The plan says which side is asked for what. A FETCH is a schedule of steps in the client's
+//!    order; a STORE or EXPUNGE goes to each message's authority.
+//! 6. [`Mailbox::lease`](account::Mailbox::lease) borrows a connection from the side's
+//!    [`Pool`](backend::Pool) with the mailbox selected, and first takes into the map what that
+//!    connection has heard meanwhile.
+//! 7. A FETCH's replies pass through [`imap::fetch_scan`]; the head is rewritten to the client's
+//!    sequence number and UID, literals go on in chunks. A message of old that is opened is also
+//!    collected for the [`Copier`](ferry::Copier). Writes run in a task of their own, to their end.
+//! 8. The session pays what it owes its client: EXPUNGE where IMAP allows it, EXISTS, changed flags.
+//!    Then comes the tagged answer.
+//!
+//! What a command changes in a map goes through [`Mailbox::change`](account::Mailbox::change): the
+//! tip advances and its batch is queued under one short lock, and the new view is published when
+//! the batch is durable.
+//!
+//! # Guarantees
+//!
+//! | | what holds | where |
+//! |---|---|---|
+//! | V1 | UIDVALIDITY is old's, or our own where old has no such mailbox, and stays | [`Merged::see`](account::Merged::see), [`Mailbox::refresh`](account::Mailbox::refresh) |
+//! | V2 | a UID means one message for ever, and ascends; old's UIDs are kept | [`Merged::arrive`](account::Merged::arrive), [`Mailbox::change`](account::Mailbox::change) |
+//! | V3 | every message is visible once; all numbers agree | [`UidMap`](uid::UidMap), [`View`](account::View) |
+//! | V4 | a write is OK when the message's authority said OK | [`Place::authority`](uid::Place::authority), `session::imap` |
+//! | V5 | a copy happens once, byte for byte, whatever crashes | [`Mailbox::begin_copies`](account::Mailbox::begin_copies), [`Mailbox::commit_copies`](account::Mailbox::commit_copies), [`ferry`] |
+//! | V6 | nothing leaves old that the client did not remove | `session::imap` names exactly what the client named; [`ferry`] only reads from old |
+//! | V7 | trouble on one side does not hide the other | [`Mailbox::refresh`](account::Mailbox::refresh), [`Pool`](backend::Pool) |
+//! | V8 | a lost index costs no mail and gives no UID a second meaning | [`Index::open`](index::Index::open), [`Index::remembered`](index::Index::remembered) |
+//! | V9 | no secret is logged or kept on disk | [`SecretString`](base::SecretString), [`BackendLogin`](config::BackendLogin) |
+//! | V10 | the same capabilities for everybody, always | [`CAPABILITIES`](session::imap::CAPABILITIES) |
+//!
+//! # ARCHITECTURE: where the code differs from the design
+//!
+//! - **No arbiter of connections.** Where a step needs both sides, old's connection is borrowed
+//!   first, then new's: see [`Pool`](backend::Pool). Two rare paths borrow old's while they hold
+//!   new's: a FETCH of a copy that new does not return, and the copier when it finds a copy again
+//!   after a crash. There the wait is bounded by `limits.backend_command_timeout`.
+//! - **Connections are held to the end of a command.** A long FETCH does not give way between
+//!   windows. Watchers take at most half of a pool and give way on demand; the copier, one batch at a
+//!   time, is a borrower like any other.
+//! - **The guard of writes is one for each mailbox**, not one for each UID: see
+//!   [`Mailbox::guard`](account::Mailbox::guard). The copier holds it alone for the last comparison
+//!   of flags and the change of place, a few round trips for a batch. It waits for the guard with one
+//!   connection of each side in its hands; a pool has at least two, so writers get theirs.
+//! - **A message that new alters is not joined.** If neither size nor content of the copy is what was
+//!   sent, the copy is removed, the message stays on old, and why is noted as stuck. Accepting such
+//!   copies wants `verify`, which is not there.
+//! - **Stuck messages are tried again when they are opened or copied again**, not by the clock.
+//! - **A side that contradicts itself is away.** If its UIDVALIDITY changed, or its UIDNEXT and its
+//!   messages fell, its report is not believed ([`Distrust`](account::Distrust)): nothing is removed
+//!   and nothing shown twice, until there is matching by fingerprint.
+//! - **Only the phase `merged` exists**: no mirror, no outbox, no matching, no trickle.
+//! - **No MODSEQ.** Flag changes that are made directly on a server while no connection of the proxy
+//!   has that mailbox selected reach a client when it asks for flags; nothing tells it to. CONDSTORE
+//!   and QRESYNC are not offered.
+//! - **What clients are offered is a constant**, not learned from the servers: it holds only what the
+//!   proxy can do whatever they lack.
+//! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
+//!   without a durable note: a crash in that moment loses their mark, never a message.
 
 pub mod account;
 pub mod backend;

@@ -136,11 +136,7 @@ impl Mailbox {
     }
 
     /// Notes why a message could not be carried over, in the server's own words.
-    pub async fn note_stuck(
-        self: &Arc<Self>,
-        uid: Uid,
-        stuck: &Stuck,
-    ) -> Result<(), AccountError> {
+    pub async fn note_stuck(self: &Arc<Self>, uid: Uid, stuck: &Stuck) -> Result<(), AccountError> {
         let (account, id) = (self.account, self.id);
         self.change(|merged, batch| {
             batch.put_stuck(account, id, uid, stuck);

@@ -78,9 +78,8 @@ impl<'a> Carry<'a> {
             match self.batch(&wanted, tees).await {
                 Ok(count) => count,
                 Err(e) => {
-                    wanted.retain(|(uid, _)| {
-                        matches!(self.mailbox.place(*uid), Some(Place::Old(_)))
-                    });
+                    wanted
+                        .retain(|(uid, _)| matches!(self.mailbox.place(*uid), Some(Place::Old(_))));
                     wanted.extend(undecided);
                     return Err((e, again(&wanted)));
                 }
@@ -478,11 +477,8 @@ impl<'a> Carry<'a> {
         messages: &[Message],
         copies: &mut BTreeMap<Uid, SideUid>,
     ) -> Result<BTreeMap<Uid, SideUid>, AccountError> {
-        let set: UidSet<SideUid> = messages
-            .iter()
-            .filter(|m| copies.contains_key(&m.uid))
-            .map(|m| m.old)
-            .collect();
+        let set: UidSet<SideUid> =
+            messages.iter().filter(|m| copies.contains_key(&m.uid)).map(|m| m.old).collect();
         let mut now_flags: HashMap<SideUid, Bytes> = HashMap::new();
         if !set.is_empty() {
             let command = text(&format!("UID FETCH {set} (UID FLAGS)"));

@@ -42,9 +42,7 @@ impl Copier {
                 found.push((uid, new));
                 continue;
             }
-            let since = *lock(&self.unsure)
-                .entry((mailbox.id(), uid))
-                .or_insert_with(Instant::now);
+            let since = *lock(&self.unsure).entry((mailbox.id(), uid)).or_insert_with(Instant::now);
             if since.elapsed() >= self.config.copy.grace {
                 given_up.push(uid);
             } else {

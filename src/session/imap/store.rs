@@ -47,10 +47,7 @@ impl Session {
             list,
         };
         // Not cancelled when the client goes away: half a STORE is nobody's wish.
-        let task = self.server.writes.spawn(store.run());
-        let (reply, changed) = task.await.map_err(|e| {
-            Failure::Refused(Reply::no_with("SERVERBUG", format!("STORE broke off: {e}")))
-        })??;
+        let (reply, changed) = self.carry_through(store.run()).await?;
         if !silent && let Some(selected) = &self.selected {
             let mut cursor = selected.numbering.cursor();
             for (changed, flags) in changed {

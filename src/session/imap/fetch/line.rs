@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::account::without_recent;
-use crate::imap::fetch_scan::{Ends, Item, ItemKind, number};
 use crate::imap::fetch::FetchItem;
+use crate::imap::fetch_scan::{Ends, Item, ItemKind, number};
 use crate::uid::{Seq, SideUid, Uid};
 
 /// What the client asked for, as far as the answer depends on it.
@@ -18,6 +18,9 @@ pub struct Wish {
     pub data: bool,
     /// The message's content beyond its headers is asked for: it is being opened.
     pub content: bool,
+    /// `\Seen` is to be set. That is a write of its own, before the content is read: authority over
+    /// a message may pass to new while its octets are still on their way.
+    pub seen: bool,
     /// Content is asked for as `BODY.PEEK[…]` where the client asked for this old name.
     pub renamed: Vec<(&'static str, &'static str)>,
 }
@@ -30,18 +33,18 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
         flags: items.contains(&FetchItem::Flags),
         data: items.iter().any(|i| !matches!(i, FetchItem::Uid | FetchItem::Flags)),
         content: items.iter().any(FetchItem::opens_content),
+        seen: !read_only && items.iter().any(FetchItem::sets_seen),
         renamed: Vec::new(),
     };
     let mut asked: Vec<(u8, String)> = Vec::new();
     for item in items.iter().filter(|i| **i != FetchItem::Uid) {
-        let text = match (read_only, item, item.with_peek()) {
-            (false, item, _) => item.to_string(),
-            (true, _, Some(peek)) => peek.to_string(),
-            (true, FetchItem::Rfc822, None) => {
+        let text = match (item, item.with_peek()) {
+            (_, Some(peek)) => peek.to_string(),
+            (FetchItem::Rfc822, None) => {
                 wish.renamed.push(("BODY[]", "RFC822"));
                 "BODY.PEEK[]".to_owned()
             }
-            (true, _, None) => {
+            (_, None) => {
                 wish.renamed.push(("BODY[TEXT]", "RFC822.TEXT"));
                 "BODY.PEEK[TEXT]".to_owned()
             }
@@ -55,6 +58,10 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
         if !asked.iter().any(|(_, known)| *known == text) {
             asked.push((weight, text));
         }
+    }
+    if wish.seen && !wish.flags {
+        // What has become of the flags belongs into the same reply (RFC 3501 §6.4.5).
+        asked.push((0, FetchItem::Flags.to_string()));
     }
     asked.sort_by_key(|(weight, _)| *weight);
     let mut text = "UID".to_owned();
@@ -79,9 +86,8 @@ pub fn told_flags(text: &[u8], items: &[Item]) -> Option<Bytes> {
 
 /// Whether a reply answers what was asked, and is not just news of FLAGS.
 pub fn is_answer(items: &[Item], wish: &Wish) -> bool {
-    let data = |item: &Item| {
-        !matches!(item.kind, ItemKind::Uid | ItemKind::Flags | ItemKind::ModSeq)
-    };
+    let data =
+        |item: &Item| !matches!(item.kind, ItemKind::Uid | ItemKind::Flags | ItemKind::ModSeq);
     let flags = |item: &Item| item.kind == ItemKind::Flags;
     items.iter().any(data) || (!wish.data && (!wish.flags || items.iter().any(flags)))
 }
@@ -195,6 +201,7 @@ fn decimal(mut n: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imap::command::Section;
     use crate::imap::fetch_scan::FetchScan;
 
     fn rewrite(line: &[u8], items: &[FetchItem], read_only: bool) -> String {
@@ -239,6 +246,15 @@ mod tests {
         let items = [FetchItem::whole_message(), FetchItem::Rfc822Size, FetchItem::Flags];
         let (text, wish) = items_for_server(&items, false);
         assert_eq!(text, "UID FLAGS RFC822.SIZE BODY.PEEK[]");
-        assert!(wish.content && !wish.uid && wish.flags);
+        assert!(wish.content && !wish.uid && wish.flags && !wish.seen);
+    }
+
+    #[test]
+    fn seen_is_set_by_a_write_of_its_own() {
+        let body = FetchItem::Section { peek: false, section: Section::default(), partial: None };
+        let (text, wish) = items_for_server(&[body.clone(), FetchItem::Rfc822Text], false);
+        assert_eq!(text, "UID FLAGS BODY.PEEK[] BODY.PEEK[TEXT]");
+        assert!(wish.seen);
+        assert!(!items_for_server(&[body], true).1.seen);
     }
 }

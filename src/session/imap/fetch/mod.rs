@@ -9,12 +9,13 @@ mod run;
 use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
-use super::sets::resolve;
+use super::sets::{ensure_announced, places, resolve, span};
 use super::{Session, User};
-use crate::account::{AccountError, Mailbox};
+use crate::account::{AccountError, MAX_COMMAND, Mailbox};
+use crate::backend::{Conn, Pending, text};
 use crate::base::{Side, Sides};
 use crate::imap::command::FetchItem;
-use crate::uid::{Place, SeqSet, Uid, UidMap, UidSet};
+use crate::uid::{Place, SeqSet, SideUid, Uid, UidMap, UidSet};
 use line::items_for_server;
 use plan::schedule;
 use run::{Broken, Fetch};
@@ -34,7 +35,7 @@ impl Session {
         let Some(uids) = resolve(set, uid, &selected.numbering) else {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
-        let (text, mut wish) = items_for_server(items, selected.read_only);
+        let (asked, mut wish) = items_for_server(items, selected.read_only);
         wish.uid |= uid;
         let mailbox = Arc::clone(&selected.mailbox);
         let mut fetch = Fetch {
@@ -43,7 +44,7 @@ impl Session {
             mailbox: Arc::clone(&mailbox),
             copier: user.account.config().copy.on_access.then(|| Arc::clone(&user.copier)),
             numbering: &selected.numbering,
-            items: text,
+            items: asked,
             wish,
             done: None,
             missing: UidSet::new(),
@@ -75,6 +76,8 @@ async fn fetch_from(
     mailbox: &Arc<Mailbox>,
     uids: &UidSet<Uid>,
 ) -> Result<(), Broken> {
+    // Before any connection is borrowed: nobody waits for the guard while holding one.
+    let guard = if fetch.wish.seen { Some(mailbox.guard.read().await) } else { None };
     let view = mailbox.view();
     let access = &user.access;
     let between = |e: AccountError| Broken::Between(e);
@@ -100,6 +103,14 @@ async fn fetch_from(
             Err(e) => return Err(between(e)),
         }
     }
+    if guard.is_some() {
+        for side in Side::BOTH {
+            if let Some(conn) = &mut leases[side] {
+                set_seen(conn, &places(&view.map, uids, side)).await?;
+            }
+        }
+        drop(guard);
+    }
     fetch.run(&mut leases, &steps).await?;
     let missing = std::mem::take(&mut fetch.missing);
     if !missing.is_empty() && fetch.wish.content {
@@ -118,6 +129,27 @@ async fn fetch_from(
     }
     for lease in [leases.old, leases.new].into_iter().flatten() {
         mailbox.give_back(lease).await;
+    }
+    Ok(())
+}
+
+/// Sets `\Seen` on the authority, as a FETCH without PEEK implies.
+async fn set_seen(conn: &mut Conn, wanted: &UidSet<SideUid>) -> Result<(), Broken> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let announced = ensure_announced(conn, wanted).await?;
+    let sets = span(&wanted.intersect(&announced), &announced);
+    let pending: Vec<Pending> = sets
+        .chunks_of(MAX_COMMAND)
+        .map(|set| conn.queue(&text(&format!("UID STORE {set} +FLAGS.SILENT (\\Seen)"))))
+        .collect();
+    for pending in pending {
+        let done = conn.finish(pending).await?;
+        if !done.is_ok() {
+            // A mailbox that keeps no \Seen can be read all the same.
+            tracing::debug!(side = %conn.side(), "\\Seen was not set: {}", done.words());
+        }
     }
     Ok(())
 }

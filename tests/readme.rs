@@ -1,0 +1,58 @@
+//! The README says what is so.
+
+use std::path::Path;
+
+use mailferry::config::Config;
+use mailferry::session::imap::CAPABILITIES;
+
+const README: &str = include_str!("../README.md");
+
+#[test]
+fn the_capabilities_listed_are_those_offered() {
+    let table = README.split("\n## ").find(|part| part.starts_with("What IMAP it speaks"));
+    let listed: Vec<&str> = table
+        .expect("the chapter on IMAP")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let offered: Vec<&str> = CAPABILITIES.split_whitespace().collect();
+    assert_eq!(listed, offered);
+}
+
+#[test]
+fn the_configuration_shown_is_accepted() {
+    let shown = README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let config = Config::from_text(shown.expect("a configuration"), Path::new("README.md"));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.warnings(), Vec::<String>::new());
+    assert_eq!(config.listen.len(), 2);
+}
+
+#[test]
+fn the_log_lines_named_are_written() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut text = String::new();
+    read_all(&source, &mut text);
+    let table = README.split("| line | what it means |").nth(1).expect("the table of log lines");
+    let lines: Vec<&str> = table
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with('|'))
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert!(lines.len() > 3, "{lines:?}");
+    for line in lines {
+        let line = line.trim_end_matches(['…', ' ']);
+        assert!(text.contains(line), "nothing writes `{line}`");
+    }
+}
+
+fn read_all(dir: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else {
+            text.push_str(&std::fs::read_to_string(&path).expect("a source file"));
+        }
+    }
+}
