@@ -69,7 +69,7 @@ fn an_index_of_50000_scattered_messages_stays_below_500_kb() {
     assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(count));
     drop(client);
     let inbox = index_of_inbox(world);
-    let octets = inbox["bytes"].as_u64().expect("a number");
+    let octets = inbox["octets"].as_u64().expect("a number");
     assert!(octets < 500_000, "the mailbox takes {octets} octets of the index: {inbox}");
 }
 
