@@ -4,7 +4,7 @@ mod lab;
 
 use std::collections::BTreeSet;
 
-use lab::{Dovecot, World, everything, folder_names, mails, quoted, small};
+use lab::{Dovecot, World, everything, folder_names, mails, quoted, small, sorted};
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
@@ -184,4 +184,19 @@ fn v6_a_deleted_folder_is_kept_on_old_and_made_again_as_another() {
     world.proxy.restart();
     let again = world.proxy.client().ok("STATUS INBOX.Work (UIDVALIDITY MESSAGES)");
     assert_eq!(again.status_of("INBOX.Work"), after);
+}
+
+#[test]
+fn rename_of_inbox_moves_all_its_messages_and_inbox_stays() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..4));
+        new.seed("INBOX", &mails(10..12));
+    });
+    let mut client = world.proxy.client();
+    let before = sorted(everything(&mut client, "INBOX"));
+    client.ok("UNSELECT");
+    client.ok("RENAME INBOX INBOX.Kept");
+    assert_eq!(sorted(everything(&mut client, "INBOX.Kept")), before);
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(0));
+    assert_eq!(everything(&mut world.old.client(), "INBOX").len(), 4, "opened, and kept on old");
 }

@@ -160,7 +160,7 @@ impl Account {
                 Err(e) => warn!(account = %self.name, mailbox = %client, %side, "{e}"),
             }
         }
-        first.unwrap_or_else(|| Ok(())).map_err(AccountError::from)
+        first.unwrap_or(Ok(())).map_err(AccountError::from)
     }
 
     async fn subscribe_on(

@@ -2,8 +2,9 @@
 //!
 //! The pool is capped: Dovecot allows ten connections per user and address, and every user comes
 //! from the proxy's address. Whoever needs connections of both sides borrows old's first, then
-//! new's ([`Side`]'s order), and nobody waits for an old one while holding a new one; so there is
-//! no circle of waiters. Watchers and the copier never take the last connection.
+//! new's ([`Side`]'s order), so that there is no circle of waiters; the crate's ARCHITECTURE names
+//! the two exceptions and why they do no harm. Watchers have at most half of a pool and give way
+//! to whoever waits; the copier uses one connection a side.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -62,6 +62,29 @@ impl Session {
         }
     }
 
+    /// RENAME of INBOX: all its messages move to a mailbox that is made for them, and INBOX stays
+    /// (RFC 3501 §6.3.5).
+    pub(super) async fn rename_inbox(
+        &mut self,
+        user: &User,
+        to: &MailboxName,
+    ) -> Result<Reply, Failure> {
+        let (account, access) = (Arc::clone(&user.account), Arc::clone(&user.access));
+        let (user, to) = (user.clone(), to.clone());
+        let renaming = async move {
+            account.create_mailbox(&access, &to).await?;
+            let source = account.mailbox(&access, &MailboxName::inbox()).await?;
+            source.refresh(&access).await?;
+            let target = account.mailbox(&access, &to).await?;
+            let uids = source.view().map.uids();
+            Copy { user, source, target, uids, moving: true }.run().await
+        };
+        Ok(match self.carry_through(renaming).await? {
+            Outcome::Done(_) => Reply::ok("Rename completed"),
+            Outcome::Refused(reply) => reply,
+        })
+    }
+
     /// `None`: the client's set names a message that does not exist.
     async fn prepare_copy(
         &self,

@@ -109,9 +109,6 @@ impl Session {
         from: &MailboxName,
         to: &MailboxName,
     ) -> Result<Reply, Failure> {
-        if from.is_inbox() {
-            return Ok(Reply::no_with("CANNOT", "Renaming INBOX is not possible yet"));
-        }
         let folders = user.account.list_folders(&user.access).await?;
         let Some(to) = without_separator(to, folders.separator()) else {
             return Ok(Reply::no_with("CANNOT", "This is no name of a mailbox"));
@@ -121,6 +118,9 @@ impl Session {
         }
         if folders.find(&to).is_some() {
             return Ok(Reply::no_with("ALREADYEXISTS", "Mailbox exists already"));
+        }
+        if from.is_inbox() {
+            return self.rename_inbox(user, &to).await;
         }
         let (account, access) = (user.account.clone(), user.access.clone());
         let from = from.clone();
