@@ -56,14 +56,19 @@ impl Account {
         let folders = self.all_folders(access).await?;
         let client = usable(name, &folders.styles.old)?;
         let records = self.records().await?;
-        let level = folders.find(&client);
-        if client.is_inbox() || level.is_some_and(|folder| folder.joined.selectable) {
+        let listed = folders.find(&client);
+        if client.is_inbox() || listed.is_some_and(|folder| folder.there.old) {
             return Err(Unchanged::Exists(client));
         }
-        if let Some(folder) = level {
-            // Until now it only held other mailboxes; its names are decided.
+        if let Some(folder) = listed {
+            // Until now it only held other mailboxes; its names are decided. New itself says
+            // whether it exists there: Dovecot lists a deleted mailbox as long as it holds others.
             let wanted = &folder.joined.new_wanted;
-            let new = self.create_on_new(access, &folders, &records, wanted).await?;
+            let new = if folder.there.new {
+                self.create_exactly(access, wanted).await?
+            } else {
+                self.create_on_new(access, &folders, &records, wanted).await?
+            };
             if new != *wanted {
                 let names = Names {
                     client: client.clone(),
@@ -232,6 +237,18 @@ impl Account {
     async fn all_folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
         let folders = self.list_now(access).await?;
         if folders.old_is_known() { Ok(folders) } else { Err(AccountError::NeverSeen(Side::Old)) }
+    }
+
+    /// CREATE on new under this name and no other.
+    async fn create_exactly(
+        &self,
+        access: &Access,
+        name: &MailboxName,
+    ) -> Result<MailboxName, Unchanged> {
+        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
+        let done = lease.run(&command("CREATE ", name)).await?;
+        lease.give_back();
+        if done.is_ok() { Ok(name.clone()) } else { Err(Unchanged::Server(done)) }
     }
 
     /// CREATE on new, under another name where the server does not like the wanted one's octets.

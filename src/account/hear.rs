@@ -138,7 +138,8 @@ impl Mailbox {
     /// Brings the mailbox up to date from both sides: what SELECT and NOOP stand on.
     ///
     /// # Errors
-    /// Only where nothing right can be shown: a side that holds messages never seen is away. A
+    /// Only where nothing right can be shown: a side that holds messages never seen is away, old or
+    /// the only one that has the mailbox. A
     /// side that was absorbed before may be away; its messages stay listed (DESIGN §6).
     pub async fn refresh(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
         let _one_at_a_time = self.opening.lock().await;
@@ -171,7 +172,7 @@ impl Mailbox {
                 Err(e) => Err(e),
             };
             if let Err(e) = heard {
-                if side == Side::Old && !self.has_seen(Side::Old) {
+                if (side == Side::Old || names.old.is_none()) && !self.has_seen(side) {
                     return Err(e);
                 }
                 if matches!(e, AccountError::Index(_)) {
