@@ -80,7 +80,7 @@ fn a_rename_that_cannot_be_done_changes_nothing() {
     refused(&mut client, "RENAME INBOX.A INBOX.B", "ALREADYEXISTS");
     client.no("RENAME INBOX.A INBOX.A.below");
     refused(&mut client, "RENAME INBOX.None INBOX.D", "NONEXISTENT");
-    client.no("RENAME INBOX INBOX.D");
+    refused(&mut client, "RENAME INBOX INBOX.C", "ALREADYEXISTS");
     assert_eq!(folder_names(&mut client), before);
     assert_eq!(status(&mut client, "INBOX.A.x").0, 2);
 }
