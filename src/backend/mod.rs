@@ -14,6 +14,6 @@ mod select;
 pub use conn::{Conn, Done, Event, Pending, connect, text, words};
 pub use error::BackendError;
 pub use fetched::{Fetched, internal_date};
-pub use pool::{Lease, Pool, Slot, Want};
+pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::Profile;
 pub use select::{Known, News, Selected};

@@ -42,6 +42,8 @@ pub struct Pool {
     limits: Arc<Limits>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    /// For connections that wait for a slow client: they do not count, up to this many.
+    uncounted: Arc<Semaphore>,
     demand: Notify,
     state: Mutex<State>,
 }
@@ -69,8 +71,27 @@ pub struct Lease {
     conn: Conn,
     pool: Arc<Pool>,
     generation: u64,
-    _slot: OwnedSemaphorePermit,
+    seat: Seat,
     _watcher: Option<OwnedSemaphorePermit>,
+}
+
+/// The seat that a lent connection takes among those that are counted.
+#[derive(Clone)]
+pub struct Seat {
+    slot: Arc<Mutex<OwnedSemaphorePermit>>,
+    uncounted: Arc<Semaphore>,
+}
+
+impl Seat {
+    /// The borrower waits for a slow client: as long as there are few of these, the connection
+    /// does not count any more, so that one client which never reads holds up nobody else.
+    pub fn give_way(&self) {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = !Arc::ptr_eq(slot.semaphore(), &self.uncounted);
+        if counted && let Ok(other) = Arc::clone(&self.uncounted).try_acquire_owned() {
+            *slot = other;
+        }
+    }
 }
 
 /// The right to one connection of a pool.
@@ -93,6 +114,7 @@ impl Pool {
             limits,
             slots: Arc::new(Semaphore::new(cap)),
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
+            uncounted: Arc::new(Semaphore::new(cap)),
             demand: Notify::new(),
             state: Mutex::new(State::default()),
         })
@@ -187,6 +209,11 @@ impl Pool {
         }
     }
 
+    fn seat(&self, slot: OwnedSemaphorePermit) -> Seat {
+        let uncounted = Arc::clone(&self.uncounted);
+        Seat { slot: Arc::new(Mutex::new(slot)), uncounted }
+    }
+
     async fn ready(
         self: &Arc<Self>,
         slot: OwnedSemaphorePermit,
@@ -204,7 +231,7 @@ impl Pool {
                         conn,
                         pool: Arc::clone(self),
                         generation,
-                        _slot: slot,
+                        seat: self.seat(slot),
                         _watcher: watcher,
                     });
                 }
@@ -221,7 +248,13 @@ impl Pool {
             self.put_idle(conn);
             return Err(e);
         }
-        Ok(Lease { conn, pool: Arc::clone(self), generation, _slot: slot, _watcher: watcher })
+        Ok(Lease {
+            conn,
+            pool: Arc::clone(self),
+            generation,
+            seat: self.seat(slot),
+            _watcher: watcher,
+        })
     }
 
     async fn open(&self) -> Result<Conn, BackendError> {
@@ -296,6 +329,11 @@ async fn prepare(conn: &mut Conn, want: &Want) -> Result<(), BackendError> {
 }
 
 impl Lease {
+    /// The connection's seat in the pool, for who may have to wait for a client.
+    pub fn seat(&self) -> Seat {
+        self.seat.clone()
+    }
+
     /// Gives the connection back to its pool, unless it is broken or a command is unanswered.
     pub fn give_back(self) {
         let current = self.pool.state().generation == self.generation;

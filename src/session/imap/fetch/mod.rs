@@ -48,6 +48,7 @@ impl Session {
             wish,
             done: None,
             missing: UidSet::new(),
+            seats: Vec::new(),
         };
         let mut left = uids;
         for attempt in 1.. {
@@ -111,6 +112,7 @@ async fn fetch_from(
         }
         drop(guard);
     }
+    fetch.seats = [&leases.old, &leases.new].into_iter().flatten().map(|l| l.seat()).collect();
     fetch.run(&mut leases, &steps).await?;
     let missing = std::mem::take(&mut fetch.missing);
     if !missing.is_empty() && fetch.wish.content {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use super::super::sets::{ensure_announced, span};
 use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_uid};
 use super::plan::{Step, gathered};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId};
-use crate::backend::{BackendError, Conn, Event, Lease, Pending, text};
+use crate::backend::{BackendError, Conn, Event, Lease, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
 use crate::imap::fetch_scan::{FetchScan, Item};
@@ -26,6 +27,8 @@ use crate::uid::{Cursor, Place, SideUid, Uid, UidMap, UidSet};
 const AHEAD: usize = 1;
 /// Steps shorter than this on average are gathered instead, if no content is asked for.
 const SHORT: u32 = 64;
+/// A client that takes nothing for so long shall not hold up the account's other sessions.
+const SLOW: Duration = Duration::from_secs(10);
 /// Messages put into order at a time.
 const WINDOW: u32 = 512;
 
@@ -64,6 +67,8 @@ pub struct Fetch<'a> {
     pub done: Option<Uid>,
     /// What a side should have returned and did not.
     pub missing: UidSet<Uid>,
+    /// The seats of the connections in use.
+    pub seats: Vec<Seat>,
 }
 
 impl Fetch<'_> {
@@ -138,7 +143,7 @@ impl Fetch<'_> {
                         if let Some(uid) = uid {
                             answered.insert(uid);
                         }
-                        self.client.flush_if_full().await?;
+                        self.to_client(&[]).await?;
                     }
                     Event::Response(response) => {
                         if !matches!(response, crate::imap::response::Response::Tagged { .. }) {
@@ -245,12 +250,27 @@ impl Fetch<'_> {
                         // It is read again by the copier.
                         *tee = None;
                     }
-                    self.client.octets(&octets).await?;
+                    self.to_client(&octets).await?;
                     if last {
                         return Ok(());
                     }
                 }
                 _ => return Err(cut(conn.protocol("a literal broke off".into()))),
+            }
+        }
+    }
+
+    /// Sends octets. While the client is slow, the connections that wait for it count no more.
+    async fn to_client(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+        let sending = self.client.octets(octets);
+        tokio::pin!(sending);
+        match tokio::time::timeout(SLOW, &mut sending).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                for seat in &self.seats {
+                    seat.give_way();
+                }
+                sending.await
             }
         }
     }
@@ -300,7 +320,7 @@ impl Fetch<'_> {
             }
             lines.sort_by_key(|(uid, _)| *uid);
             for (uid, line) in lines {
-                self.client.octets(&line).await?;
+                self.to_client(&line).await?;
                 self.done = self.done.max(Some(uid));
             }
         }
