@@ -10,8 +10,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,12 +18,11 @@ use tracing::trace;
 
 use super::select::Selected;
 use super::{BackendError, Profile};
-use crate::base::{ExposeSecret, Side};
-use crate::config::{Backend, BackendLogin, Security};
+use crate::base::Side;
 use crate::imap::framer::{Framer, Literal, Piece};
 use crate::imap::response::{self, Code, Response, Status, UntaggedStatus};
 use crate::imap::write::{Part, Parts};
-use crate::net::{self, Stream};
+use crate::net::Stream;
 
 /// A reply without its literals; longer ones are a fault of the server.
 const MAX_LINE: usize = 8 << 20;
@@ -97,7 +94,7 @@ impl Done {
 /// An authenticated connection (or one on its way to be).
 pub struct Conn {
     side: Side,
-    stream: Stream,
+    pub(super) stream: Stream,
     framer: Framer,
     input: BytesMut,
     output: Vec<u8>,
@@ -106,55 +103,24 @@ pub struct Conn {
     in_fetch: bool,
     inline_left: u64,
     profile: Profile,
-    mask: BTreeSet<String>,
+    pub(super) mask: BTreeSet<String>,
     last_tag: u32,
     unanswered: VecDeque<u32>,
     selected: Option<Selected>,
     patience: Duration,
     broken: bool,
-    greeting: Box<str>,
-}
-
-/// Connects, secures and logs in: everything until the first command.
-///
-/// # Errors
-/// [`BackendError::Refused`] only if the server itself said NO to the credentials; everything else
-/// says that the server could not be asked.
-pub async fn connect(
-    side: Side,
-    backend: &Backend,
-    login: &BackendLogin,
-    limits: &crate::config::Limits,
-) -> Result<Conn, BackendError> {
-    let work = async {
-        let mut conn = Conn::greet(side, backend, limits).await?;
-        conn.login(login).await?;
-        Ok(conn)
-    };
-    // A server that accepts and then says nothing must not hold a login for minutes.
-    let bound = limits.backend_connect_timeout + limits.backend_command_timeout;
-    match timeout(bound, work).await {
-        Ok(result) => result,
-        Err(_) => Err(BackendError::Connect {
-            side,
-            address: backend.imap.to_string(),
-            source: io::ErrorKind::TimedOut.into(),
-        }),
-    }
+    pub(super) greeting: Box<str>,
 }
 
 impl Conn {
-    /// Connects and secures, up to the point where a login can be sent.
-    pub async fn greet(
+    /// A connection that has just been opened; nothing was said yet.
+    pub(super) fn new(
         side: Side,
-        backend: &Backend,
-        limits: &crate::config::Limits,
-    ) -> Result<Conn, BackendError> {
-        let unreachable =
-            |source| BackendError::Connect { side, address: backend.imap.to_string(), source };
-        let stream =
-            net::connect(backend, limits.backend_connect_timeout).await.map_err(unreachable)?;
-        let mut conn = Conn {
+        stream: Stream,
+        mask: BTreeSet<String>,
+        patience: Duration,
+    ) -> Conn {
+        Conn {
             side,
             stream,
             framer: Framer::for_server(MAX_LINE),
@@ -164,127 +130,14 @@ impl Conn {
             in_fetch: false,
             inline_left: 0,
             profile: Profile::default(),
-            mask: backend.mask.clone(),
+            mask,
             last_tag: 0,
             unanswered: VecDeque::new(),
             selected: None,
-            patience: limits.backend_command_timeout,
+            patience,
             broken: false,
             greeting: "".into(),
-        };
-        // PREAUTH would be somebody's session that is not ours, and would bypass STARTTLS.
-        match conn.event().await? {
-            Event::Response(Response::Status { status: UntaggedStatus::Ok, code, text }) => {
-                conn.greeting = words(&text).into();
-                if let Some(Code::Capability(names)) = code {
-                    conn.profile = Profile::new(names, &conn.mask);
-                }
-            }
-            other => return Err(conn.protocol(format!("unexpected greeting: {other:?}"))),
         }
-        if backend.imap.security == Security::StartTls && !conn.stream.is_tls() {
-            conn = conn.starttls(backend, limits.backend_connect_timeout).await?;
-        }
-        Ok(conn)
-    }
-
-    async fn starttls(
-        mut self,
-        backend: &Backend,
-        patience: Duration,
-    ) -> Result<Conn, BackendError> {
-        let done = self.run(&text("STARTTLS")).await?;
-        if !done.is_ok() {
-            return Err(self.answer("STARTTLS", &done));
-        }
-        // Whatever was sent in clear behind the OK is an injection (FIELD §2): it is dropped, and
-        // so is all that was believed before.
-        self.input.clear();
-        self.framer = Framer::for_server(MAX_LINE);
-        self.profile = Profile::default();
-        let side = self.side;
-        self.stream = self.stream.upgrade(backend, patience).await.map_err(|source| {
-            BackendError::Connect { side, address: backend.imap.to_string(), source }
-        })?;
-        Ok(self)
-    }
-
-    async fn login(&mut self, login: &BackendLogin) -> Result<(), BackendError> {
-        if self.profile == Profile::default() {
-            self.learn_capabilities().await?;
-        }
-        let authzid = login.authzid.as_deref().unwrap_or("");
-        let secret = login.password.expose_secret();
-        let plain = zeroize::Zeroizing::new(format!("{authzid}\0{}\0{secret}", login.authcid));
-        let done = if self.profile.has("AUTH=PLAIN") || login.authzid.is_some() {
-            let encoded = zeroize::Zeroizing::new(BASE64.encode(plain.as_bytes()));
-            if self.profile.has("SASL-IR") {
-                self.run(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await?
-            } else {
-                self.authenticate_in_two_steps(&encoded).await?
-            }
-        } else {
-            let mut command = Parts::new();
-            command.text("LOGIN ");
-            command.astring(login.authcid.as_bytes());
-            command.text(" ");
-            command.astring(secret.as_bytes());
-            self.run(&command).await?
-        };
-        if !done.is_ok() {
-            let login = login.authcid.clone();
-            return Err(match done.code {
-                // The server could not judge (RFC 5530): that is not a refusal of the secret.
-                Some(Code::Unavailable | Code::InUse | Code::Limit | Code::Throttled) => {
-                    self.answer("login", &done)
-                }
-                _ => BackendError::Refused { side: self.side, login, text: done.words() },
-            });
-        }
-        let announced = done
-            .untagged
-            .into_iter()
-            .filter_map(|r| match r {
-                Response::Capability(names) => Some(names),
-                Response::Status { code: Some(Code::Capability(names)), .. } => Some(names),
-                _ => None,
-            })
-            .next_back();
-        match (done.code, announced) {
-            (Some(Code::Capability(names)), _) | (_, Some(names)) => {
-                self.profile = Profile::new(names, &self.mask);
-            }
-            // What was offered before login says little about what is there after it.
-            _ => self.learn_capabilities().await?,
-        }
-        Ok(())
-    }
-
-    async fn authenticate_in_two_steps(&mut self, encoded: &str) -> Result<Done, BackendError> {
-        let pending = self.queue(&text("AUTHENTICATE PLAIN"));
-        self.flush().await?;
-        loop {
-            match self.event().await? {
-                Event::Response(Response::Continue { .. }) => break,
-                Event::Response(response @ Response::Tagged { .. }) => {
-                    return Ok(self.tagged(pending, response, Vec::new())?.expect("tagged"));
-                }
-                _ => {}
-            }
-        }
-        self.output.extend_from_slice(encoded.as_bytes());
-        self.output.extend_from_slice(b"\r\n");
-        self.finish(pending).await
-    }
-
-    async fn learn_capabilities(&mut self) -> Result<(), BackendError> {
-        let done = self.run(&text("CAPABILITY")).await?;
-        for response in done.untagged {
-            if let Response::Capability(names) = response {
-                self.profile = Profile::new(names, &self.mask);
-            }
-        }
-        Ok(())
     }
 
     /// Whose connection this is.
@@ -315,6 +168,18 @@ impl Conn {
     /// The mailbox that is selected, to take news from.
     pub fn selected_mut(&mut self) -> Option<&mut Selected> {
         self.selected.as_mut()
+    }
+
+    pub(super) fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
+    /// Forgets all that was said in clear: what lies unread behind the OK to STARTTLS is an
+    /// injection (FIELD §2), and nothing that was offered before is believed.
+    pub(super) fn forget_clear(&mut self) {
+        self.input.clear();
+        self.framer = Framer::for_server(MAX_LINE);
+        self.profile = Profile::default();
     }
 
     pub(super) fn set_selected(&mut self, selected: Option<Selected>) {
@@ -371,39 +236,56 @@ impl Conn {
         if done.is_ok() { Ok(done) } else { Err(self.answer(doing, &done)) }
     }
 
-    /// Sends a command, waiting for `+` where it has literals and the server lacks LITERAL+. Other
-    /// commands may be unanswered only if it has none.
+    /// Sends a command, waiting for `+` where it has literals and the server lacks LITERAL+. Then
+    /// no other command may be unanswered.
     pub async fn send(&mut self, command: &Parts) -> Result<Pending, BackendError> {
-        let pending = self.queue_first(command).await?;
+        let pending = match self.begin(command).await? {
+            Ok(pending) => pending,
+            Err(done) => return Err(self.answer("sending a literal", &done)),
+        };
+        self.output.extend_from_slice(b"\r\n");
         self.flush().await?;
         Ok(pending)
     }
 
-    async fn queue_first(&mut self, command: &Parts) -> Result<Pending, BackendError> {
-        if self.profile.literal_plus() || !command.has_literal() {
-            return Ok(self.queue(command));
-        }
+    /// Queues a command up to its end, without the CRLF; where a literal of it needs the server's
+    /// `+`, what stands before is sent and waited for. `Err`: the server's answer instead.
+    async fn begin(&mut self, command: &Parts) -> Result<Result<Pending, Done>, BackendError> {
         let pending = self.next_tag();
         for part in command.as_slice() {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
-                    self.output.extend_from_slice(format!("{{{}}}\r\n", octets.len()).as_bytes());
-                    self.flush().await?;
-                    if !self.may_go_on(pending).await? {
-                        // The answer has been read; `finish` finds the tag answered.
-                        return Ok(pending);
+                    if let Some(done) = self.announce(pending, octets.len() as u64).await? {
+                        return Ok(Err(done));
                     }
                     self.output.extend_from_slice(octets);
                 }
             }
         }
-        self.output.extend_from_slice(b"\r\n");
-        Ok(pending)
+        Ok(Ok(pending))
+    }
+
+    /// Announces a literal. `Some`: the server does not want it, and this is its answer.
+    async fn announce(
+        &mut self,
+        pending: Pending,
+        octets: u64,
+    ) -> Result<Option<Done>, BackendError> {
+        if self.profile.literal_plus() {
+            self.output.extend_from_slice(format!("{{{octets}+}}\r\n").as_bytes());
+            return Ok(None);
+        }
+        self.output.extend_from_slice(format!("{{{octets}}}\r\n").as_bytes());
+        self.flush().await?;
+        self.await_go_on(pending).await
     }
 
     /// Waits for `+`. `Some`: the server answered the command instead, and wants no literal.
-    pub async fn await_go_on(&mut self, pending: Pending) -> Result<Option<Done>, BackendError> {
+    pub(super) async fn await_go_on(
+        &mut self,
+        pending: Pending,
+    ) -> Result<Option<Done>, BackendError> {
         loop {
             match self.event().await? {
                 Event::Response(Response::Continue { .. }) => return Ok(None),
@@ -418,25 +300,14 @@ impl Conn {
         }
     }
 
-    /// Like [`await_go_on`](Self::await_go_on) for a command that makes no sense without.
-    pub async fn may_go_on(&mut self, pending: Pending) -> Result<bool, BackendError> {
-        match self.await_go_on(pending).await? {
-            None => Ok(true),
-            Some(done) => Err(self.answer("sending a literal", &done)),
-        }
-    }
-
-    /// Queues a command without sending it yet; its literals, if any, go by LITERAL+.
+    /// Queues a command that is nothing but text, without sending it yet. For commands that are
+    /// pipelined.
     pub fn queue(&mut self, command: &Parts) -> Pending {
+        debug_assert!(!command.has_literal(), "a literal may have to wait for the server");
         let pending = self.next_tag();
         for part in command.as_slice() {
-            match part {
-                Part::Text(text) => self.output.extend_from_slice(text),
-                Part::Literal(octets) => {
-                    self.output.extend_from_slice(format!("{{{}+}}\r\n", octets.len()).as_bytes());
-                    self.output.extend_from_slice(octets);
-                }
-            }
+            let (Part::Text(octets) | Part::Literal(octets)) = part;
+            self.output.extend_from_slice(octets);
         }
         self.output.extend_from_slice(b"\r\n");
         pending
@@ -449,23 +320,21 @@ impl Conn {
         Pending(self.last_tag)
     }
 
-    /// Queues a command whose last literal the caller streams: writes up to the announcement.
-    ///
-    /// With LITERAL+ the octets may follow at once, else after [`may_go_on`](Self::may_go_on).
-    pub fn queue_streamed(&mut self, command: &Parts, octets: u64) -> Pending {
-        let plus = if self.profile.literal_plus() { "+" } else { "" };
-        let pending = self.next_tag();
-        for part in command.as_slice() {
-            match part {
-                Part::Text(text) => self.output.extend_from_slice(text),
-                Part::Literal(octets) => {
-                    self.output.extend_from_slice(format!("{{{}+}}\r\n", octets.len()).as_bytes());
-                    self.output.extend_from_slice(octets);
-                }
-            }
-        }
-        self.output.extend_from_slice(format!("{{{octets}{plus}}}\r\n").as_bytes());
-        pending
+    /// Begins a command whose last literal the caller streams: when this returns, its octets may
+    /// follow. `Err`: the server does not want them, and this is its answer.
+    pub async fn begin_streamed(
+        &mut self,
+        command: &Parts,
+        octets: u64,
+    ) -> Result<Result<Pending, Done>, BackendError> {
+        let pending = match self.begin(command).await? {
+            Ok(pending) => pending,
+            refused => return Ok(refused),
+        };
+        Ok(match self.announce(pending, octets).await? {
+            None => Ok(pending),
+            Some(done) => Err(done),
+        })
     }
 
     /// Queues raw octets: a part of a streamed literal, or `DONE`.

@@ -7,13 +7,15 @@
 mod conn;
 mod error;
 mod fetched;
+mod login;
 mod pool;
 mod profile;
 mod select;
 
-pub use conn::{Conn, Done, Event, Pending, connect, text, words};
+pub use conn::{Conn, Done, Event, Pending, text, words};
 pub use error::BackendError;
 pub use fetched::{Fetched, internal_date};
+pub use login::connect;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::Profile;
 pub use select::{Known, News, Selected};

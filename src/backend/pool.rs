@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::conn::connect;
+use super::login::connect;
 use super::{BackendError, Conn, Known, Profile};
 use crate::base::{MailboxName, Side};
 use crate::config::{Backend, BackendLogin, Limits};

@@ -9,7 +9,9 @@ use tracing::warn;
 use super::copier::{Copier, Job, lock};
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
-use crate::backend::{BackendError, Conn, Done, Event, Fetched, Lease, internal_date, text, words};
+use crate::backend::{
+    BackendError, Conn, Done, Event, Fetched, Lease, Pending, internal_date, text, words,
+};
 use crate::base::Side;
 use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
 use crate::imap::framer::Literal;
@@ -359,14 +361,15 @@ impl<'a> Carry<'a> {
             }
             return Ok(answers);
         }
-        let mut pending = Vec::new();
+        let mut sent = Vec::new();
         for message in messages {
-            let queued = conn.queue_streamed(&append_command(conn, message), message.body.octets());
-            send_body(conn, &mut message.body).await?;
-            pending.push(queued);
+            sent.push(begin_append(conn, message).await?);
         }
-        for pending in pending {
-            answers.push(conn.finish(pending).await?);
+        for sent in sent {
+            answers.push(match sent {
+                Ok(pending) => conn.finish(pending).await?,
+                Err(refused) => refused,
+            });
         }
         Ok(answers)
     }
@@ -376,16 +379,10 @@ impl<'a> Carry<'a> {
         conn: &mut Conn,
         message: &mut Message,
     ) -> Result<Done, AccountError> {
-        let octets = message.body.octets();
-        let pending = conn.queue_streamed(&append_command(conn, message), octets);
-        conn.flush().await?;
-        if !conn.profile().literal_plus()
-            && let Some(refused) = conn.await_go_on(pending).await?
-        {
-            return Ok(refused);
-        }
-        send_body(conn, &mut message.body).await?;
-        Ok(conn.finish(pending).await?)
+        Ok(match begin_append(conn, message).await? {
+            Ok(pending) => conn.finish(pending).await?,
+            Err(refused) => refused,
+        })
     }
 
     /// Learns the UIDs of copies that no APPENDUID told: they lie at or above what UIDNEXT was.
@@ -570,15 +567,25 @@ fn append_command(conn: &Conn, message: &Message) -> Parts {
     command
 }
 
-async fn send_body(conn: &mut Conn, body: &mut Tee) -> Result<(), BackendError> {
+/// Sends an APPEND whole. `Err`: the server did not want the message, and this is its answer.
+async fn begin_append(
+    conn: &mut Conn,
+    message: &mut Message,
+) -> Result<Result<Pending, Done>, BackendError> {
+    let command = append_command(conn, message);
+    let pending = match conn.begin_streamed(&command, message.body.octets()).await? {
+        Ok(pending) => pending,
+        refused => return Ok(refused),
+    };
     let side = conn.side();
     let spool = |source| BackendError::Lost { side, doing: "reading the spool", source };
-    let mut chunks = body.chunks().map_err(spool)?;
+    let mut chunks = message.body.chunks().map_err(spool)?;
     while let Some(chunk) = chunks.next().map_err(spool)? {
         conn.write_octets(chunk).await?;
     }
     conn.queue_octets(b"\r\n");
-    conn.flush().await
+    conn.flush().await?;
+    Ok(Ok(pending))
 }
 
 /// Removes copies from new that have no place in the view. Without UID EXPUNGE they stay there,

@@ -7,12 +7,12 @@ use tracing::{info, warn};
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::account::{Access, AccountError, Mailbox, now};
-use crate::backend::{BackendError, Conn, Done, Event, Lease, Pending, text};
+use crate::backend::{BackendError, Conn, Done, Lease, Pending, text};
 use crate::base::Side;
 use crate::imap::command::AppendHead;
 use crate::imap::framer::{Literal, Piece};
-use crate::imap::response::{Code, Response};
-use crate::imap::write::{Part, Parts};
+use crate::imap::response::Code;
+use crate::imap::write::Parts;
 use crate::session::client::ClientError;
 use crate::uid::{SideUid, Uid, UidSet};
 
@@ -74,15 +74,11 @@ impl Session {
         if let Some(date) = &head.date {
             command.text(&format!("\"{date}\" "));
         }
-        let pending = if lease.profile().literal_plus() {
-            lease.queue_streamed(&command, head.octets)
-        } else {
-            match announce(&mut lease, &command, head.octets).await? {
-                Ok(pending) => pending,
-                Err(done) => {
-                    target.give_back(lease).await;
-                    return Err(Failure::Refused(Reply::from_server(&done)));
-                }
+        let pending = match lease.begin_streamed(&command, head.octets).await? {
+            Ok(pending) => pending,
+            Err(done) => {
+                target.give_back(lease).await;
+                return Err(Failure::Refused(Reply::from_server(&done)));
             }
         };
         let access = Arc::clone(&user.access);
@@ -140,55 +136,6 @@ impl Session {
 
 fn excess() -> Reply {
     Reply::bad("Something follows the message")
-}
-
-/// Sends the head to a server without LITERAL+, and waits until it wants the message. A refusal
-/// is the server's answer.
-async fn announce(
-    conn: &mut Conn,
-    command: &Parts,
-    octets: u64,
-) -> Result<Result<Pending, Done>, BackendError> {
-    // The mailbox's name may have to go as a literal of its own.
-    let [Part::Text(verb), Part::Literal(name), Part::Text(rest)] = command.as_slice() else {
-        let pending = conn.queue_streamed(command, octets);
-        return Ok(match wanted(conn, pending).await? {
-            None => Ok(pending),
-            Some(done) => Err(done),
-        });
-    };
-    let verb = text(&String::from_utf8_lossy(verb));
-    let pending = conn.queue_streamed(&verb, name.len() as u64);
-    if let Some(done) = wanted(conn, pending).await? {
-        return Ok(Err(done));
-    }
-    conn.queue_octets(name);
-    conn.queue_octets(rest);
-    conn.queue_octets(format!("{{{octets}}}\r\n").as_bytes());
-    Ok(match wanted(conn, pending).await? {
-        None => Ok(pending),
-        Some(done) => Err(done),
-    })
-}
-
-/// Waits for `+`, or for the answer that the server gives instead.
-async fn wanted(conn: &mut Conn, pending: Pending) -> Result<Option<Done>, BackendError> {
-    conn.flush().await?;
-    loop {
-        match conn.event().await? {
-            Event::Response(Response::Continue { .. }) => return Ok(None),
-            Event::Response(response @ Response::Tagged { .. }) => {
-                if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                    return Ok(Some(done));
-                }
-            }
-            Event::Fetch { seq, text, literal } => conn.take_note(seq, text, literal).await?,
-            Event::Response(_) => {}
-            Event::Chunk { .. } | Event::More { .. } => {
-                return Err(conn.protocol("a literal outside of a FETCH".into()));
-            }
-        }
-    }
 }
 
 async fn send(conn: &mut Conn, octets: &[u8], gathered: &mut usize) -> Result<(), BackendError> {

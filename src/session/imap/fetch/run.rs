@@ -143,7 +143,7 @@ impl Fetch<'_> {
                         if let Some(uid) = uid {
                             answered.insert(uid);
                         }
-                        self.to_client(&[]).await?;
+                        self.send(&[]).await?;
                     }
                     Event::Response(response) => {
                         if !matches!(response, crate::imap::response::Response::Tagged { .. }) {
@@ -250,7 +250,7 @@ impl Fetch<'_> {
                         // It is read again by the copier.
                         *tee = None;
                     }
-                    self.to_client(&octets).await?;
+                    self.send(&octets).await?;
                     if last {
                         return Ok(());
                     }
@@ -261,7 +261,7 @@ impl Fetch<'_> {
     }
 
     /// Sends octets. While the client is slow, the connections that wait for it count no more.
-    async fn to_client(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+    async fn send(&mut self, octets: &[u8]) -> Result<(), ClientError> {
         let sending = self.client.octets(octets);
         tokio::pin!(sending);
         match tokio::time::timeout(SLOW, &mut sending).await {
@@ -320,7 +320,7 @@ impl Fetch<'_> {
             }
             lines.sort_by_key(|(uid, _)| *uid);
             for (uid, line) in lines {
-                self.to_client(&line).await?;
+                self.send(&line).await?;
                 self.done = self.done.max(Some(uid));
             }
         }

@@ -1,0 +1,163 @@
+//! The beginning of a connection: greeting, STARTTLS, login, capabilities.
+
+use std::io;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::conn::{Conn, Done, Event, text, words};
+use super::{BackendError, Profile};
+use crate::base::{ExposeSecret, Side};
+use crate::config::{Backend, BackendLogin, Limits, Security};
+use crate::imap::response::{Code, Response, UntaggedStatus};
+use crate::imap::write::Parts;
+use crate::net;
+
+/// Connects, secures and logs in: everything until the first command.
+///
+/// # Errors
+/// [`BackendError::Refused`] only if the server itself said NO to the credentials; everything else
+/// says that the server could not be asked.
+pub async fn connect(
+    side: Side,
+    backend: &Backend,
+    login: &BackendLogin,
+    limits: &Limits,
+) -> Result<Conn, BackendError> {
+    let work = async {
+        let mut conn = Conn::greet(side, backend, limits).await?;
+        conn.login(login).await?;
+        Ok(conn)
+    };
+    // A server that accepts and then says nothing must not hold a login for minutes.
+    let bound = limits.backend_connect_timeout + limits.backend_command_timeout;
+    match timeout(bound, work).await {
+        Ok(result) => result,
+        Err(_) => Err(BackendError::Connect {
+            side,
+            address: backend.imap.to_string(),
+            source: io::ErrorKind::TimedOut.into(),
+        }),
+    }
+}
+
+impl Conn {
+    /// Connects and secures, up to the point where a login can be sent.
+    pub async fn greet(
+        side: Side,
+        backend: &Backend,
+        limits: &Limits,
+    ) -> Result<Conn, BackendError> {
+        let unreachable =
+            |source| BackendError::Connect { side, address: backend.imap.to_string(), source };
+        let stream =
+            net::connect(backend, limits.backend_connect_timeout).await.map_err(unreachable)?;
+        let mut conn =
+            Conn::new(side, stream, backend.mask.clone(), limits.backend_command_timeout);
+        // PREAUTH would be somebody's session that is not ours, and would bypass STARTTLS.
+        match conn.event().await? {
+            Event::Response(Response::Status { status: UntaggedStatus::Ok, code, text }) => {
+                conn.greeting = words(&text).into();
+                if let Some(Code::Capability(names)) = code {
+                    conn.set_profile(Profile::new(names, &conn.mask));
+                }
+            }
+            other => return Err(conn.protocol(format!("unexpected greeting: {other:?}"))),
+        }
+        if backend.imap.security == Security::StartTls && !conn.stream.is_tls() {
+            conn = conn.starttls(backend, limits.backend_connect_timeout).await?;
+        }
+        Ok(conn)
+    }
+
+    async fn starttls(
+        mut self,
+        backend: &Backend,
+        patience: Duration,
+    ) -> Result<Conn, BackendError> {
+        let done = self.run(&text("STARTTLS")).await?;
+        if !done.is_ok() {
+            return Err(self.answer("STARTTLS", &done));
+        }
+        self.forget_clear();
+        let side = self.side();
+        self.stream = self.stream.upgrade(backend, patience).await.map_err(|source| {
+            BackendError::Connect { side, address: backend.imap.to_string(), source }
+        })?;
+        Ok(self)
+    }
+
+    async fn login(&mut self, login: &BackendLogin) -> Result<(), BackendError> {
+        if *self.profile() == Profile::default() {
+            self.learn_capabilities().await?;
+        }
+        let authzid = login.authzid.as_deref().unwrap_or("");
+        let secret = login.password.expose_secret();
+        let plain = Zeroizing::new(format!("{authzid}\0{}\0{secret}", login.authcid));
+        let done = if self.profile().has("AUTH=PLAIN") || login.authzid.is_some() {
+            let encoded = Zeroizing::new(BASE64.encode(plain.as_bytes()));
+            if self.profile().has("SASL-IR") {
+                self.run(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await?
+            } else {
+                self.authenticate_in_two_steps(&encoded).await?
+            }
+        } else {
+            let mut command = Parts::new();
+            command.text("LOGIN ");
+            command.astring(login.authcid.as_bytes());
+            command.text(" ");
+            command.astring(secret.as_bytes());
+            self.run(&command).await?
+        };
+        if !done.is_ok() {
+            let login = login.authcid.clone();
+            return Err(match done.code {
+                // The server could not judge (RFC 5530): that is not a refusal of the secret.
+                Some(Code::Unavailable | Code::InUse | Code::Limit | Code::Throttled) => {
+                    self.answer("login", &done)
+                }
+                _ => BackendError::Refused { side: self.side(), login, text: done.words() },
+            });
+        }
+        let announced = done
+            .untagged
+            .into_iter()
+            .filter_map(|r| match r {
+                Response::Capability(names) => Some(names),
+                Response::Status { code: Some(Code::Capability(names)), .. } => Some(names),
+                _ => None,
+            })
+            .next_back();
+        match (done.code, announced) {
+            (Some(Code::Capability(names)), _) | (_, Some(names)) => {
+                self.set_profile(Profile::new(names, &self.mask));
+            }
+            // What was offered before login says little about what is there after it.
+            _ => self.learn_capabilities().await?,
+        }
+        Ok(())
+    }
+
+    async fn authenticate_in_two_steps(&mut self, encoded: &str) -> Result<Done, BackendError> {
+        let pending = self.send(&text("AUTHENTICATE PLAIN")).await?;
+        if let Some(refused) = self.await_go_on(pending).await? {
+            return Ok(refused);
+        }
+        self.queue_octets(encoded.as_bytes());
+        self.queue_octets(b"\r\n");
+        self.finish(pending).await
+    }
+
+    async fn learn_capabilities(&mut self) -> Result<(), BackendError> {
+        let done = self.run(&text("CAPABILITY")).await?;
+        for response in done.untagged {
+            if let Response::Capability(names) = response {
+                self.set_profile(Profile::new(names, &self.mask));
+            }
+        }
+        Ok(())
+    }
+}
