@@ -73,6 +73,7 @@ impl Mailbox {
             let Some(selected) = conn.selected() else { return Ok(()) };
             let report = Report {
                 snapshot: selected.snapshot(),
+                before: selected.before,
                 announced: selected.announced(),
                 complete,
                 vanished: &vanished,

@@ -185,9 +185,9 @@ impl Mailbox {
         self.peek(|m| m.record.sides[side].is_some())
     }
 
-    /// What spares a connection the listing after SELECT.
+    /// What a connection is told before it selects the mailbox: it may spare it the listing.
     pub fn known(&self, side: Side) -> Option<Known> {
-        self.peek(|m| Some(Known { snapshot: m.record.sides[side]?, live: m.live[side].clone()? }))
+        self.peek(|m| Some(Known { snapshot: m.record.sides[side]?, live: m.live[side].clone() }))
     }
 
     /// The virtual UID of a side's message, as of the tip.

@@ -4,6 +4,9 @@
 //! methods take what a side reported and change both, without I/O and without a clock. Whoever
 //! calls them makes the result durable before any client hears of it (V2).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::base::{Side, Sides};
@@ -53,6 +56,9 @@ impl From<MapError> for Distrust {
 pub struct Report<'a> {
     /// The four numbers.
     pub snapshot: Snapshot,
+    /// What was known before the connection selected the mailbox: the report is newer than that,
+    /// but it may be older than what other connections have told since.
+    pub before: Option<Snapshot>,
     /// All that the connection has announced.
     pub announced: &'a UidSet<SideUid>,
     /// Whether `announced` is a complete listing made just now: then what is absent is gone.
@@ -124,14 +130,17 @@ impl Merged {
                     is: report.snapshot.uid_validity,
                 });
             }
-            if report.complete && report.snapshot.uid_next < before.uid_next {
+            if let Some(was) = report.before.filter(|_| report.complete)
+                && report.snapshot.uid_next < was.uid_next
+            {
                 // A lagging connection may not know of what another one was told; only numbers
                 // that do not cover what is mapped say that the server went back.
-                let lost = self.map.side_uids(side).last() >= Some(report.snapshot.uid_next);
-                if lost && report.snapshot.messages < before.messages {
+                let beyond = self.map.side_uids(side).range_from(report.snapshot.uid_next);
+                let lost = beyond.iter().next().is_some_and(|uid| uid < was.uid_next);
+                if lost && report.snapshot.messages < was.messages {
                     return Err(Distrust::WentBack {
                         side,
-                        was: before.uid_next,
+                        was: was.uid_next,
                         is: report.snapshot.uid_next,
                     });
                 }

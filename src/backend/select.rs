@@ -30,13 +30,13 @@ impl News {
     }
 }
 
-/// What is believed of a mailbox from before: spares the listing if SELECT shows the same.
+/// What is believed of a mailbox before it is selected: spares the listing if SELECT shows the same.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// The numbers as last absorbed.
     pub snapshot: Snapshot,
-    /// The messages that were there.
-    pub live: UidSet<SideUid>,
+    /// The messages that were there, if that is known.
+    pub live: Option<UidSet<SideUid>>,
 }
 
 /// A selected mailbox, as this one connection sees it.
@@ -56,6 +56,9 @@ pub struct Selected {
     pub permanent_flags: Vec<Bytes>,
     /// Whether the server opened it read-only.
     pub read_only: bool,
+    /// What was known of the mailbox before SELECT was sent. Other connections may have told more
+    /// by now; that this one knows nothing of it is no wonder.
+    pub before: Option<Snapshot>,
     /// Just selected, so that `announced` is complete; whoever absorbs it clears this.
     pub fresh: bool,
     /// The UIDs behind the sequence numbers, as far as they are known.
@@ -136,6 +139,7 @@ impl Conn {
             flags: Vec::new(),
             permanent_flags: Vec::new(),
             read_only: false,
+            before: known.map(|k| k.snapshot),
             fresh: true,
             announced: UidSet::new(),
             exists: 0,
@@ -163,10 +167,10 @@ impl Conn {
             k.snapshot.uid_validity == selected.uid_validity
                 && k.snapshot.uid_next.0 == selected.uid_next
                 && k.snapshot.messages == selected.exists
-                && k.live.len() == selected.exists
         };
-        if let Some(known) = known.filter(same) {
-            selected.announced = known.live.clone();
+        let live = known.filter(same).and_then(|k| k.live.as_ref());
+        if let Some(live) = live.filter(|live| live.len() == selected.exists) {
+            selected.announced = live.clone();
             return Ok(());
         }
         if selected.exists > 0 {
