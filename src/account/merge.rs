@@ -77,6 +77,9 @@ pub struct Merged {
     /// For every visible message its virtual UID and its place.
     pub map: UidMap,
     /// What lies on each side, hidden messages included; `None` before the first listing.
+    ///
+    /// Invariant: of what lies below the side's UIDNEXT nothing is missing here. It may still hold
+    /// what is gone; then the number of messages differs from the server's, and it is not used.
     pub live: Sides<Option<UidSet<SideUid>>>,
     /// Arrivals on new that wait until it is known whether they are copies of ours.
     pub held: BTreeMap<SideUid, i64>,
@@ -195,7 +198,16 @@ impl Merged {
     ) {
         let live = match (&self.live[side], report.complete) {
             (Some(live), false) => live.union(report.announced).subtract(gone),
-            _ => report.announced.clone(),
+            // A listing may be older than what other connections have told of since: it never
+            // takes away what it cannot know, or the numbers could agree by chance with a set that
+            // is wrong, and the next SELECT would believe it.
+            (live, _) => {
+                let since = live.as_ref().map(|live| live.range_from(report.snapshot.uid_next));
+                let since = since.unwrap_or_else(|| {
+                    self.map.side_uids(side).range_from(report.snapshot.uid_next)
+                });
+                report.announced.union(&since)
+            }
         };
         let before = self.record.sides[side];
         let mut uid_next =
