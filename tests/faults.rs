@@ -226,3 +226,28 @@ fn v5_a_new_server_without_uidplus_gets_each_message_once() {
     open_all(&world);
     settled(&world, "without UIDPLUS");
 }
+
+#[test]
+fn v3_a_folder_made_on_new_while_it_is_listed_does_not_go_again() {
+    let world = World::new().wired().seeded(|old, _| {
+        old.seed("INBOX", &mails(0..2));
+        old.seed("Work", &mails(10..12));
+    });
+    let (mut lister, mut writer) = (world.proxy.client(), world.proxy.client());
+    writer.ok("SELECT INBOX.Work");
+    world.new_wire.rule(|way, chunk| {
+        if way == Way::ToProxy && has(chunk, "* LIST") { Fate::Hold } else { Fate::Pass }
+    });
+    lister.send("l LIST \"\" *");
+    std::thread::sleep(Duration::from_millis(300));
+    let message = lab::small(50);
+    let appending = format!("w APPEND INBOX.Work {{{}+}}\r\n", message.len());
+    writer.raw(&[appending.as_bytes(), message.as_slice(), b"\r\n"].concat());
+    std::thread::sleep(Duration::from_millis(700));
+    world.new_wire.release();
+    assert_eq!(lister.until("l").status, "OK");
+    assert_eq!(writer.until("w").status, "OK");
+    let mut client = world.proxy.client();
+    assert_eq!(client.ok("SELECT INBOX.Work").count("EXISTS"), Some(3));
+    assert_eq!(client.ok("FETCH 3 (UID BODY.PEEK[])").fetched()[0].body(), message);
+}

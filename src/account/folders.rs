@@ -332,12 +332,17 @@ impl Account {
         if mailbox.view().names.new.is_some() {
             return Ok(());
         }
+        let folders = self.folders(access).await?;
+        // A listing that began before would tell afterwards that the mailbox is not there.
+        let _no_listing = self.listing.lock().await;
         let record = mailbox.peek(|m| m.record.clone());
         let there = mailbox.peek(|m| m.there);
+        if there.new {
+            return Ok(());
+        }
         let Some(name) = record.new.clone() else {
             return Err(AccountError::NotThere { mailbox: record.client.clone(), side: Side::New });
         };
-        let folders = self.folders(access).await?;
         let subscribed =
             folders.find(&record.client).is_some_and(|folder| folder.joined.subscribed);
         let mut lease = access.pools.new.lend(&Want::Nothing).await?;
