@@ -328,6 +328,20 @@ fn two_sessions_see_each_other() {
 }
 
 #[test]
+fn news_of_flags_that_waited_do_not_take_back_what_the_session_did_since() {
+    let world = both();
+    let (mut one, mut other) = (world.proxy.client(), world.proxy.client());
+    one.ok("SELECT INBOX");
+    other.ok("SELECT INBOX");
+    other.ok("STORE 2 +FLAGS ($theirs)");
+    // Only now hears this session of what the other one did before.
+    for reply in [one.ok("STORE 2 +FLAGS ($mine)"), one.ok("UID FETCH 1:* (FLAGS)")] {
+        let told = reply.fetched().into_iter().rfind(|m| m.seq == 2).expect("message 2");
+        assert!(told.has("$mine") && told.has("$theirs"), "{told:?}");
+    }
+}
+
+#[test]
 fn no_expunge_is_told_during_fetch_store_search() {
     let world = both();
     let mut one = world.proxy.client();

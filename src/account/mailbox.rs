@@ -171,6 +171,11 @@ impl Mailbox {
         drop(self.flags.send(FlagNews { uid, flags, origin }));
     }
 
+    /// A message's flags as they were told last, as far as that is remembered.
+    pub fn flags_told(&self, uid: Uid) -> Option<Bytes> {
+        lock(&self.told).get(&uid).cloned()
+    }
+
     /// What the sides offer as flags, as far as they were asked.
     pub fn flags_offered(&self) -> Sides<Option<FlagsOffered>> {
         lock(&self.offered).clone()

@@ -96,7 +96,10 @@ fn write_flags(
     }
     if let Some(seq) = selected.numbering.seq(news.uid) {
         out.extend_from_slice(format!("* {seq} FETCH (UID {} FLAGS ", news.uid).as_bytes());
-        out.extend_from_slice(&news.flags);
+        // This news may have waited while the session itself changed the message: telling it now
+        // would take that change back.
+        let latest = selected.mailbox.flags_told(news.uid);
+        out.extend_from_slice(latest.as_ref().unwrap_or(&news.flags));
         out.extend_from_slice(b")\r\n");
     }
 }
