@@ -70,12 +70,15 @@
 //!   new's: a FETCH of a copy that new does not return, and the copier when it finds a copy again
 //!   after a crash. There the wait is bounded by `limits.backend_command_timeout`.
 //! - **Connections are held to the end of a command.** A long FETCH does not give way between
-//!   windows. Watchers take at most half of a pool and give way on demand; the copier, one batch at a
+//!   windows; where its client is slow, its connections count no more ([`Seat`](backend::Seat)). One
+//!   connection is asked for one step of a FETCH at a time: Dovecot joins pipelined ones. Watchers take at most half of a pool and give way on demand; the copier, one batch at a
 //!   time, is a borrower like any other.
 //! - **The guard of writes is one for each mailbox**, not one for each UID: see
 //!   [`Mailbox::guard`](account::Mailbox::guard). The copier holds it alone for the last comparison
 //!   of flags and the change of place, a few round trips for a batch. It waits for the guard with one
 //!   connection of each side in its hands; a pool has at least two, so writers get theirs.
+//! - **A FETCH that sets `\Seen` is a STORE and a FETCH with PEEK**, in one round trip: the write is
+//!   under the guard, and the octets, which may take long, are not.
 //! - **A message that new alters is not joined.** If neither size nor content of the copy is what was
 //!   sent, the copy is removed, the message stays on old, and why is noted as stuck. Accepting such
 //!   copies wants `verify`, which is not there.
