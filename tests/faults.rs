@@ -251,3 +251,29 @@ fn v3_a_folder_made_on_new_while_it_is_listed_does_not_go_again() {
     assert_eq!(client.ok("SELECT INBOX.Work").count("EXISTS"), Some(3));
     assert_eq!(client.ok("FETCH 3 (UID BODY.PEEK[])").fetched()[0].body(), message);
 }
+
+#[test]
+fn answers_that_overtake_each_other_leave_no_session_with_old_flags() {
+    let world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..3)));
+    let (mut one, mut other) = (world.proxy.client(), world.proxy.client());
+    one.ok("SELECT INBOX");
+    other.ok("SELECT INBOX");
+    let held = AtomicUsize::new(0);
+    world.old_wire.rule(move |way, chunk| {
+        let first = way == Way::ToProxy
+            && has(chunk, "$one")
+            && has(chunk, " FETCH (")
+            && held.fetch_add(1, Ordering::Relaxed) == 0;
+        if first { Fate::Hold } else { Fate::Pass }
+    });
+    one.send("s STORE 2 +FLAGS ($one)");
+    std::thread::sleep(Duration::from_millis(300));
+    // On another connection, and answered before.
+    let mut told = other.ok("STORE 2 +FLAGS ($other)").fetched();
+    world.old_wire.release();
+    assert_eq!(one.until("s").status, "OK");
+    // A command that asks no server: only what was told meanwhile comes with it.
+    told.extend(other.ok("ENABLE X-NOTHING").fetched());
+    let last = told.last().expect("flags were told");
+    assert!(last.has("$one") && last.has("$other"), "{last:?}");
+}

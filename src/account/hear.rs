@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::warn;
 
-use super::mailbox::{FlagsOffered, Mailbox, SessionId, now};
+use super::mailbox::{FlagsOffered, Mailbox, Moment, SessionId, now};
 use super::merge::{Report, date_of};
 use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
@@ -19,6 +19,9 @@ use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// Octets of one command to a server (DESIGN §3).
 pub const MAX_COMMAND: usize = 8_000;
+
+/// So often is asked for flags of which two connections told differently.
+const ASK_FLAGS: usize = 3;
 
 impl Mailbox {
     /// Lends a connection of one side with this mailbox selected, its news already absorbed.
@@ -85,22 +88,67 @@ impl Mailbox {
             })
             .await?;
         }
-        for (uid, list) in flags {
-            self.heard_flags(side, uid, &list, None);
+        // What a server told unasked may have been true long ago.
+        let long_ago = Moment::default();
+        let told =
+            |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, None, long_ago);
+        let doubtful: UidSet<SideUid> =
+            flags.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect();
+        if !doubtful.is_empty() {
+            self.ask_flags(conn, doubtful).await?;
         }
         Ok(())
     }
 
-    /// Passes a side's FLAGS on, if that side decides over the message.
-    pub fn heard_flags(&self, side: Side, uid: SideUid, list: &[u8], origin: Option<SessionId>) {
+    /// Asks for flags of which two connections told differently, and tells them as they are.
+    async fn ask_flags(
+        &self,
+        conn: &mut Conn,
+        mut doubtful: UidSet<SideUid>,
+    ) -> Result<(), AccountError> {
+        let side = conn.side();
+        for attempt in 1..=ASK_FLAGS {
+            // Changed again in the meantime that often, they are told by whoever changes them.
+            let since = if attempt == ASK_FLAGS { Moment::LAST } else { self.moment() };
+            let mut answers = Vec::new();
+            for set in doubtful.chunks_of(MAX_COMMAND) {
+                let command = text(&format!("UID FETCH {set} (UID FLAGS)"));
+                let each = |fetched: crate::backend::Fetched| {
+                    if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
+                        answers.push((uid, flags));
+                    }
+                };
+                let done = conn.fetch(&command, each).await?;
+                if !done.is_ok() {
+                    return Err(conn.answer("UID FETCH FLAGS", &done).into());
+                }
+            }
+            let told =
+                |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, None, since);
+            doubtful = answers.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect();
+            if doubtful.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes a side's FLAGS on, if that side decides over the message. False if something else
+    /// was told `since`: see [`tell_flags`](Mailbox::tell_flags).
+    pub fn heard_flags(
+        &self,
+        side: Side,
+        uid: SideUid,
+        list: &[u8],
+        origin: Option<SessionId>,
+        since: Moment,
+    ) -> bool {
         let decided = self.peek(|m| {
             let uid = m.map.uid_of(side, uid)?;
             let place = m.map.place(uid)?;
             (place.authority() == side).then_some(uid)
         });
-        if let Some(uid) = decided {
-            self.tell_flags(uid, without_recent(list), origin);
-        }
+        decided.is_none_or(|uid| self.tell_flags(uid, without_recent(list), origin, since))
     }
 
     /// Which arrivals on new may be copies of ours: their INTERNALDATE is that of an open intent.

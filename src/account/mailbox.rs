@@ -76,7 +76,7 @@ pub struct Mailbox {
     version: watch::Sender<u64>,
     flags: broadcast::Sender<FlagNews>,
     offered: Mutex<Sides<Option<FlagsOffered>>>,
-    told: Mutex<HashMap<Uid, Bytes>>,
+    told: Mutex<Told>,
     /// Writes share it until the authority has answered; the copier takes it alone for the moment
     /// in which authority passes to new (DESIGN §6).
     pub guard: RwLock<()>,
@@ -90,6 +90,22 @@ pub(super) struct Names {
     pub client: MailboxName,
     pub old: Option<MailboxName>,
     pub new: Option<MailboxName>,
+}
+
+/// Flags as they were told last, each with the moment at which it was.
+#[derive(Default)]
+struct Told {
+    flags: HashMap<Uid, (Bytes, Moment)>,
+    now: Moment,
+}
+
+/// Orders what was told of flags: later is greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// After everything that was told or will be.
+    pub(super) const LAST: Moment = Moment(u64::MAX);
 }
 
 struct Tip {
@@ -119,7 +135,7 @@ impl Mailbox {
             version: watch::Sender::new(0),
             flags: broadcast::Sender::new(FLAG_BACKLOG),
             offered: Mutex::new(Sides::default()),
-            told: Mutex::new(HashMap::new()),
+            told: Mutex::default(),
             guard: RwLock::new(()),
             opening: tokio::sync::Mutex::new(()),
             watching: Mutex::default(),
@@ -156,24 +172,44 @@ impl Mailbox {
         self.flags.receiver_count()
     }
 
-    /// Tells sessions of a message's flags, unless they have been told the same already.
-    pub fn tell_flags(&self, uid: Uid, flags: Bytes, origin: Option<SessionId>) {
+    /// Tells sessions of a message's flags, unless they have been told the same already. `since` is
+    /// a moment at which the server had not given this answer yet.
+    ///
+    /// False if something else was told since then, by another connection: nobody knows which of
+    /// the two is older, so nothing is told.
+    pub fn tell_flags(
+        &self,
+        uid: Uid,
+        flags: Bytes,
+        origin: Option<SessionId>,
+        since: Moment,
+    ) -> bool {
         let mut told = lock(&self.told);
-        if told.get(&uid) == Some(&flags) {
-            return;
+        match told.flags.get(&uid) {
+            Some((same, _)) if *same == flags => return true,
+            Some((_, moment)) if *moment > since => return false,
+            _ => {}
         }
-        if told.len() >= TOLD {
-            told.clear();
+        if told.flags.len() >= TOLD {
+            told.flags.clear();
         }
-        told.insert(uid, flags.clone());
+        told.now.0 += 1;
+        let now = told.now;
+        told.flags.insert(uid, (flags.clone(), now));
         drop(told);
         // No receiver is no fault: nobody has the mailbox open.
         drop(self.flags.send(FlagNews { uid, flags, origin }));
+        true
     }
 
     /// A message's flags as they were told last, as far as that is remembered.
     pub fn flags_told(&self, uid: Uid) -> Option<Bytes> {
-        lock(&self.told).get(&uid).cloned()
+        lock(&self.told).flags.get(&uid).map(|(flags, _)| flags.clone())
+    }
+
+    /// The moment that it is now.
+    pub fn moment(&self) -> Moment {
+        lock(&self.told).now
     }
 
     /// What the sides offer as flags, as far as they were asked.

@@ -33,7 +33,7 @@ pub use folders::{Folder, Folders, SideFolders, command, create, explicit_names,
 pub use hear::{MAX_COMMAND, without_recent};
 pub use ledger::Copied;
 pub use login::{Accounts, LoginError};
-pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
+pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
 pub use merge::{Distrust, Merged, Report, date_of};
 pub use watch::Idle;
 

@@ -227,10 +227,14 @@ impl Conn {
 
     /// Notes an unasked FETCH: its FLAGS are news.
     pub fn note(&mut self, fetched: Fetched) {
-        let Some(flags) = fetched.flags() else { return };
-        if let Some(uid) = fetched.uid
-            && let Some(selected) = self.selected_mut()
-        {
+        if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
+            self.note_flags(uid, flags);
+        }
+    }
+
+    /// Notes FLAGS that were heard and not passed on.
+    pub fn note_flags(&mut self, uid: SideUid, flags: Bytes) {
+        if let Some(selected) = self.selected_mut() {
             selected.news.flags.push((uid, flags));
         }
     }

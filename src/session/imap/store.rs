@@ -106,6 +106,7 @@ impl Store {
         let mut lease = self.mailbox.lease(&self.access, side).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
+        let since = self.mailbox.moment();
         let others = self.mailbox.listeners() > 1;
         let ask = !self.silent || others || wanted.len() <= ASK_FLAGS;
         let sign = match self.mode {
@@ -140,7 +141,9 @@ impl Store {
             let Some(known) = self.mailbox.uid_of(side, uid) else { continue };
             let mine = wanted.contains(uid);
             let origin = mine.then_some(self.session);
-            self.mailbox.heard_flags(side, uid, &flags, origin);
+            if !self.mailbox.heard_flags(side, uid, &flags, origin, since) {
+                lease.note_flags(uid, flags.clone());
+            }
             if mine {
                 changed.push((known, flags));
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::super::sets::{ensure_announced, span};
 use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_uid};
 use super::plan::{Step, gathered};
-use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId};
+use crate::account::{AccountError, MAX_COMMAND, Mailbox, Moment, SessionId};
 use crate::backend::{BackendError, Conn, Event, Lease, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
@@ -193,7 +193,10 @@ impl Fetch<'_> {
             // Unasked: news for everybody; \Seen set by this FETCH: news for the others.
             if found.is_none() || (decides && !self.wish.flags) {
                 let origin = found.is_some().then_some(self.session);
-                self.mailbox.heard_flags(step.side, side_uid, &flags, origin);
+                let (mailbox, since) = (&self.mailbox, Moment::default());
+                if !mailbox.heard_flags(step.side, side_uid, &flags, origin, since) {
+                    conn.note_flags(side_uid, flags);
+                }
             }
         }
         let Some((uid, place, seq)) = found else {
@@ -336,6 +339,7 @@ impl Fetch<'_> {
         lines: &mut Vec<(Uid, Vec<u8>)>,
     ) -> Result<(), Broken> {
         let (wish, mailbox) = (self.wish.clone(), Arc::clone(&self.mailbox));
+        let mut unasked = Vec::new();
         let mut each = |fetched: crate::backend::Fetched| {
             let Some(side_uid) = fetched.uid else { return };
             let (text, items) = fetched.parts();
@@ -345,7 +349,10 @@ impl Fetch<'_> {
                 .and_then(|(uid, place)| Some((uid, place, cursor.seq(uid)?)));
             let Some((uid, place, seq)) = found else {
                 if let Some(flags) = told_flags(text, items) {
-                    mailbox.heard_flags(step.side, side_uid, &flags, None);
+                    let since = Moment::default();
+                    if !mailbox.heard_flags(step.side, side_uid, &flags, None, since) {
+                        unasked.push((side_uid, flags));
+                    }
                 }
                 return;
             };
@@ -358,6 +365,7 @@ impl Fetch<'_> {
             lines.push((uid, line));
         };
         let done = conn.finish_fetch(pending, &mut each).await?;
+        unasked.into_iter().for_each(|(uid, flags)| conn.note_flags(uid, flags));
         if done.is_ok() { Ok(()) } else { Err(conn.answer("UID FETCH", &done).into()) }
     }
 }
