@@ -12,6 +12,7 @@ mod fetch;
 mod folders;
 mod idle;
 mod input;
+mod offer;
 mod pay;
 mod reply;
 mod search;
@@ -32,8 +33,8 @@ use crate::ferry::Copier;
 use crate::imap::command::{Command, Tag, Tagged};
 use crate::net::Stream;
 
-pub use auth::CAPABILITIES;
 use input::Input;
+pub use offer::{CAPABILITIES, Capability, Offer};
 use reply::{Failure, Reply};
 use select::Selected;
 
@@ -52,6 +53,8 @@ pub(super) struct Session {
     pub id: SessionId,
     pub user: Option<User>,
     pub selected: Option<Selected>,
+    /// The same from the first octet of a connection to the last (V10).
+    offer: Arc<Offer>,
     failed_logins: u32,
 }
 
@@ -73,6 +76,7 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         id,
         user: None,
         selected: None,
+        offer: server.offer(),
         failed_logins: 0,
         server: Arc::clone(&server),
     };
