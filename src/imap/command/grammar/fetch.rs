@@ -2,13 +2,15 @@
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while1};
-use nom::combinator::{map, map_opt, opt, value};
+use nom::combinator::{map, map_opt, opt, value, verify};
 use nom::multi::separated_list0;
-use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
+use nom::sequence::{delimited, pair, preceded, separated_pair, tuple};
 use nom::{Err, IResult};
 
 use super::Fault;
-use super::token::{argument, astring, listed, number, number64, nz_number, set, sp, sp0};
+use super::token::{
+    argument, astring, listed, number, number64, nz_number, partial_range, set, sp, sp0,
+};
 use crate::imap::command::Command;
 use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 
@@ -16,18 +18,21 @@ use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 /// "(" fetch-att *(SP fetch-att) ")") [SP fetch-modifiers]` (RFC 4466 §2.3).
 ///
 /// `(CHANGEDSINCE n)` is heard and nothing more: CONDSTORE is not offered, and to answer for more
-/// messages than have changed is no error. Other modifiers are refused.
+/// messages than have changed is no error. `(PARTIAL range)` belongs to UID FETCH (RFC 9394 §3.3).
+/// Other modifiers are refused.
 pub(super) fn arguments<'a>(
     uid: bool,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
-    let modifier = value((), separated_pair(tag_no_case("CHANGEDSINCE"), sp, number64));
+    let changed = value(None, separated_pair(tag_no_case("CHANGEDSINCE"), sp, number64));
+    let partial = map(preceded(pair(tag_no_case("PARTIAL"), sp), partial_range), Some);
+    let modifier = verify(alt((changed, partial)), move |partial| uid || partial.is_none());
     let modifiers = opt(preceded(sp, listed("a known FETCH modifier", modifier)));
     map(
-        terminated(
-            pair(argument("a message set", set), argument("a known FETCH item", items)),
-            modifiers,
-        ),
-        move |(set, items)| Command::Fetch { uid, set, items },
+        tuple((argument("a message set", set), argument("a known FETCH item", items), modifiers)),
+        move |(set, items, modifiers)| {
+            let partial = modifiers.into_iter().flatten().flatten().next();
+            Command::Fetch { uid, set, items, partial }
+        },
     )
 }
 
