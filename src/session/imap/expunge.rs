@@ -23,7 +23,7 @@ impl Session {
             return Ok(Reply::no("Mailbox was opened read-only"));
         }
         let uids = match set {
-            Some(set) => set.resolve_uids(&selected.numbering),
+            Some(set) => selected.resolve(set, true).unwrap_or_default(),
             None => selected.numbering.uids(),
         };
         let expunge = Expunge {

@@ -236,7 +236,9 @@ impl Session {
             Command::Idle => return self.idle(user).await,
             Command::Expunge => (self.expunge(user, None).await?, true),
             Command::UidExpunge { set } => (self.expunge(user, Some(&set)).await?, true),
-            Command::Fetch { uid, set, items } => (self.fetch(user, uid, &set, &items).await?, uid),
+            Command::Fetch { uid, set, items, partial } => {
+                (self.fetch(user, uid, &set, &items, partial).await?, uid)
+            }
             Command::Store { uid, set, mode, silent, flags } => {
                 (self.store(user, uid, &set, mode, silent, &flags).await?, uid)
             }
@@ -244,6 +246,15 @@ impl Session {
                 let search = search::Search { uid, returns, charset, key };
                 (self.search(tag, user, search).await?, uid)
             }
+            Command::Sort { uid, returns, criteria, charset, key } => {
+                let sort = search::Sort { uid, returns, criteria, charset, key };
+                (self.sort(tag, user, sort).await?, uid)
+            }
+            Command::Thread { uid, algorithm, charset, key } => {
+                let thread = search::Thread { uid, algorithm, charset, key };
+                (self.thread(tag, user, thread).await?, uid)
+            }
+            Command::CancelUpdate(tags) => (self.cancel_update(&tags), true),
             Command::Copy { uid, set, mailbox } => {
                 (self.copy(user, uid, &set, &mailbox).await?, true)
             }

@@ -22,10 +22,12 @@ impl Session {
         Ok(Reply::ok("Completed"))
     }
 
-    /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS.
+    /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS,
+    /// then what that means for searches that are kept up to date.
     pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), Failure> {
         self.pay_numbers(may_expunge).await?;
-        self.pay_flags(user).await
+        self.pay_flags(user).await?;
+        self.pay_contexts(user).await
     }
 
     /// The difference between what the client was told and what is there.
@@ -37,7 +39,9 @@ impl Session {
         }
         let owed = selected.numbering.diff(&view.map);
         let out = &mut self.client.out;
+        selected.stale = true;
         if may_expunge {
+            selected.take_out(&owed.gone, out);
             // From the end, so that no number changes before it is told.
             for uid in owed.gone.iter().rev() {
                 if let Some(seq) = selected.numbering.seq(uid) {
@@ -69,6 +73,7 @@ impl Session {
             let Some(selected) = &mut self.selected else { return Ok(()) };
             match selected.flags.try_recv() {
                 Ok(news) => {
+                    selected.stale = true;
                     write_flags(&mut self.client.out, self.id, selected, &news);
                     self.client.flush_if_full().await?;
                 }
@@ -76,8 +81,9 @@ impl Session {
                 Err(TryRecvError::Lagged(_)) => {
                     // Too many to remember each: tell all as they are now.
                     selected.flags = selected.mailbox.flag_news();
+                    selected.stale = true;
                     let items = [FetchItem::Flags];
-                    self.fetch(user, true, &SeqSet::all(), &items).await?;
+                    self.fetch(user, true, &SeqSet::all(), &items, None).await?;
                 }
             }
         }

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::reply::{Failure, Reply};
+use super::search::Context;
+use super::sets::resolve;
 use super::{Session, User};
 use crate::account::{FlagNews, FlagsOffered, Mailbox};
 use crate::base::{MailboxName, Sides};
-use crate::uid::UidMap;
+use crate::uid::{SeqSet, Uid, UidMap, UidSet};
 
 /// The mailbox a session has open.
 pub(in crate::session) struct Selected {
@@ -23,6 +25,19 @@ pub(in crate::session) struct Selected {
     pub read_only: bool,
     /// Flag changes the client has not been told of.
     pub flags: broadcast::Receiver<FlagNews>,
+    /// `$`: the result that the last SEARCH with SAVE has left (RFC 5182).
+    pub saved: UidSet<Uid>,
+    /// Searches whose results are kept up to date (RFC 5267).
+    pub contexts: Vec<Context>,
+    /// Something has changed that may change their results.
+    pub stale: bool,
+}
+
+impl Selected {
+    /// The messages a client's set names; `None` as in [`resolve`].
+    pub fn resolve(&self, set: &SeqSet, uid: bool) -> Option<UidSet<Uid>> {
+        resolve(set, uid, &self.numbering, &self.saved)
+    }
 }
 
 impl Session {
@@ -62,6 +77,9 @@ impl Session {
             mailbox,
             read_only,
             flags,
+            saved: UidSet::new(),
+            contexts: Vec::new(),
+            stale: false,
         });
         Ok(if read_only {
             Reply::ok_with("READ-ONLY", "Examine completed")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::reply::{Failure, Reply};
-use super::sets::{ensure_announced, places, resolve, span};
+use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
 use crate::backend::{Done, Pending};
@@ -32,7 +32,7 @@ impl Session {
         if selected.read_only {
             return Ok(Reply::no("Mailbox was opened read-only"));
         }
-        let Some(uids) = resolve(set, uid, &selected.numbering) else {
+        let Some(uids) = selected.resolve(set, uid) else {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
         let mut list = Vec::new();
@@ -48,6 +48,9 @@ impl Session {
         };
         // Not cancelled when the client goes away: half a STORE is nobody's wish.
         let (reply, changed) = self.carry_through(store.run()).await?;
+        if let Some(selected) = &mut self.selected {
+            selected.stale = true;
+        }
         if !silent && let Some(selected) = &self.selected {
             let mut cursor = selected.numbering.cursor();
             for (changed, flags) in changed {

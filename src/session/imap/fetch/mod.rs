@@ -9,12 +9,13 @@ mod run;
 use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
-use super::sets::{ensure_announced, places, resolve, span};
+use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox};
 use crate::backend::{Conn, Pending, text};
 use crate::base::{Side, Sides};
-use crate::imap::command::FetchItem;
+use crate::imap::command::{FetchItem, PartialRange};
+use crate::imap::found::Found;
 use crate::uid::{Place, SeqSet, SideUid, Uid, UidMap, UidSet};
 use line::items_for_server;
 use plan::schedule;
@@ -30,11 +31,16 @@ impl Session {
         uid: bool,
         set: &SeqSet,
         items: &[FetchItem],
+        partial: Option<PartialRange>,
     ) -> Result<Reply, Failure> {
         let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
-        let Some(uids) = resolve(set, uid, &selected.numbering) else {
+        let Some(mut uids) = selected.resolve(set, uid) else {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
+        if let Some(range) = partial {
+            // Only some of those messages (RFC 9394 §3.3).
+            uids = Found::from(&uids).part(range.of(uids.len())).iter().map(Uid).collect();
+        }
         let (asked, mut wish) = items_for_server(items, selected.read_only);
         wish.uid |= uid;
         let mailbox = Arc::clone(&selected.mailbox);
