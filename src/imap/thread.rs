@@ -269,15 +269,13 @@ impl Forest {
         }
     }
 
-    /// Sorts threads by their youngest message. Where that is equal, a root that is not there comes
-    /// first.
+    /// Sorts threads by their youngest message, then by the sequence number of their first.
     fn sort_by_youngest(&mut self, messages: &[Links]) {
-        let mut keyed: Vec<_> = std::mem::take(&mut self.roots)
-            .into_iter()
-            .map(|root| ((self.youngest(root, messages), self.nodes[root].message), root))
-            .collect();
-        keyed.sort();
-        self.roots = keyed.into_iter().map(|(_, root)| root).collect();
+        let mut roots = std::mem::take(&mut self.roots);
+        roots.sort_by_cached_key(|&root| {
+            (self.youngest(root, messages), self.moment(root, messages).1)
+        });
+        self.roots = roots;
     }
 
     fn youngest(&self, root: usize, messages: &[Links]) -> i64 {
