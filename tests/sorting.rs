@@ -105,6 +105,13 @@ fn nasty(seed: usize) -> Vec<Mail> {
         "X-No-From: at all",
         "From: =?iso-8859-1?q?J=FCrgen?= =?iso-8859-1?q?_M=FCller?= <j@example.org>",
         "From:",
+        "From: Team: carl@example.org, bob@example.org;",
+        "From: undisclosed-recipients:;",
+        "From: \"=?utf-8?q?Quoted_W=C3=B6rd?=\" <quoted@example.org>",
+        "From: \"say \\\"hi\\\"\" <hi@example.org>",
+        "From: Jürgen <raw@example.org>",
+        "From: broken <",
+        "From: =?utf-8?q?Anne?= Lee\r\n <folded@example.org>",
     ];
     let dates = [
         "Date: Tue, 1 Mar 2016 12:00:00 +0000",
@@ -116,6 +123,10 @@ fn nasty(seed: usize) -> Vec<Mail> {
         "Date: Mon, 31 Feb 2016 12:00:00 +0000",
         "Date: Tue, 1 Mar 2016 07:00:00 EST",
         "Date:",
+        "Date: Tue, 1 Mar 2016 12:00 -0000",
+        "Date: Thu, 1 Jan 70 00:00:10 +0000",
+        "Date: Thu, 1 Mar 2068 00:00:10 +0000",
+        "Date: Tue,1 Mar 2016 12:00:30 +0000",
     ];
     let ids = [
         "<a@x>",
@@ -318,21 +329,13 @@ fn a_mailing_list_is_sorted_and_threaded_as_by_one_server() {
 }
 
 #[test]
-fn zz_many() {
-    for seed in 2..30 {
+fn odd_mail_is_sorted_and_threaded_as_by_one_server() {
+    for seed in 1..4 {
         let stage = Stage::new(&nasty(seed));
         sorts_alike(&stage);
         threads_alike(&stage, &["REFERENCES", "ORDEREDSUBJECT"]);
         threads_alike_in_any_order(&stage, "REFS");
     }
-}
-
-#[test]
-fn odd_mail_is_sorted_and_threaded_as_by_one_server() {
-    let stage = Stage::new(&nasty(1));
-    sorts_alike(&stage);
-    threads_alike(&stage, &["REFERENCES", "ORDEREDSUBJECT"]);
-    threads_alike_in_any_order(&stage, "REFS");
 }
 
 #[test]
