@@ -364,3 +364,61 @@ fn results_of_sort_are_returned_as_by_one_server() {
         }
     }
 }
+
+#[test]
+fn a_server_that_has_all_messages_may_sort_them_itself() {
+    let corpus = nasty(7);
+    let sorting = r#"["SORT", "SORT=DISPLAY", "THREAD=REFERENCES", "THREAD=ORDEREDSUBJECT"]"#;
+    for mask in ["[]", sorting] {
+        // Every third message is gone, and none is on new.
+        let left: Vec<Mail> = corpus.iter().take(100).cloned().collect();
+        let holes: Vec<Mail> =
+            (1..).zip(&left).map(|(n, mail)| mail.clone().uid(n * 3 / 2)).collect();
+        let world = World::new()
+            .old(Dovecot::old_style().rawlog())
+            .set("old.mask", mask)
+            .seeded(|old, _| old.seed("INBOX", &holes));
+        let accounts = [("ann@example.com".to_owned(), "secret".to_owned())];
+        let one = Dovecot::new_style().start(&world.dir.path().join("one"), &accounts);
+        one.seed("INBOX", &left);
+        let stage = Stage { world, one };
+        sorts_alike(&stage);
+        threads_alike(&stage, &["REFERENCES", "ORDEREDSUBJECT"]);
+        threads_alike_in_any_order(&stage, "REFS");
+        let heard: String = stage.world.old.commands_heard().into_values().collect();
+        assert_eq!(heard.contains("UID SORT (REVERSE DATE) UTF-8 UID "), mask == "[]");
+        assert_eq!(heard.contains("UID THREAD REFERENCES UTF-8 UID "), mask == "[]");
+        assert_eq!(heard.contains("BODY.PEEK[HEADER.FIELDS (DATE"), mask != "[]");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_messages_are_sorted_in_little_memory() {
+    let answers = |n: u32| {
+        let mut mail = Mail::numbered(n).flags(&[]);
+        if n % 10 != 0 {
+            let reference = format!("References: <{}.lab@example.org>\r\n", n - 1);
+            mail.octets.splice(0..0, reference.into_bytes());
+        }
+        mail
+    };
+    let (on_old, on_new): (Vec<_>, Vec<_>) =
+        (0..100_000).map(answers).partition(|mail| mail.date % 2 == 0);
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &on_old);
+        new.seed("INBOX", &on_new);
+    });
+    let mut client = world.proxy.client();
+    client.patience = std::time::Duration::from_secs(60);
+    client.ok("SELECT INBOX");
+    let before = world.proxy.peak_rss();
+    for command in ["UID SORT (SUBJECT REVERSE DATE) UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"]
+    {
+        let reply = client.ok(command);
+        let line = line(&reply, if command.contains("SORT") { "SORT" } else { "THREAD" });
+        let numbers = line.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
+        assert_eq!(numbers.count(), 100_000, "{command}");
+    }
+    let grown = world.proxy.peak_rss() - before;
+    assert!(grown < 80 << 20, "memory grew by {} MiB", grown >> 20);
+}

@@ -5,6 +5,7 @@
 //! whatever each of the servers thinks of a subject or a date.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use super::collate::casemap;
 use super::envelope::{AddressField, first_address};
@@ -19,6 +20,14 @@ pub struct SortCriterion {
     pub reverse: bool,
     /// By what.
     pub key: SortKey,
+}
+
+/// Writes `sort-criterion` (RFC 5256 §5).
+impl fmt::Display for SortCriterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reverse = if self.reverse { "REVERSE " } else { "" };
+        write!(f, "{reverse}{}", self.key.as_str())
+    }
 }
 
 /// By what messages are sorted (RFC 5256 §3; the names to display: RFC 5957).

@@ -98,7 +98,7 @@ impl Session {
                 key: context.key.clone(),
             };
             let found = match &context.criteria {
-                Some(criteria) => plan.run_sorted(criteria).await,
+                Some(criteria) => plan.run_sorted(criteria, false).await,
                 None => plan.run().await.map(|found| found.map(|uids| Found::from(&uids))),
             };
             match found {

@@ -2,10 +2,11 @@
 //! that decides over a message, each in its own UIDs, and answered in the client's numbers.
 //!
 //! `plan` asks the sides for what matches and `within` for what a server may not know, `keys`
-//! fetches by what is sorted, `order` sorts and threads, `tell` writes the answer, and `context`
-//! goes on telling (RFC 5267).
+//! fetches by what is sorted, `order` sorts and threads or lets one server do so (`delegate`),
+//! `tell` writes the answer, and `context` goes on telling (RFC 5267).
 
 mod context;
+mod delegate;
 mod keys;
 mod order;
 mod plan;

@@ -1,12 +1,11 @@
 //! SORT and THREAD: what was found in another order.
 
-use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::task::spawn_blocking;
 
 use super::plan::Plan;
-use super::tell::{Answer, seqs};
+use super::tell::Answer;
 use crate::account::AccountError;
 use crate::imap::command::{SearchKey, SearchReturn, SortCriterion, Tag, ThreadAlgorithm};
 use crate::imap::found::Found;
@@ -14,7 +13,7 @@ use crate::imap::sort::{self, Keys, Told};
 use crate::imap::thread::{Forest, Ids, Links};
 use crate::session::imap::reply::{Failure, Reply};
 use crate::session::imap::{Session, User};
-use crate::uid::{Uid, UidSet};
+use crate::uid::Uid;
 
 /// A SORT command.
 pub(in crate::session::imap) struct Sort {
@@ -45,10 +44,11 @@ impl Session {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
         };
-        let found = match plan.run_sorted(&sort.criteria).await? {
-            Ok(found) => found,
-            Err(refused) => return Ok(refused),
-        };
+        let found =
+            match plan.run_sorted(&sort.criteria, !answer.wants(SearchReturn::Update)).await? {
+                Ok(found) => found,
+                Err(refused) => return Ok(refused),
+            };
         self.tell_found(&answer, &plan, &found, Some(sort.criteria)).await?;
         Ok(Reply::ok("Sort completed"))
     }
@@ -64,31 +64,36 @@ impl Session {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
         };
-        let (uids, forest) = match plan.run_threaded(thread.algorithm).await? {
+        let threads = match plan.run_threaded(thread.algorithm, thread.uid).await? {
             Ok(threads) => threads,
             Err(refused) => return Ok(refused),
         };
-        let found: Found = uids.iter().map(|uid| uid.0).collect();
-        let numbers = if thread.uid { found } else { seqs(&plan.numbering, &found) };
-        let numbers: Vec<u32> = numbers.iter().collect();
-        let number = |place: usize| numbers.get(place).copied().unwrap_or_default();
         let out = &mut self.client.out;
-        // `"THREAD" [SP 1*thread-list]` (RFC 5256 §4). Writing into a Vec does not fail.
-        out.extend_from_slice(if numbers.is_empty() { b"* THREAD" } else { b"* THREAD " });
-        drop(forest.write(number, out));
-        drop(out.write_all(b"\r\n"));
+        // `"THREAD" [SP 1*thread-list]` (RFC 5256 §4).
+        out.extend_from_slice(if threads.is_empty() { b"* THREAD" } else { b"* THREAD " });
+        out.extend_from_slice(&threads);
+        out.extend_from_slice(b"\r\n");
         self.client.flush_if_full().await?;
         Ok(Reply::ok("Thread completed"))
     }
 }
 
 impl Plan {
-    /// What was found, sorted.
+    /// What was found, sorted; by a server itself, if it may. (What is kept up to date is always
+    /// sorted by one and the same rule.)
     pub async fn run_sorted(
         &self,
         criteria: &[SortCriterion],
+        by_server: bool,
     ) -> Result<Result<Found, Reply>, AccountError> {
-        let uids = match self.run().await? {
+        let key = match self.dated().await? {
+            Ok(key) => key,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if by_server && let Some(uids) = self.sorted_by_server(criteria, &key).await? {
+            return Ok(Ok(uids.into_iter().map(|uid| uid.0).collect()));
+        }
+        let uids = match self.find(&key).await? {
             Ok(uids) => uids,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -109,12 +114,25 @@ impl Plan {
         Ok(sorted.await)
     }
 
-    /// What was found, threaded; the messages of the threads are known by their places in the list.
+    /// What was found as threads, written by UID or by sequence number.
     async fn run_threaded(
         &self,
         algorithm: ThreadAlgorithm,
-    ) -> Result<Result<(Vec<Uid>, Forest), Reply>, AccountError> {
-        let uids: UidSet<Uid> = match self.run().await? {
+        by_uid: bool,
+    ) -> Result<Result<Vec<u8>, Reply>, AccountError> {
+        let key = match self.dated().await? {
+            Ok(key) => key,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let numbering = self.numbering.clone();
+        let number = move |uid: Uid| match by_uid {
+            true => Some(uid.0),
+            false => numbering.seq(uid).map(u32::from),
+        };
+        if let Some(threads) = self.threaded_by_server(algorithm, &key, &number).await? {
+            return Ok(Ok(threads));
+        }
+        let uids = match self.find(&key).await? {
             Ok(uids) => uids,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -132,8 +150,11 @@ impl Plan {
         };
         let threaded = apart(move || {
             let (uids, links): (Vec<Uid>, Vec<Links>) = messages.into_iter().unzip();
-            let forest = Forest::new(algorithm, &links);
-            (uids, forest)
+            let mut threads = Vec::new();
+            let place = |place: usize| number(uids[place]).unwrap_or_default();
+            // Writing into a Vec does not fail.
+            drop(Forest::new(algorithm, &links).write(place, &mut threads));
+            threads
         });
         Ok(threaded.await)
     }

@@ -166,7 +166,7 @@ impl Plan {
     }
 
     /// The program in one side's UIDs.
-    fn translated(&self, key: &SearchKey, side: Side, candidates: &UidSet<SideUid>) -> Parts {
+    pub fn translated(&self, key: &SearchKey, side: Side, candidates: &UidSet<SideUid>) -> Parts {
         key.rewrite(&|set, by_uid| {
             let uids = self.resolve(set, by_uid)?;
             // Whatever is no candidate is left out of the result, so a set may span it.
@@ -199,7 +199,7 @@ impl Plan {
 
 /// What a server shall look through: exactly the messages it decides over, or, where that takes
 /// too long to say, all from the first to the last of them.
-fn scope(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -> String {
+pub(super) fn scope(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -> String {
     let exact = span(candidates, announced);
     let mut pieces = exact.chunks_of(MAX_SCOPE);
     if let (Some(whole), None) = (pieces.next(), pieces.next()) {
