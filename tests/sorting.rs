@@ -396,7 +396,7 @@ fn a_server_that_has_all_messages_may_sort_them_itself() {
 fn a_hundred_thousand_messages_are_sorted_in_little_memory() {
     let answers = |n: u32| {
         let mut mail = Mail::numbered(n).flags(&[]);
-        if n % 10 != 0 {
+        if !n.is_multiple_of(10) {
             let reference = format!("References: <{}.lab@example.org>\r\n", n - 1);
             mail.octets.splice(0..0, reference.into_bytes());
         }
