@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use tokio::sync::broadcast::error::TryRecvError;
+use tracing::warn;
 
 use super::reply::{Failure, Reply};
 use super::select::Selected;
@@ -24,9 +25,16 @@ impl Session {
 
     /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS,
     /// then what that means for searches that are kept up to date.
-    pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), Failure> {
+    ///
+    /// An error says that the client is gone. What a server does not tell now stays owed: whatever
+    /// the client asked for is done by now, and must not be answered with NO.
+    pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), ClientError> {
         self.pay_numbers(may_expunge).await?;
-        self.pay_flags(user).await?;
+        match self.pay_flags(user).await {
+            Ok(()) => {}
+            Err(Failure::Client(e)) => return Err(e),
+            Err(e) => warn!("flags are not told yet: {e}"),
+        }
         self.pay_contexts(user).await
     }
 
@@ -39,7 +47,7 @@ impl Session {
         }
         let owed = selected.numbering.diff(&view.map);
         let out = &mut self.client.out;
-        selected.stale = true;
+        selected.stale |= !owed.gone.is_empty() || !owed.arrived.is_empty();
         if may_expunge {
             selected.take_out(&owed.gone, out);
             // From the end, so that no number changes before it is told.
@@ -71,6 +79,12 @@ impl Session {
     async fn pay_flags(&mut self, user: &User) -> Result<(), Failure> {
         loop {
             let Some(selected) = &mut self.selected else { return Ok(()) };
+            if selected.all_flags {
+                let items = [FetchItem::Flags];
+                self.fetch(user, true, &SeqSet::all(), &items, None).await?;
+                self.selected.iter_mut().for_each(|selected| selected.all_flags = false);
+                continue;
+            }
             match selected.flags.try_recv() {
                 Ok(news) => {
                     selected.stale = true;
@@ -81,9 +95,8 @@ impl Session {
                 Err(TryRecvError::Lagged(_)) => {
                     // Too many to remember each: tell all as they are now.
                     selected.flags = selected.mailbox.flag_news();
+                    selected.all_flags = true;
                     selected.stale = true;
-                    let items = [FetchItem::Flags];
-                    self.fetch(user, true, &SeqSet::all(), &items, None).await?;
                 }
             }
         }

@@ -11,7 +11,8 @@ use super::plan::{Plan, as_set};
 use super::tell::{Answer, seqs};
 use crate::imap::command::{SearchKey, SortCriterion, Tag};
 use crate::imap::found::Found;
-use crate::session::imap::reply::{Failure, Reply};
+use crate::session::client::ClientError;
+use crate::session::imap::reply::Reply;
 use crate::session::imap::select::Selected;
 use crate::session::imap::{Session, User};
 use crate::uid::{SeqSet, Uid, UidMap, UidSet};
@@ -82,7 +83,7 @@ impl Session {
     pub(in crate::session::imap) async fn pay_contexts(
         &mut self,
         user: &User,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ClientError> {
         let Some(selected) = &mut self.selected else { return Ok(()) };
         if !std::mem::take(&mut selected.stale) {
             return Ok(());
@@ -114,8 +115,7 @@ impl Session {
                 }
             }
         }
-        self.client.flush_if_full().await?;
-        Ok(())
+        self.client.flush_if_full().await
     }
 }
 
