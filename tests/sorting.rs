@@ -393,6 +393,34 @@ fn a_server_that_has_all_messages_may_sort_them_itself() {
 }
 
 #[test]
+fn v7_sorting_needs_the_sides_where_messages_lie_and_no_others() {
+    let mut world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &lab::mails(0..6));
+        new.seed("INBOX", &lab::mails(10..13));
+        old.seed("Work", &lab::mails(20..24));
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    let sorted = line(&client.ok("SORT (REVERSE ARRIVAL) UTF-8 ALL"), "SORT");
+    assert_eq!(sorted, "* SORT 9 8 7 6 5 4 3 2 1");
+    world.new.stop();
+    for command in ["SORT (DATE) UTF-8 ALL", "THREAD REFS UTF-8 ALL", "SEARCH YOUNGER 60"] {
+        let refused = client.no(command);
+        assert!(refused.code("UNAVAILABLE").is_some(), "half a result is none: {refused:?}");
+    }
+    client.ok("SELECT INBOX.Work");
+    assert_eq!(line(&client.ok("SORT (REVERSE ARRIVAL) UTF-8 ALL"), "SORT"), "* SORT 4 3 2 1");
+    client.ok("THREAD REFERENCES UTF-8 ALL");
+    world.new.start();
+    let again = eventually("new is back", || {
+        client.ok("SELECT INBOX");
+        let reply = client.cmd("SORT (REVERSE ARRIVAL) UTF-8 ALL");
+        (reply.status == "OK").then(|| line(&reply, "SORT"))
+    });
+    assert_eq!(again, sorted);
+}
+
+#[test]
 fn a_hundred_thousand_messages_are_sorted_in_little_memory() {
     let answers = |n: u32| {
         let mut mail = Mail::numbered(n).flags(&[]);

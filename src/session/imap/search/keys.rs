@@ -42,6 +42,7 @@ impl Plan {
 struct Gathering<'a, F> {
     items: &'a str,
     make: &'a F,
+    /// Octets taken so far, by both sides. A side that is asked again is counted twice.
     taken: AtomicUsize,
 }
 

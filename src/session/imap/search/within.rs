@@ -14,6 +14,9 @@ use crate::uid::SeqSet;
 /// day: two days.
 const DOUBT: i64 = 2 * 86_400;
 
+/// Each age in a program costs a search and a FETCH of dates; people ask for one or two.
+const MAX_AGES: usize = 16;
+
 /// The messages that lie near a moment.
 struct Near {
     /// The first day of doubt.
@@ -37,6 +40,9 @@ impl Plan {
         });
         ages.sort_unstable();
         ages.dedup();
+        if ages.len() > MAX_AGES {
+            return Ok(Err(Reply::no_with("LIMIT", "Too many different ages in one search")));
+        }
         let mut key = self.key.clone();
         let now = i64::try_from(now()).unwrap_or(i64::MAX);
         for age in ages {
