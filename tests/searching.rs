@@ -305,6 +305,21 @@ fn a_result_is_kept_up_to_date_until_that_is_cancelled() {
     assert_eq!(updates(&arrived, "s1"), ["ADDTO (0 8)"]);
     let at = |word: &str| arrived.lines().iter().position(|l| l.contains(word)).expect("a line");
     assert!(at("EXISTS") < at("ADDTO"), "{arrived:?}");
+    // Opening a message is a change of its flags, too.
+    let opened = client.ok("FETCH 5 (BODY[])");
+    assert_eq!(updates(&opened, "s1"), ["REMOVEFROM (0 5)"]);
+    // Who idles is told at once.
+    client.raw(b"i1 IDLE\r\n");
+    assert!(client.response().starts_with(b"+"));
+    other.ok("NOOP");
+    other.ok("STORE 5 -FLAGS (\\Seen)");
+    let told = lab::eventually("the change", || {
+        let line = String::from_utf8(client.response()).expect("text");
+        line.starts_with("* ESEARCH (TAG \"s1\")").then_some(line)
+    });
+    assert_eq!(told.trim_end(), "* ESEARCH (TAG \"s1\") ADDTO (0 5)");
+    client.raw(b"DONE\r\n");
+    client.until("i1").expect_status("OK", "IDLE");
     // One goes: first what it means, then EXPUNGE.
     client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
     let gone = client.ok("EXPUNGE");

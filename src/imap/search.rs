@@ -115,6 +115,29 @@ impl SearchKey {
         beyond
     }
 
+    /// Whether flags decide over what is found, so that it may change.
+    pub fn looks_at_flags(&self) -> bool {
+        let mut flags = false;
+        self.walk(&mut |key| {
+            flags |= matches!(
+                key,
+                SearchKey::Answered
+                    | SearchKey::Deleted
+                    | SearchKey::Draft
+                    | SearchKey::Flagged
+                    | SearchKey::Keyword(_)
+                    | SearchKey::Seen
+                    | SearchKey::Unanswered
+                    | SearchKey::Undeleted
+                    | SearchKey::Undraft
+                    | SearchKey::Unflagged
+                    | SearchKey::Unkeyword(_)
+                    | SearchKey::Unseen
+            );
+        });
+        flags
+    }
+
     /// Shows every key of the program to `look`, the program itself first.
     pub fn walk(&self, look: &mut impl FnMut(&SearchKey)) {
         look(self);
@@ -363,6 +386,12 @@ mod tests {
             assert_eq!(rewritten(program), program);
             assert_eq!(key(&rewritten(program)), key(program));
         }
+    }
+
+    #[test]
+    fn flags_are_looked_at_wherever_they_stand() {
+        assert!(key("OR SUBJECT x NOT (1 UNKEYWORD a)").looks_at_flags());
+        assert!(!key("OR SUBJECT seen NOT (1 OLDER 5)").looks_at_flags());
     }
 
     #[test]

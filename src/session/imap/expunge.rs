@@ -68,6 +68,8 @@ pub(super) async fn expunge_deleted(
     conn: &mut Conn,
     wanted: &UidSet<SideUid>,
 ) -> Result<Option<Done>, BackendError> {
+    // \Deleted may have been set over another connection, of which this one knows by a NOOP.
+    conn.must("NOOP", &text("NOOP")).await?;
     let announced = ensure_announced(conn, wanted).await?;
     let wanted = wanted.intersect(&announced);
     if wanted.is_empty() {

@@ -43,6 +43,7 @@ impl Session {
         }
         let (asked, mut wish) = items_for_server(items, selected.read_only);
         wish.uid |= uid;
+        let sets_seen = wish.seen;
         let mailbox = Arc::clone(&selected.mailbox);
         let mut fetch = Fetch {
             client: &mut self.client,
@@ -71,6 +72,9 @@ impl Session {
             // Nobody waits for the connections of the attempt that broke off.
             fetch.seats.clear();
             left = left.subtract(&fetch.done);
+        }
+        if let Some(selected) = &mut self.selected {
+            selected.stale |= sets_seen;
         }
         Ok(Reply::ok("Fetch completed"))
     }

@@ -46,7 +46,7 @@ impl Question for Matching<'_> {
         lease: &mut Lease,
         wanted: &UidSet<SideUid>,
     ) -> Result<Result<UidSet<Uid>, Reply>, BackendError> {
-        let announced = ensure_announced(lease, wanted).await?;
+        let announced = made_ready(lease, self.0, wanted).await?;
         let mut program = Parts::new();
         if self.0.needs_charset() {
             program.text("CHARSET UTF-8 ");
@@ -195,6 +195,19 @@ impl Plan {
         }
         UidSet::from_ranges(found)
     }
+}
+
+/// Brings a connection to where it can answer for a program, and gives what it has announced. Of
+/// flags that were changed over other connections a server may tell nothing before a NOOP.
+pub(super) async fn made_ready(
+    conn: &mut Conn,
+    key: &SearchKey,
+    wanted: &UidSet<SideUid>,
+) -> Result<UidSet<SideUid>, BackendError> {
+    if key.looks_at_flags() {
+        conn.must("NOOP", &text("NOOP")).await?;
+    }
+    ensure_announced(conn, wanted).await
 }
 
 /// What a server shall look through: exactly the messages it decides over, or, where that takes
