@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
             }
             assert!(parse(&line).is_ok(), "{}", line.escape_ascii());
         }
-        Ok(Command::Fetch { uid, set, items, partial }) => {
+        Ok(Command::Fetch { uid, set, items, partial, .. }) => {
             let mut line = format!("a {}FETCH {set} (", if uid { "UID " } else { "" }).into_bytes();
             for item in &items {
                 item.write_to(&mut line);
@@ -43,7 +43,9 @@ fuzz_target!(|data: &[u8]| {
                 line.extend(format!(" (PARTIAL {range})").bytes());
             }
             let again = parse(&line).map(|tagged| tagged.command);
-            assert_eq!(again, Ok(Command::Fetch { uid, set, items, partial }));
+            let (changed_since, vanished) = (None, false);
+            let fetch = Command::Fetch { uid, set, items, partial, changed_since, vanished };
+            assert_eq!(again, Ok(fetch));
         }
         Err(err) => assert!(err.to_string().bytes().all(|b| matches!(b, b' '..=b'~'))),
         Ok(_) => {}

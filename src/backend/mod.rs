@@ -14,7 +14,7 @@ mod select;
 
 pub use conn::{Conn, Done, Event, Pending, text, words};
 pub use error::BackendError;
-pub use fetched::{Fetched, internal_date};
+pub use fetched::{Fetched, internal_date, mod_seq};
 pub use login::connect;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::{Learned, Profile};

@@ -11,29 +11,49 @@ use super::Fault;
 use super::token::{
     argument, astring, listed, number, number64, nz_number, partial_range, set, sp, sp0,
 };
-use crate::imap::command::Command;
+use crate::imap::command::{Command, PartialRange};
 use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
 /// "(" fetch-att *(SP fetch-att) ")") [SP fetch-modifiers]` (RFC 4466 §2.3).
 ///
-/// `(CHANGEDSINCE n)` is heard and nothing more: CONDSTORE is not offered, and to answer for more
-/// messages than have changed is no error. `(PARTIAL range)` belongs to UID FETCH (RFC 9394 §3.3).
-/// Other modifiers are refused.
+/// `fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED"` (RFC 7162 §7); 0 is
+/// accepted too, for some clients ask since then. `fetch-modifier =/ "PARTIAL" SP partial-range`
+/// belongs to UID FETCH (RFC 9394 §3.3). Other modifiers are refused.
 pub(super) fn arguments<'a>(
     uid: bool,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
-    let changed = value(None, separated_pair(tag_no_case("CHANGEDSINCE"), sp, number64));
-    let partial = map(preceded(pair(tag_no_case("PARTIAL"), sp), partial_range), Some);
-    let modifier = verify(alt((changed, partial)), move |partial| uid || partial.is_none());
+    let since = preceded(pair(tag_no_case("CHANGEDSINCE"), sp), number64);
+    let partial = preceded(pair(tag_no_case("PARTIAL"), sp), partial_range);
+    let modifier = alt((
+        map(since, Modifier::ChangedSince),
+        value(Modifier::Vanished, tag_no_case("VANISHED")),
+        map(verify(partial, move |_| uid), Modifier::Partial),
+    ));
     let modifiers = opt(preceded(sp, listed("a known FETCH modifier", modifier)));
     map(
         tuple((argument("a message set", set), argument("a known FETCH item", items), modifiers)),
         move |(set, items, modifiers)| {
-            let partial = modifiers.into_iter().flatten().flatten().next();
-            Command::Fetch { uid, set, items, partial }
+            let mut asked = (None, None, false);
+            for modifier in modifiers.unwrap_or_default() {
+                match modifier {
+                    Modifier::ChangedSince(since) => asked.0 = Some(since),
+                    Modifier::Partial(range) => asked.1 = Some(range),
+                    Modifier::Vanished => asked.2 = true,
+                }
+            }
+            let (changed_since, partial, vanished) = asked;
+            Command::Fetch { uid, set, items, partial, changed_since, vanished }
         },
     )
+}
+
+/// A modifier of FETCH.
+#[derive(Clone, Copy)]
+enum Modifier {
+    ChangedSince(u64),
+    Partial(PartialRange),
+    Vanished,
 }
 
 fn items(input: &[u8]) -> IResult<&[u8], Vec<FetchItem>, Fault> {
@@ -77,6 +97,7 @@ fn plain_item(word: &str) -> Option<FetchItem> {
         "RFC822" => FetchItem::Rfc822,
         "RFC822.HEADER" => FetchItem::Rfc822Header,
         "RFC822.TEXT" => FetchItem::Rfc822Text,
+        "MODSEQ" => FetchItem::ModSeq,
         _ => return None,
     })
 }
