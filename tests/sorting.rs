@@ -421,6 +421,29 @@ fn v7_sorting_needs_the_sides_where_messages_lie_and_no_others() {
 }
 
 #[test]
+fn v3_a_hidden_copy_takes_no_part_in_threads() {
+    let corpus = realistic();
+    let world = World::new().seeded(|old, _| old.seed("INBOX", &corpus));
+    let accounts = [("ann@example.com".to_owned(), "secret".to_owned())];
+    let one = Dovecot::new_style().start(&world.dir.path().join("one"), &accounts);
+    one.seed("INBOX", &corpus);
+    // What was opened and then deleted is still on old, where nobody shall see it.
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 12,13,20 (BODY.PEEK[])");
+    lab::eventually_holds(&mut world.new.client(), "INBOX", 3);
+    for mut client in [client, one.client()] {
+        client.ok("SELECT INBOX");
+        client.ok("STORE 12,13,20 +FLAGS.SILENT (\\Deleted)");
+        client.ok("EXPUNGE");
+    }
+    assert_eq!(lab::everything(&mut world.old.client(), "INBOX").len(), 60);
+    let stage = Stage { world, one };
+    sorts_alike(&stage);
+    threads_alike(&stage, &["REFERENCES", "REFS", "ORDEREDSUBJECT"]);
+}
+
+#[test]
 fn a_hundred_thousand_messages_are_sorted_in_little_memory() {
     let answers = |n: u32| {
         let mut mail = Mail::numbered(n).flags(&[]);
