@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use super::plan::{Plan, Question, made_ready, scope};
+use super::plan::{Plan, Question, is_exact, made_ready, scope};
 use crate::account::AccountError;
 use crate::backend::{BackendError, Lease, text};
 use crate::base::Side;
@@ -11,7 +11,6 @@ use crate::imap::command::{SearchKey, SortCriterion, SortKey, ThreadAlgorithm};
 use crate::imap::response::Response;
 use crate::imap::write::Parts;
 use crate::session::imap::reply::Reply;
-use crate::session::imap::sets::span;
 use crate::uid::{SideUid, Uid, UidSet};
 
 impl Plan {
@@ -112,7 +111,7 @@ impl Question for Order<'_> {
             return Ok(Ok(None));
         }
         let announced = made_ready(lease, self.key, wanted).await?;
-        if self.exact && span(wanted, &announced).range_count() > 1 {
+        if self.exact && !is_exact(wanted, &announced) {
             return Ok(Ok(None));
         }
         let mut command: Parts = text(&self.command);

@@ -213,15 +213,19 @@ pub(super) async fn made_ready(
 /// What a server shall look through: exactly the messages it decides over, or, where that takes
 /// too long to say, all from the first to the last of them.
 pub(super) fn scope(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -> String {
-    let exact = span(candidates, announced);
-    let mut pieces = exact.chunks_of(MAX_SCOPE);
-    if let (Some(whole), None) = (pieces.next(), pieces.next()) {
-        return whole;
+    if is_exact(candidates, announced) {
+        return span(candidates, announced).to_string();
     }
     match (candidates.first(), candidates.last()) {
         (Some(first), Some(last)) => format!("{first}:{last}"),
         _ => "1:*".to_owned(),
     }
+}
+
+/// Whether [`scope`] names nothing but the messages that are meant.
+pub(super) fn is_exact(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -> bool {
+    let exact = span(candidates, announced);
+    !exact.is_empty() && exact.chunks_of(MAX_SCOPE).nth(1).is_none()
 }
 
 /// UIDs as a client would write them.
