@@ -95,6 +95,11 @@
 //! - **What clients are offered stands on what both servers offered last**
 //!   ([`Offer`](session::imap::Offer)): before anybody has logged in on a side, nothing that needs
 //!   that side. It changes when a server does, and then for connections that begin afterwards.
+//! - **SORT and THREAD follow RFC 5256** where servers do otherwise (a time that is none is
+//!   midnight, for example), and are left to a server only where all messages lie on its side. So an
+//!   odd message may change its place once, when the first message is copied.
+//! - **A result that is kept up to date** (`UPDATE`, RFC 5267) is searched for anew whenever messages
+//!   or flags have changed, as far as the proxy is told of that.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

@@ -14,7 +14,9 @@ fuzz_target!(|data: &[u8]| {
     }
     let _ = names::matches(data, b"INBOX/a&AOk-/b", Some(b'/'));
     match parse(data).map(|tagged| tagged.command) {
-        Ok(Command::Search { key, .. }) => {
+        Ok(
+            Command::Search { key, .. } | Command::Sort { key, .. } | Command::Thread { key, .. },
+        ) => {
             let mut line = b"a SEARCH ".to_vec();
             for part in key.rewrite(&|set, _| Some(set.to_string())).into_vec() {
                 match part {
@@ -30,16 +32,20 @@ fuzz_target!(|data: &[u8]| {
             }
             assert!(parse(&line).is_ok(), "{}", line.escape_ascii());
         }
-        Ok(Command::Fetch { uid, set, items, .. }) => {
+        Ok(Command::Fetch { uid, set, items, partial, .. }) => {
             let mut line = format!("a {}FETCH {set} (", if uid { "UID " } else { "" }).into_bytes();
             for item in &items {
                 item.write_to(&mut line);
                 line.push(b' ');
             }
             line.push(b')');
+            if let Some(range) = partial {
+                line.extend(format!(" (PARTIAL {range})").bytes());
+            }
             let again = parse(&line).map(|tagged| tagged.command);
             let (changed_since, vanished) = (None, false);
-            assert_eq!(again, Ok(Command::Fetch { uid, set, items, changed_since, vanished }));
+            let fetch = Command::Fetch { uid, set, items, partial, changed_since, vanished };
+            assert_eq!(again, Ok(fetch));
         }
         Err(err) => assert!(err.to_string().bytes().all(|b| matches!(b, b' '..=b'~'))),
         Ok(_) => {}

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::imap::charset::Charset;
 use crate::imap::command::Flag;
 use crate::imap::write::Parts;
 use crate::uid::SeqSet;
@@ -45,6 +46,8 @@ pub enum SearchKey {
     Not(Box<SearchKey>),
     /// OLD: not recent.
     Old,
+    /// OLDER: so many seconds, at least, since the internal date (RFC 5032).
+    Older(u32),
     /// ON: internal date.
     On(SearchDate),
     /// OR.
@@ -85,6 +88,8 @@ pub enum SearchKey {
     Unkeyword(Flag),
     /// UNSEEN.
     Unseen,
+    /// YOUNGER: so many seconds, at most, since the internal date (RFC 5032).
+    Younger(u32),
 }
 
 impl SearchKey {
@@ -105,20 +110,96 @@ impl SearchKey {
 
     /// Whether any string of the program holds octets beyond ASCII, so that a charset matters.
     pub fn needs_charset(&self) -> bool {
+        let mut beyond = false;
+        self.walk(&mut |key| beyond |= key.strings().into_iter().any(|s| !s.is_ascii()));
+        beyond
+    }
+
+    /// Whether flags decide over what is found, so that it may change.
+    pub fn looks_at_flags(&self) -> bool {
+        let mut flags = false;
+        self.walk(&mut |key| {
+            flags |= matches!(
+                key,
+                SearchKey::Answered
+                    | SearchKey::Deleted
+                    | SearchKey::Draft
+                    | SearchKey::Flagged
+                    | SearchKey::Keyword(_)
+                    | SearchKey::Seen
+                    | SearchKey::Unanswered
+                    | SearchKey::Undeleted
+                    | SearchKey::Undraft
+                    | SearchKey::Unflagged
+                    | SearchKey::Unkeyword(_)
+                    | SearchKey::Unseen
+            );
+        });
+        flags
+    }
+
+    /// Shows every key of the program to `look`, the program itself first.
+    pub fn walk(&self, look: &mut impl FnMut(&SearchKey)) {
+        look(self);
         match self {
-            SearchKey::And(keys) => keys.iter().any(SearchKey::needs_charset),
-            SearchKey::Not(key) => key.needs_charset(),
-            SearchKey::Or(a, b) => a.needs_charset() || b.needs_charset(),
+            SearchKey::And(keys) => keys.iter().for_each(|key| key.walk(look)),
+            SearchKey::Not(key) => key.walk(look),
+            SearchKey::Or(a, b) => {
+                a.walk(look);
+                b.walk(look);
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives every key of the program to `change`, the innermost first.
+    pub fn walk_mut(&mut self, change: &mut impl FnMut(&mut SearchKey)) {
+        match self {
+            SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.walk_mut(change)),
+            SearchKey::Not(key) => key.walk_mut(change),
+            SearchKey::Or(a, b) => {
+                a.walk_mut(change);
+                b.walk_mut(change);
+            }
+            _ => {}
+        }
+        change(self);
+    }
+
+    /// What is to be found in text, and so is written in the command's charset.
+    fn strings(&self) -> Vec<&Vec<u8>> {
+        match self {
             SearchKey::Bcc(s)
             | SearchKey::Body(s)
             | SearchKey::Cc(s)
             | SearchKey::From(s)
             | SearchKey::Subject(s)
             | SearchKey::Text(s)
-            | SearchKey::To(s) => !s.is_ascii(),
-            SearchKey::Header(name, value) => !name.is_ascii() || !value.is_ascii(),
-            _ => false,
+            | SearchKey::To(s) => vec![s],
+            SearchKey::Header(name, value) => vec![name, value],
+            _ => Vec::new(),
         }
+    }
+
+    /// Converts what is to be found from the command's charset to UTF-8. False where some of it is
+    /// not of that charset.
+    pub fn decode(&mut self, charset: Charset) -> bool {
+        let mut fits = true;
+        self.walk_mut(&mut |key| match key {
+            SearchKey::Bcc(s)
+            | SearchKey::Body(s)
+            | SearchKey::Cc(s)
+            | SearchKey::From(s)
+            | SearchKey::Subject(s)
+            | SearchKey::Text(s)
+            | SearchKey::To(s)
+            | SearchKey::Header(_, s) => match charset.decode(s) {
+                Some(text) => *s = text.into_owned(),
+                None => fits = false,
+            },
+            _ => {}
+        });
+        fits
     }
 
     fn write(&self, translate: &impl Fn(&SeqSet, bool) -> Option<String>, parts: &mut Parts) {
@@ -164,6 +245,8 @@ impl SearchKey {
             }
             SearchKey::Keyword(flag) => _ = parts.text("KEYWORD ").text(flag.as_str()),
             SearchKey::Unkeyword(flag) => _ = parts.text("UNKEYWORD ").text(flag.as_str()),
+            SearchKey::Older(n) => _ = parts.text(&format!("OLDER {n}")),
+            SearchKey::Younger(n) => _ = parts.text(&format!("YOUNGER {n}")),
             SearchKey::Larger(n) => _ = parts.text(&format!("LARGER {n}")),
             SearchKey::Smaller(n) => _ = parts.text(&format!("SMALLER {n}")),
             SearchKey::Before(date) => _ = parts.text(&format!("BEFORE {date}")),
@@ -214,6 +297,16 @@ impl SearchDate {
     pub fn new(year: u16, month: u8, day: u8) -> Option<SearchDate> {
         let fits = year <= 9999 && (1..=12).contains(&month) && (1..=31).contains(&day);
         fits.then_some(SearchDate { year, month, day })
+    }
+}
+
+impl SearchDate {
+    /// The day on which an instant (seconds since 1970) falls at Greenwich. `None` beyond the years
+    /// that IMAP can write.
+    pub fn of_instant(seconds: i64) -> Option<SearchDate> {
+        let date = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?.date();
+        let year = u16::try_from(date.year()).ok()?;
+        SearchDate::new(year, date.month().into(), date.day())
     }
 }
 
@@ -285,6 +378,7 @@ mod tests {
             r#"HEADER Message-ID "<1@example.com>" HEADER X-A """#,
             "KEYWORD $Forwarded UNKEYWORD domain.com",
             "LARGER 10 SMALLER 5000000000",
+            "OR OLDER 3600 YOUNGER 4294967295",
             "BEFORE 1-Feb-1994 ON 2-Mar-2024 SINCE 31-Dec-1999",
             "SENTBEFORE 1-Jan-2000 SENTON 9-Sep-1999 SENTSINCE 10-Oct-2010",
             "OR (SEEN FLAGGED) NOT OR ANSWERED NOT (DRAFT DELETED)",
@@ -292,6 +386,31 @@ mod tests {
             assert_eq!(rewritten(program), program);
             assert_eq!(key(&rewritten(program)), key(program));
         }
+    }
+
+    #[test]
+    fn flags_are_looked_at_wherever_they_stand() {
+        assert!(key("OR SUBJECT x NOT (1 UNKEYWORD a)").looks_at_flags());
+        assert!(!key("OR SUBJECT seen NOT (1 OLDER 5)").looks_at_flags());
+    }
+
+    #[test]
+    fn strings_are_converted_from_the_charset() {
+        let latin1 = |octets: &[u8]| {
+            let found = SearchKey::Subject(octets.to_vec());
+            SearchKey::Or(Box::new(SearchKey::Not(Box::new(found))), Box::new(SearchKey::Seen))
+        };
+        let mut program = latin1(b"\xe9");
+        assert!(program.decode(Charset::named("ISO-8859-1").unwrap()));
+        assert_eq!(program, latin1("é".as_bytes()));
+        assert!(!latin1(b"\xff").decode(Charset::named("EUC-JP").unwrap()));
+    }
+
+    #[test]
+    fn an_instant_falls_on_a_day() {
+        assert_eq!(SearchDate::of_instant(1_719_820_800), SearchDate::new(2024, 7, 1));
+        assert_eq!(SearchDate::of_instant(-1), SearchDate::new(1969, 12, 31));
+        assert_eq!(SearchDate::of_instant(i64::MAX), None);
     }
 
     #[test]

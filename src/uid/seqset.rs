@@ -33,27 +33,45 @@ pub enum By {
 }
 
 /// What a client wrote where IMAP wants a `sequence-set`: ranges in any order, overlapping or not,
-/// with `*`. Only a map tells which messages it names.
+/// with `*`; or `$`, the result that its last SEARCH saved (RFC 5182). Only a map tells which
+/// messages ranges name, and only the client's session what it saved.
+///
+/// ```abnf
+/// sequence-set     =/ seq-last-command  ; RFC 5182 §3
+/// seq-last-command = "$"
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SeqSet {
+    /// Empty in `$`.
     ranges: Vec<(Bound, Bound)>,
+    saved: bool,
 }
 
 impl SeqSet {
     /// A set of one number or of `*`.
     pub fn single(bound: impl Into<Bound>) -> SeqSet {
         let bound = bound.into();
-        SeqSet { ranges: vec![(bound, bound)] }
+        SeqSet::from_ranges([(bound, bound)])
     }
 
     /// A set of ranges as they were written; a single number is a range from and to itself.
     pub fn from_ranges(ranges: impl IntoIterator<Item = (Bound, Bound)>) -> SeqSet {
-        SeqSet { ranges: ranges.into_iter().collect() }
+        SeqSet { ranges: ranges.into_iter().collect(), saved: false }
     }
 
     /// `1:*`: all messages.
     pub fn all() -> SeqSet {
-        SeqSet { ranges: vec![(Bound::Number(1), Bound::Star)] }
+        SeqSet::from_ranges([(Bound::Number(1), Bound::Star)])
+    }
+
+    /// `$`: the saved result.
+    pub fn saved() -> SeqSet {
+        SeqSet { ranges: Vec::new(), saved: true }
+    }
+
+    /// Whether it is `$`, which by itself names nothing.
+    pub fn is_saved(&self) -> bool {
+        self.saved
     }
 
     /// The ranges as they were written.
@@ -121,6 +139,9 @@ impl UidMap {
 impl fmt::Display for SeqSet {
     /// Writes `sequence-set` (RFC 9051 §9), range for range as it was given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.saved {
+            return f.write_str("$");
+        }
         let mut comma = "";
         for (a, b) in &self.ranges {
             f.write_str(comma)?;

@@ -22,7 +22,10 @@ pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
 pub use self::parse::{AppendParse, TaggedAppend, parse, parse_append_head};
 pub use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
+pub use crate::imap::found::PartialRange;
 pub use crate::imap::search::{SearchDate, SearchKey};
+pub use crate::imap::sort::{SortCriterion, SortKey};
+pub use crate::imap::thread::ThreadAlgorithm;
 
 use crate::base::MailboxName;
 use crate::uid::SeqSet;
@@ -206,6 +209,32 @@ pub enum Command {
         /// What to look for.
         key: SearchKey,
     },
+    /// SORT (RFC 5256, RFC 5267 §3).
+    Sort {
+        /// Whether the answer is to hold UIDs.
+        uid: bool,
+        /// RETURN options, as in SEARCH.
+        returns: Option<Vec<SearchReturn>>,
+        /// By what to sort, the first one first; never empty.
+        criteria: Vec<SortCriterion>,
+        /// The charset of the strings.
+        charset: String,
+        /// What to look for.
+        key: SearchKey,
+    },
+    /// THREAD (RFC 5256).
+    Thread {
+        /// Whether the answer is to hold UIDs.
+        uid: bool,
+        /// How to thread.
+        algorithm: ThreadAlgorithm,
+        /// The charset of the strings.
+        charset: String,
+        /// What to look for.
+        key: SearchKey,
+    },
+    /// CANCELUPDATE (RFC 5267 §4.3.5): the tags of the searches.
+    CancelUpdate(Vec<Tag>),
     /// FETCH (RFC 3501 §6.4.5).
     Fetch {
         /// Whether `set` holds UIDs.
@@ -214,6 +243,8 @@ pub enum Command {
         set: SeqSet,
         /// What is asked, in the client's order; macros are expanded.
         items: Vec<FetchItem>,
+        /// Which of the messages, if not all; only with UIDs (RFC 9394 §3.3).
+        partial: Option<PartialRange>,
         /// Only messages that changed since this MODSEQ (RFC 7162 §3.1.4.1).
         changed_since: Option<u64>,
         /// Also what vanished since then (RFC 7162 §3.2.6).
@@ -335,17 +366,25 @@ impl StatusItem {
     }
 }
 
-/// What SEARCH is to return (RFC 4731 §3.1).
+/// What SEARCH or SORT is to return (RFC 4731 §3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SearchReturn {
-    /// MIN: the lowest number.
+    /// MIN: the lowest number, or the first message of a SORT.
     Min,
-    /// MAX: the highest number.
+    /// MAX: the highest number, or the last message of a SORT.
     Max,
     /// ALL: every number.
     All,
     /// COUNT: how many.
     Count,
+    /// SAVE: keep the result as `$` (RFC 5182).
+    Save,
+    /// PARTIAL: some of the numbers (RFC 5267 §4.4, RFC 9394); never beside ALL.
+    Partial(PartialRange),
+    /// UPDATE: tell later changes of the result (RFC 5267 §4.3).
+    Update,
+    /// CONTEXT: more of the kind will be asked (RFC 5267 §4.2).
+    Context,
 }
 
 /// What STORE does with its flags.

@@ -265,7 +265,7 @@ fn sets() {
     // MailKit asks backwards.
     assert_eq!(of("1593:1580,7,7"), set(&[(1593, 1580), (7, 7), (7, 7)]));
     assert_eq!(of("4294967295"), set(&[(u32::MAX, u32::MAX)]));
-    for bad in ["0", "1,", ",1", "1:", "1:2:3", "-1", "4294967296", "a", "", "1;2", "$"] {
+    for bad in ["0", "1,", ",1", "1:", "1:2:3", "-1", "4294967296", "a", "", "1;2", "$,1", "1:$"] {
         let line = format!("a UID EXPUNGE {bad}");
         assert!(parse(line.as_bytes()).is_err(), "{bad}");
     }
@@ -323,7 +323,9 @@ fn fetches_of_real_clients() {
         assert_eq!(items(&format!("a FETCH 1 ({expected})")), expected);
     }
     match command(b"a UID FETCH 9:3 UID") {
-        Command::Fetch { uid, set: messages, items, changed_since: None, vanished: false } => {
+        Command::Fetch {
+            uid, set: messages, items, changed_since: None, vanished: false, ..
+        } => {
             assert_eq!((uid, messages, items), (true, set(&[(9, 3)]), vec![FetchItem::Uid]));
         }
         other => panic!("{other:?}"),
@@ -465,6 +467,84 @@ fn searches() {
 }
 
 #[test]
+fn saved_results_and_parts_of_results() {
+    let options = |line: &str| match command(line.as_bytes()) {
+        Command::Search { returns, .. } | Command::Sort { returns, .. } => returns.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(options("a SEARCH RETURN (SAVE) ALL"), [SearchReturn::Save]);
+    assert_eq!(
+        options("a SORT RETURN (context) (DATE) UTF-8 ALL"),
+        [SearchReturn::Context, SearchReturn::All]
+    );
+    assert_eq!(
+        options("a UID SEARCH RETURN (PARTIAL -1:-100 UPDATE COUNT) UNSEEN"),
+        [
+            SearchReturn::Partial(PartialRange::new(true, 1, 100)),
+            SearchReturn::Update,
+            SearchReturn::Count,
+        ]
+    );
+    let saved = |line: &str| match command(line.as_bytes()) {
+        Command::Search { key: SearchKey::Sequence(set) | SearchKey::Uid(set), .. }
+        | Command::Fetch { set, .. }
+        | Command::Store { set, .. }
+        | Command::Copy { set, .. }
+        | Command::Move { set, .. }
+        | Command::UidExpunge { set } => set.is_saved() && set.to_string() == "$",
+        other => panic!("{other:?}"),
+    };
+    for line in [
+        "a SEARCH $",
+        "a UID SEARCH UID $",
+        "a FETCH $ FLAGS",
+        "a UID STORE $ +FLAGS (\\Seen)",
+        "a COPY $ x",
+        "a UID MOVE $ x",
+        "a UID EXPUNGE $",
+    ] {
+        assert!(saved(line), "{line}");
+    }
+    match command(b"a UID FETCH 1:* (FLAGS) (PARTIAL 1:2)") {
+        Command::Fetch { partial, .. } => assert_eq!(partial, Some(PartialRange::new(false, 1, 2))),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(refusal(b"a FETCH 1:* (FLAGS) (PARTIAL 1:2)"), "Expected a known FETCH modifier");
+}
+
+#[test]
+fn sort_and_thread() {
+    let by = |key, reverse| SortCriterion { reverse, key };
+    match command(b"a UID SORT (reverse Date SUBJECT DISPLAYFROM) utf-8 UNSEEN 1:3") {
+        Command::Sort { uid, returns, criteria, charset, .. } => {
+            assert_eq!((uid, returns, charset.as_str()), (true, None, "utf-8"));
+            assert_eq!(
+                criteria,
+                [
+                    by(SortKey::Date, true),
+                    by(SortKey::Subject, false),
+                    by(SortKey::DisplayFrom, false),
+                ]
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        command(b"a THREAD references US-ASCII ALL"),
+        Command::Thread {
+            uid: false,
+            algorithm: ThreadAlgorithm::References,
+            charset: "US-ASCII".to_owned(),
+            key: SearchKey::All,
+        }
+    );
+    assert_eq!(
+        command(b"a CANCELUPDATE \"b1\" \"b2\""),
+        Command::CancelUpdate(["b1", "b2"].map(|tag| Tag::new(tag.as_bytes()).unwrap()).to_vec())
+    );
+}
+
+#[test]
 fn searches_that_are_none() {
     for (line, reason) in [
         ("a SEARCH", "Expected a SEARCH key"),
@@ -479,10 +559,21 @@ fn searches_that_are_none() {
         ("a SEARCH SINCE 1-Foo-2024", "Expected a date"),
         ("a SEARCH SINCE 1-Jan-24", "Expected a date"),
         ("a SEARCH LARGER x", "Expected a size"),
-        ("a SEARCH RETURN (SAVE) ALL", "Expected MIN, MAX, ALL or COUNT"),
+        ("a SEARCH RETURN (ANY) ALL", "Expected a known RETURN option"),
+        ("a SEARCH RETURN (PARTIAL 0:1) ALL", "Expected a known RETURN option"),
+        ("a SEARCH RETURN (PARTIAL -1:2) ALL", "Expected a known RETURN option"),
+        ("a SEARCH RETURN (PARTIAL 1:2 ALL) ALL", "PARTIAL stands once, and without ALL"),
+        ("a SEARCH RETURN (PARTIAL 1:2 PARTIAL 1:2) 1", "PARTIAL stands once, and without ALL"),
+        ("a SEARCH OLDER 0", "Expected a number of seconds"),
         ("a SEARCH CHARSET \"a b\" ALL", "Expected a charset"),
         ("a SEARCH TEXT {2}\r\na\0", "NUL is not accepted in a literal"),
-        ("a SEARCH $", "Expected a known SEARCH key"),
+        ("a SEARCH $,1", "Unexpected text after the command"),
+        ("a SORT (DATE) UTF-8", "Expected a SEARCH key"),
+        ("a SORT () UTF-8 ALL", "Expected SORT keys"),
+        ("a SORT (REVERSE) UTF-8 ALL", "Expected a known SORT key"),
+        ("a SORT (DATE) ALL", "Expected a SEARCH key"),
+        ("a THREAD JWZ UTF-8 ALL", "Expected a known THREAD algorithm"),
+        ("a CANCELUPDATE", "Expected a tag"),
     ] {
         assert_eq!(refusal(line.as_bytes()), reason, "{line}");
     }
@@ -509,7 +600,7 @@ fn nesting_is_bounded() {
 #[test]
 fn unknown_commands_are_named() {
     assert_eq!(command(b"a xyzzy (1 \"2"), Command::Unknown { name: "XYZZY".to_owned() });
-    assert_eq!(command(b"a UID THREAD x"), Command::Unknown { name: "UID THREAD".to_owned() });
+    assert_eq!(command(b"a UID XYZZY x"), Command::Unknown { name: "UID XYZZY".to_owned() });
     assert_eq!(command(b"a UID NOOP"), Command::Unknown { name: "UID NOOP".to_owned() });
 }
 
@@ -676,7 +767,9 @@ fn check(line: &[u8]) -> Result<(), TestCaseError> {
                         set.ranges().iter().map(|_| (1.into(), 1.into())).take(1),
                     );
                     let (changed_since, vanished, uid) = (None, false, uid | true);
-                    let fetch = Command::Fetch { uid, set, items, changed_since, vanished };
+                    let partial = None;
+                    let fetch =
+                        Command::Fetch { uid, set, items, partial, changed_since, vanished };
                     prop_assert_eq!(again, Ok(fetch));
                 }
                 Command::Search { key, .. } => {

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::expunge::{expunge_deleted, mark_deleted};
 use super::folders::told;
 use super::reply::{Failure, Reply};
-use super::sets::{ensure_announced, places, resolve, span};
+use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox, View, now};
 use crate::backend::{BackendError, Conn, Done};
@@ -99,7 +99,7 @@ impl Session {
         moving: bool,
     ) -> Result<Option<Copy>, Failure> {
         let Some(selected) = &self.selected else { return Ok(None) };
-        let Some(uids) = resolve(set, uid, &selected.numbering) else { return Ok(None) };
+        let Some(uids) = selected.resolve(set, uid) else { return Ok(None) };
         let source = Arc::clone(&selected.mailbox);
         let target = match user.account.mailbox(&user.access, target).await {
             Ok(target) => target,

@@ -23,7 +23,7 @@ impl Session {
             return Ok(Reply::no("Mailbox was opened read-only"));
         }
         let uids = match set {
-            Some(set) => set.resolve_uids(&selected.numbering),
+            Some(set) => selected.resolve(set, true).unwrap_or_default(),
             None => selected.numbering.uids(),
         };
         let expunge = Expunge {
@@ -76,6 +76,8 @@ pub(super) async fn expunge_deleted(
     conn: &mut Conn,
     wanted: &UidSet<SideUid>,
 ) -> Result<Option<Done>, BackendError> {
+    // \Deleted may have been set over another connection, of which this one knows by a NOOP.
+    conn.must("NOOP", &text("NOOP")).await?;
     let announced = ensure_announced(conn, wanted).await?;
     let wanted = wanted.intersect(&announced);
     if wanted.is_empty() {

@@ -255,8 +255,9 @@ impl Session {
             Command::Idle => return self.idle(user).await,
             Command::Expunge => (self.expunge(user, None).await?, true),
             Command::UidExpunge { set } => (self.expunge(user, Some(&set)).await?, true),
-            Command::Fetch { uid, set, items, changed_since, vanished } => {
-                let asked = Asked { uid, set: &set, items: &items, changed_since, vanished };
+            Command::Fetch { uid, set, items, partial, changed_since, vanished } => {
+                let asked =
+                    Asked { uid, set: &set, items: &items, partial, changed_since, vanished };
                 (self.fetch(user, asked).await?, uid)
             }
             Command::Store { uid, set, unchanged_since, mode, silent, flags } => {
@@ -267,6 +268,15 @@ impl Session {
                 let search = search::Search { uid, returns, charset, key };
                 (self.search(tag, user, search).await?, uid)
             }
+            Command::Sort { uid, returns, criteria, charset, key } => {
+                let sort = search::Sort { uid, returns, criteria, charset, key };
+                (self.sort(tag, user, sort).await?, uid)
+            }
+            Command::Thread { uid, algorithm, charset, key } => {
+                let thread = search::Thread { uid, algorithm, charset, key };
+                (self.thread(tag, user, thread).await?, uid)
+            }
+            Command::CancelUpdate(tags) => (self.cancel_update(&tags), true),
             Command::Copy { uid, set, mailbox } => {
                 (self.copy(user, uid, &set, &mailbox).await?, true)
             }

@@ -24,20 +24,19 @@ impl Session {
         Ok(Reply::ok("Completed"))
     }
 
-    /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS.
+    /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS,
+    /// then what that means for searches that are kept up to date.
     ///
     /// An error says that the client is gone. What a server does not tell now stays owed: whatever
     /// the client asked for is done by now, and must not be answered with NO.
     pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), ClientError> {
         self.pay_numbers(may_expunge).await?;
         match self.pay_flags(user).await {
-            Ok(()) => Ok(()),
-            Err(Failure::Client(e)) => Err(e),
-            Err(e) => {
-                warn!("flags are not told yet: {e}");
-                Ok(())
-            }
+            Ok(()) => {}
+            Err(Failure::Client(e)) => return Err(e),
+            Err(e) => warn!("flags are not told yet: {e}"),
         }
+        self.pay_contexts(user).await
     }
 
     /// The difference between what the client was told and what is there.
@@ -49,7 +48,9 @@ impl Session {
         }
         let owed = selected.numbering.diff(&view.map);
         let out = &mut self.client.out;
+        selected.stale |= !owed.gone.is_empty() || !owed.arrived.is_empty();
         if may_expunge {
+            selected.take_out(&owed.gone, out);
             if self.extended.qresync && !owed.gone.is_empty() {
                 line(out, format_args!("* VANISHED {}", owed.gone));
             } else {
@@ -89,14 +90,15 @@ impl Session {
                     true => &[FetchItem::Flags, FetchItem::ModSeq],
                     false => &[FetchItem::Flags],
                 };
-                let (changed_since, vanished) = (None, false);
-                let asked = Asked { uid: true, set: &set, items, changed_since, vanished };
+                let (partial, changed_since, vanished) = (None, None, false);
+                let asked = Asked { uid: true, set: &set, items, partial, changed_since, vanished };
                 self.fetch(user, asked).await?;
                 self.selected.iter_mut().for_each(|selected| selected.all_flags = false);
                 continue;
             }
             match selected.flags.try_recv() {
                 Ok(news) => {
+                    selected.stale = true;
                     let condstore = self.extended.condstore;
                     write_flags(&mut self.client.out, self.id, selected, &news, condstore);
                     self.client.flush_if_full().await?;
@@ -106,6 +108,7 @@ impl Session {
                     // Too many to remember each: tell all as they are now.
                     selected.flags = selected.mailbox.flag_news();
                     selected.all_flags = true;
+                    selected.stale = true;
                 }
             }
         }

@@ -7,6 +7,8 @@ use tokio::sync::broadcast;
 
 use super::fetch::{Asked, vanished_earlier};
 use super::reply::{Failure, Reply};
+use super::search::Context;
+use super::sets::resolve;
 use super::{Session, User};
 use crate::account::{FlagNews, FlagsOffered, Mailbox};
 use crate::base::{MailboxName, Sides};
@@ -27,6 +29,19 @@ pub(in crate::session) struct Selected {
     pub flags: broadcast::Receiver<FlagNews>,
     /// Flag changes were missed: all flags are to be told as they are now.
     pub all_flags: bool,
+    /// `$`: the result that the last SEARCH with SAVE has left (RFC 5182).
+    pub saved: UidSet<Uid>,
+    /// Searches whose results are kept up to date (RFC 5267).
+    pub contexts: Vec<Context>,
+    /// Something has changed that may change their results.
+    pub stale: bool,
+}
+
+impl Selected {
+    /// The messages a client's set names; `None` as in [`resolve`].
+    pub fn resolve(&self, set: &SeqSet, uid: bool) -> Option<UidSet<Uid>> {
+        resolve(set, uid, &self.numbering, &self.saved)
+    }
 }
 
 impl Session {
@@ -82,6 +97,9 @@ impl Session {
             mailbox,
             read_only,
             flags,
+            saved: UidSet::new(),
+            contexts: Vec::new(),
+            stale: false,
             all_flags: false,
         });
         if let Some(resync) = options.resync.filter(|r| r.uid_validity == view.uid_validity)
@@ -110,6 +128,7 @@ impl Session {
             uid: true,
             set: &SeqSet::all(),
             items: &[FetchItem::Flags, FetchItem::ModSeq],
+            partial: None,
             changed_since: Some(resync.mod_seq),
             vanished: false,
         };

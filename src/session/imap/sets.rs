@@ -4,9 +4,19 @@ use crate::backend::{BackendError, Conn, text};
 use crate::base::Side;
 use crate::uid::{SeqSet, SideUid, Uid, UidMap, UidSet};
 
-/// The messages a client's set names, by its own numbering. `None`: a sequence number that does
-/// not exist, which is a fault of the client's (RFC 3501 §6.4.8 forgives UIDs that do not).
-pub(super) fn resolve(set: &SeqSet, uid: bool, numbering: &UidMap) -> Option<UidSet<Uid>> {
+/// The messages a client's set names, by its own numbering and what it has `saved`. `None`: a
+/// sequence number that does not exist, which is a fault of the client's (RFC 3501 §6.4.8 forgives
+/// UIDs that do not, and RFC 5182 §2.1 forgives an empty `$`).
+pub(super) fn resolve(
+    set: &SeqSet,
+    uid: bool,
+    numbering: &UidMap,
+    saved: &UidSet<Uid>,
+) -> Option<UidSet<Uid>> {
+    if set.is_saved() {
+        // What was expunged since is in it no more.
+        return Some(numbering.within(saved));
+    }
     if uid { Some(set.resolve_uids(numbering)) } else { set.resolve_seqs(numbering) }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::reply::{Failure, Reply};
-use super::sets::{ensure_announced, places, resolve, span};
+use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{
     Access, AccountError, MAX_COMMAND, Mailbox, Moment, SessionId, without_recent,
@@ -45,7 +45,7 @@ impl Session {
         if selected.read_only {
             return Ok(Reply::no("Mailbox was opened read-only"));
         }
-        let Some(uids) = resolve(set, uid, &selected.numbering) else {
+        let Some(uids) = selected.resolve(set, uid) else {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
         let mut list = Vec::new();
@@ -61,7 +61,10 @@ impl Session {
         };
         // Not cancelled when the client goes away: half a STORE is nobody's wish.
         let Outcome { refused, modified, changed } = self.carry_through(store.run()).await?;
-        let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
+        let Some(selected) = &mut self.selected else {
+            return Ok(Reply::bad("No mailbox selected"));
+        };
+        selected.stale = true;
         let mut cursor = selected.numbering.cursor();
         for Changed { uid: changed, flags, mod_seq } in changed {
             let Some(seq) = cursor.seq(changed) else { continue };

@@ -2,40 +2,58 @@
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while1};
-use nom::combinator::{map, map_opt, opt, value};
+use nom::combinator::{map, map_opt, opt, value, verify};
 use nom::multi::separated_list0;
 use nom::sequence::{delimited, pair, preceded, separated_pair, tuple};
 use nom::{Err, IResult};
 
 use super::Fault;
-use super::token::{argument, astring, listed, number, number64, nz_number, set, sp, sp0};
-use crate::imap::command::Command;
+use super::token::{
+    argument, astring, listed, number, number64, nz_number, partial_range, set, sp, sp0,
+};
+use crate::imap::command::{Command, PartialRange};
 use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
 /// "(" fetch-att *(SP fetch-att) ")") [SP fetch-modifiers]` (RFC 4466 §2.3).
 ///
 /// `fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED"` (RFC 7162 §7); 0 is
-/// accepted too, for some clients ask since then. Other modifiers are refused.
+/// accepted too, for some clients ask since then. `fetch-modifier =/ "PARTIAL" SP partial-range`
+/// belongs to UID FETCH (RFC 9394 §3.3). Other modifiers are refused.
 pub(super) fn arguments<'a>(
     uid: bool,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
     let since = preceded(pair(tag_no_case("CHANGEDSINCE"), sp), number64);
-    let modifier = alt((map(since, Some), value(None, tag_no_case("VANISHED"))));
+    let partial = preceded(pair(tag_no_case("PARTIAL"), sp), partial_range);
+    let modifier = alt((
+        map(since, Modifier::ChangedSince),
+        value(Modifier::Vanished, tag_no_case("VANISHED")),
+        map(verify(partial, move |_| uid), Modifier::Partial),
+    ));
     let modifiers = opt(preceded(sp, listed("a known FETCH modifier", modifier)));
     map(
         tuple((argument("a message set", set), argument("a known FETCH item", items), modifiers)),
         move |(set, items, modifiers)| {
-            let modifiers = modifiers.unwrap_or_default();
-            Command::Fetch {
-                uid,
-                set,
-                items,
-                changed_since: modifiers.iter().flatten().last().copied(),
-                vanished: modifiers.contains(&None),
+            let mut asked = (None, None, false);
+            for modifier in modifiers.unwrap_or_default() {
+                match modifier {
+                    Modifier::ChangedSince(since) => asked.0 = Some(since),
+                    Modifier::Partial(range) => asked.1 = Some(range),
+                    Modifier::Vanished => asked.2 = true,
+                }
             }
+            let (changed_since, partial, vanished) = asked;
+            Command::Fetch { uid, set, items, partial, changed_since, vanished }
         },
     )
+}
+
+/// A modifier of FETCH.
+#[derive(Clone, Copy)]
+enum Modifier {
+    ChangedSince(u64),
+    Partial(PartialRange),
+    Vanished,
 }
 
 fn items(input: &[u8]) -> IResult<&[u8], Vec<FetchItem>, Fault> {

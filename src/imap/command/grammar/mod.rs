@@ -35,6 +35,8 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
     match (word, uid) {
         ("FETCH", _) => all(fetch::arguments(uid), arguments),
         ("SEARCH", _) => all(search::arguments(uid), arguments),
+        ("SORT", _) => all(search::sort(uid), arguments),
+        ("THREAD", _) => all(search::thread(uid), arguments),
         ("STORE", _) => all(store(uid), arguments),
         ("COPY", _) => all(
             map(set_and_mailbox, |(set, mailbox)| Command::Copy { uid, set, mailbox }),
@@ -76,6 +78,7 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             all(map(list, |(reference, pattern)| Command::Lsub { reference, pattern }), arguments)
         }
         ("STATUS", _) => all(status, arguments),
+        ("CANCELUPDATE", _) => all(search::cancel_update, arguments),
         ("APPEND", _) => Err(Reason::Expected("a message to append")),
         _ => match Command::bare(word) {
             Some(command) => all(|input| Ok((input, command.clone())), arguments),

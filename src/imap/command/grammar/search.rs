@@ -1,42 +1,120 @@
-//! The arguments of SEARCH.
+//! The arguments of SEARCH, SORT and THREAD.
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case};
-use nom::combinator::{map, map_opt, opt, value};
+use nom::combinator::{map, map_opt, opt, value, verify};
 use nom::multi::separated_list1;
 use nom::sequence::{pair, preceded, terminated, tuple};
 use nom::{Err, IResult};
 
 use super::Fault;
 use super::date::search_date;
-use super::token::{argument, astring, atom, expect, listed, number64, set, sp, sp0};
+use super::token::{
+    argument, astring, atom, expect, listed, number64, nz_number, partial_range, set, sp, sp0,
+};
 use crate::imap::command::{
-    Command, Flag, MAX_NESTING, Reason, SearchDate, SearchKey, SearchReturn,
+    Command, Flag, MAX_NESTING, Reason, SearchDate, SearchKey, SearchReturn, SortCriterion,
+    SortKey, Tag, ThreadAlgorithm,
 };
 
-/// `search = "SEARCH" [SP "RETURN" SP "(" … ")"] [SP "CHARSET" SP astring] 1*(SP search-key)`
-/// (RFC 4466 §2.6.1, RFC 4731 §3.1).
+/// `search = "SEARCH" [SP search-return-opts] [SP "CHARSET" SP astring] 1*(SP search-key)`
+/// (RFC 4466 §2.6.1).
 pub(super) fn arguments<'a>(
     uid: bool,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let charset = preceded(pair(sp, tag_no_case("CHARSET")), must(charset));
+    map(
+        tuple((opt(returns), opt(charset), argument("a SEARCH key", keys(0)))),
+        move |(returns, charset, key)| Command::Search { uid, returns, charset, key },
+    )
+}
+
+/// `sort = "SORT" [SP search-return-opts] SP sort-criteria SP search-criteria` (RFC 5256 §5,
+/// RFC 5267 §7).
+pub(super) fn sort<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let criteria = verify(listed("a known SORT key", criterion), |all: &Vec<_>| !all.is_empty());
+    map(
+        tuple((
+            opt(returns),
+            argument("SORT keys", criteria),
+            charset,
+            argument("a SEARCH key", keys(0)),
+        )),
+        move |(returns, criteria, charset, key)| Command::Sort {
+            uid,
+            returns,
+            criteria,
+            charset,
+            key,
+        },
+    )
+}
+
+/// `thread = "THREAD" SP thread-alg SP search-criteria` (RFC 5256 §5).
+pub(super) fn thread<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let algorithm = map_opt(atom, |word| {
+        ThreadAlgorithm::ALL
+            .into_iter()
+            .find(|algorithm| word.eq_ignore_ascii_case(algorithm.as_str().as_bytes()))
+    });
+    map(
+        tuple((
+            argument("a known THREAD algorithm", algorithm),
+            charset,
+            argument("a SEARCH key", keys(0)),
+        )),
+        move |(algorithm, charset, key)| Command::Thread { uid, algorithm, charset, key },
+    )
+}
+
+/// `command-select =/ "CANCELUPDATE" 1*(SP quoted)` (RFC 5267 §7).
+pub(super) fn cancel_update(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let tag = map_opt(astring, |tag| Tag::new(&tag));
+    map(argument("a tag", separated_list1(sp, tag)), Command::CancelUpdate)(input)
+}
+
+/// `search-return-opts = "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"`
+/// (RFC 4731 §3.1, RFC 5182 §3, RFC 5267 §7, RFC 9394 §4). Without an option that asks for numbers
+/// or saves them, ALL is meant.
+fn returns(input: &[u8]) -> IResult<&[u8], Vec<SearchReturn>, Fault> {
     let option = alt((
         value(SearchReturn::Min, tag_no_case("MIN")),
         value(SearchReturn::Max, tag_no_case("MAX")),
         value(SearchReturn::All, tag_no_case("ALL")),
         value(SearchReturn::Count, tag_no_case("COUNT")),
+        value(SearchReturn::Save, tag_no_case("SAVE")),
+        value(SearchReturn::Update, tag_no_case("UPDATE")),
+        value(SearchReturn::Context, tag_no_case("CONTEXT")),
+        map(preceded(pair(tag_no_case("PARTIAL"), sp), partial_range), SearchReturn::Partial),
     ));
-    let returns = map(
-        preceded(tuple((sp, tag_no_case("RETURN"), sp0)), listed("MIN, MAX, ALL or COUNT", option)),
-        |options| if options.is_empty() { vec![SearchReturn::All] } else { options },
-    );
-    let charset = preceded(
-        pair(sp, tag_no_case("CHARSET")),
-        must(argument("a charset", map_opt(astring, charset_name))),
-    );
-    map(
-        tuple((opt(returns), opt(charset), argument("a SEARCH key", keys(0)))),
-        move |(returns, charset, key)| Command::Search { uid, returns, charset, key },
-    )
+    let (rest, mut options) = preceded(
+        tuple((sp, tag_no_case("RETURN"), sp0)),
+        listed("a known RETURN option", option),
+    )(input)?;
+    let partial = options.iter().filter(|o| matches!(o, SearchReturn::Partial(_))).count();
+    if partial > 1 || (partial == 1 && options.contains(&SearchReturn::All)) {
+        return Err(Err::Failure(Fault::refused("PARTIAL stands once, and without ALL")));
+    }
+    if options.iter().all(|option| *option == SearchReturn::Context) {
+        options.push(SearchReturn::All);
+    }
+    Ok((rest, options))
+}
+
+/// `sort-criterion = ["REVERSE" SP] sort-key` (RFC 5256 §5).
+fn criterion(input: &[u8]) -> IResult<&[u8], SortCriterion, Fault> {
+    let key = map_opt(atom, |word| {
+        SortKey::ALL.into_iter().find(|key| word.eq_ignore_ascii_case(key.as_str().as_bytes()))
+    });
+    map(pair(opt(pair(tag_no_case("REVERSE"), sp)), key), |(reverse, key)| SortCriterion {
+        reverse: reverse.is_some(),
+        key,
+    })(input)
+}
+
+/// `SP charset`.
+fn charset(input: &[u8]) -> IResult<&[u8], String, Fault> {
+    argument("a charset", map_opt(astring, charset_name))(input)
 }
 
 /// A charset's name; none has other marks (RFC 2978 §2.3).
@@ -70,7 +148,7 @@ fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
             let list = preceded(pair(tag("("), sp0), terminated(keys(depth + 1), close));
             return must(list)(input);
         }
-        [b'0'..=b'9' | b'*', ..] => {
+        [b'0'..=b'9' | b'*' | b'$', ..] => {
             return must(map(expect("a message set", set), SearchKey::Sequence))(input);
         }
         _ => {}
@@ -100,6 +178,8 @@ fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
         ))(rest),
         b"KEYWORD" => keyword(SearchKey::Keyword)(rest),
         b"UNKEYWORD" => keyword(SearchKey::Unkeyword)(rest),
+        b"OLDER" => seconds(SearchKey::Older)(rest),
+        b"YOUNGER" => seconds(SearchKey::Younger)(rest),
         b"LARGER" => size(SearchKey::Larger)(rest),
         b"SMALLER" => size(SearchKey::Smaller)(rest),
         b"BEFORE" => date(SearchKey::Before)(rest),
@@ -151,6 +231,13 @@ fn size<'a>(
     make: impl FnMut(u64) -> SearchKey,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
     must(map(argument("a size", number64), make))
+}
+
+/// `SP nz-number` (RFC 5032 §4).
+fn seconds<'a>(
+    make: impl FnMut(u32) -> SearchKey,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
+    must(map(argument("a number of seconds", nz_number), make))
 }
 
 /// `date = date-text / DQUOTE date-text DQUOTE`.

@@ -49,7 +49,7 @@ fn parameter(input: &[u8]) -> IResult<&[u8], Option<Resync>, Fault> {
     ))(input)
 }
 
-/// `known-uids = sequence-set`, without `*`.
+/// `known-uids = sequence-set`, without `*` and `$`.
 fn known(input: &[u8]) -> IResult<&[u8], SeqSet, Fault> {
-    map_opt(set, |set: SeqSet| (!set.has_star()).then_some(set))(input)
+    map_opt(set, |set: SeqSet| (!set.has_star() && !set.is_saved()).then_some(set))(input)
 }

@@ -5,12 +5,12 @@ use nom::bytes::complete::{tag, take, take_while, take_while1};
 use nom::character::complete::digit1;
 use nom::combinator::{map, map_opt, opt};
 use nom::multi::{separated_list0, separated_list1};
-use nom::sequence::{delimited, pair, preceded, terminated};
+use nom::sequence::{delimited, pair, preceded, separated_pair, terminated};
 use nom::{Err, IResult, Parser};
 
 use super::Fault;
 use crate::base::MailboxName;
-use crate::imap::command::{Flag, Reason};
+use crate::imap::command::{Flag, PartialRange, Reason};
 use crate::uid::{Bound, SeqSet};
 
 /// An argument, with the space before it.
@@ -146,11 +146,25 @@ pub(super) fn mailbox(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
     argument("a mailbox name", map_opt(astring, |name| MailboxName::new(&name)))(input)
 }
 
-/// `sequence-set = (seq-number / seq-range) *("," sequence-set)`.
+/// `sequence-set = (seq-number / seq-range) *("," sequence-set) / "$"` (RFC 5182 §3).
 pub(super) fn set(input: &[u8]) -> IResult<&[u8], SeqSet, Fault> {
     let range =
         map(pair(bound, opt(preceded(tag(":"), bound))), |(from, to)| (from, to.unwrap_or(from)));
-    map(separated_list1(tag(","), range), SeqSet::from_ranges)(input)
+    alt((
+        map(separated_list1(tag(","), range), SeqSet::from_ranges),
+        map(tag("$"), |_| SeqSet::saved()),
+    ))(input)
+}
+
+/// `partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number` (RFC 9394 §4).
+pub(super) fn partial_range(input: &[u8]) -> IResult<&[u8], PartialRange, Fault> {
+    let ends = |sign: &'static str| {
+        separated_pair(preceded(tag(sign), nz_number), tag(":"), preceded(tag(sign), nz_number))
+    };
+    alt((
+        map(ends(""), |(a, b)| PartialRange::new(false, a, b)),
+        map(ends("-"), |(a, b)| PartialRange::new(true, a, b)),
+    ))(input)
 }
 
 /// `seq-number = nz-number / "*"`.

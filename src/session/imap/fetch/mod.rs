@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
 use super::select::Selected;
-use super::sets::{ensure_announced, places, resolve, span};
+use super::sets::{ensure_announced, places, span};
 use super::store::finish_store;
 use super::{Session, User};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId};
 use crate::backend::{Conn, Pending, text};
 use crate::base::{Side, Sides};
-use crate::imap::command::FetchItem;
+use crate::imap::command::{FetchItem, PartialRange};
+use crate::imap::found::Found;
 use crate::uid::{Place, SeqSet, SideUid, Uid, UidMap, UidSet};
 use line::items_for_server;
 use plan::schedule;
@@ -31,6 +32,8 @@ pub(in crate::session) struct Asked<'a> {
     pub uid: bool,
     pub set: &'a SeqSet,
     pub items: &'a [FetchItem],
+    /// Which of the messages, if not all (RFC 9394 §3.3).
+    pub partial: Option<PartialRange>,
     /// Only messages that changed since this virtual MODSEQ (RFC 7162 §3.1.4.1).
     pub changed_since: Option<u64>,
     /// Also what vanished since then (RFC 7162 §3.2.6).
@@ -39,7 +42,7 @@ pub(in crate::session) struct Asked<'a> {
 
 impl Session {
     pub(super) async fn fetch(&mut self, user: &User, asked: Asked<'_>) -> Result<Reply, Failure> {
-        let Asked { uid, set, items, changed_since, vanished } = asked;
+        let Asked { uid, set, items, partial, changed_since, vanished } = asked;
         if vanished && !(uid && changed_since.is_some() && self.extended.qresync) {
             return Ok(Reply::bad("VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC"));
         }
@@ -47,9 +50,13 @@ impl Session {
             self.enable_condstore();
         }
         let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
-        let Some(uids) = resolve(set, uid, &selected.numbering) else {
+        let Some(mut uids) = selected.resolve(set, uid) else {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
+        if let Some(range) = partial {
+            // Only some of those messages (RFC 9394 §3.3).
+            uids = Found::from(&uids).part(range.of(uids.len())).iter().map(Uid).collect();
+        }
         let mut items = items.to_vec();
         let seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
         if changed_since.is_some() || (seen && self.extended.condstore) {
@@ -58,7 +65,10 @@ impl Session {
         let (asked, mut wish) = items_for_server(&items, selected.read_only);
         wish.uid |= uid;
         if vanished {
-            let known = set.uids(selected.numbering.last_uid().unwrap_or(Uid(0)));
+            let known = match set.is_saved() {
+                true => selected.saved.clone(),
+                false => set.uids(selected.numbering.last_uid().unwrap_or(Uid(0))),
+            };
             vanished_earlier(&known, selected, &mut self.client.out);
         }
         let mailbox = Arc::clone(&selected.mailbox);
@@ -89,6 +99,9 @@ impl Session {
             // Nobody waits for the connections of the attempt that broke off.
             fetch.seats.clear();
             left = left.subtract(&fetch.done);
+        }
+        if let Some(selected) = &mut self.selected {
+            selected.stale |= seen;
         }
         Ok(Reply::ok("Fetch completed"))
     }

@@ -1,0 +1,123 @@
+//! SEARCH (RFC 3501 §6.4.4, RFC 4731, RFC 5182), SORT and THREAD (RFC 5256): asked of every side
+//! that decides over a message, each in its own UIDs, and answered in the client's numbers.
+//!
+//! `plan` asks the sides for what matches and `within` for what a server may not know, `keys`
+//! fetches by what is sorted, `order` sorts and threads or lets one server do so (`delegate`),
+//! `tell` writes the answer, and `context` goes on telling (RFC 5267).
+
+mod context;
+mod delegate;
+mod keys;
+mod order;
+mod plan;
+mod tell;
+mod within;
+
+use std::sync::Arc;
+
+use self::plan::Plan;
+use super::reply::{Failure, Reply};
+use super::{Session, User};
+use crate::imap::charset::{BAD_CHARSET, Charset};
+use crate::imap::command::{SearchKey, SearchReturn, SortCriterion, Tag};
+use crate::imap::found::Found;
+use crate::uid::UidSet;
+
+pub(in crate::session) use self::context::Context;
+pub(super) use self::order::{Sort, Thread};
+pub(super) use self::plan::uid_search;
+use self::tell::{Answer, saved, seqs};
+
+/// A SEARCH command.
+pub(super) struct Search {
+    pub uid: bool,
+    pub returns: Option<Vec<SearchReturn>>,
+    pub charset: Option<String>,
+    pub key: SearchKey,
+}
+
+impl Session {
+    pub(super) async fn search(
+        &mut self,
+        tag: &Tag,
+        user: &User,
+        search: Search,
+    ) -> Result<Reply, Failure> {
+        let answer = Answer { name: "SEARCH", tag, uid: search.uid, returns: search.returns };
+        let plan = match self.plan(user, &answer, search.charset.as_deref(), search.key) {
+            Ok(plan) => plan,
+            Err(reply) => return Ok(reply),
+        };
+        let found = match plan.run().await? {
+            Ok(found) => Found::from(&found),
+            Err(refused) => return Ok(refused),
+        };
+        self.tell_found(&answer, &plan, &found, None).await?;
+        Ok(Reply::ok("Search completed"))
+    }
+
+    /// What is to be searched, and how; or why it cannot be. From here on nothing is saved, until
+    /// the search has succeeded: a NO leaves `$` empty (RFC 5182 §2.1).
+    fn plan(
+        &mut self,
+        user: &User,
+        answer: &Answer<'_>,
+        charset: Option<&str>,
+        key: SearchKey,
+    ) -> Result<Plan, Reply> {
+        let Some(selected) = &mut self.selected else {
+            return Err(Reply::bad("No mailbox selected"));
+        };
+        let mut plan = Plan {
+            mailbox: Arc::clone(&selected.mailbox),
+            access: Arc::clone(&user.access),
+            view: selected.mailbox.view(),
+            shown: selected.numbering.uids(),
+            numbering: selected.numbering.clone(),
+            saved: selected.saved.clone(),
+            key,
+        };
+        if !plan.names_messages() {
+            return Err(Reply::bad("Invalid message sequence number"));
+        }
+        if answer.wants(SearchReturn::Update) && selected.has_context(answer.tag) {
+            return Err(Reply::bad("A search with this tag is being updated"));
+        }
+        if answer.wants(SearchReturn::Save) {
+            selected.saved = UidSet::new();
+        }
+        if let Some(name) = charset {
+            let charset = Charset::named(name)
+                .ok_or_else(|| Reply::no_with(BAD_CHARSET, "Charset is not supported"))?;
+            if !plan.key.decode(charset) {
+                return Err(Reply::no("A string is not of this charset"));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Writes the answer, and keeps what is to be kept of it. `criteria` are what it is sorted by.
+    async fn tell_found(
+        &mut self,
+        answer: &Answer<'_>,
+        plan: &Plan,
+        found: &Found,
+        criteria: Option<Vec<SortCriterion>>,
+    ) -> Result<(), Failure> {
+        let Some(selected) = &mut self.selected else { return Ok(()) };
+        let out = &mut self.client.out;
+        if answer.wants(SearchReturn::Save) {
+            selected.saved = saved(answer.returns.as_deref().unwrap_or_default(), found);
+        }
+        if answer.wants(SearchReturn::Update)
+            && !selected.keep_up_to_date(answer, plan, criteria, found)
+        {
+            let line = format!("* NO [NOUPDATE \"{}\"] Too many searches\r\n", answer.tag);
+            out.extend_from_slice(line.as_bytes());
+        }
+        let numbers = if answer.uid { found.clone() } else { seqs(&plan.numbering, found) };
+        answer.write(&numbers, out);
+        self.client.flush_if_full().await?;
+        Ok(())
+    }
+}
