@@ -7,13 +7,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::deflate::Deflated;
 use super::reply::Reply;
 use super::tls;
 
 /// How long a server may be silent before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-trait Wire: Read + Write + Send {}
+/// What a client reads from and writes to.
+pub(super) trait Wire: Read + Write + Send {}
 impl<T: Read + Write + Send> Wire for T {}
 
 /// One connection of a test's client.
@@ -72,6 +74,24 @@ impl Dialogue {
     pub fn starttls(mut self, ca: &str) -> Dialogue {
         self.ok("STARTTLS");
         self.upgraded(ca)
+    }
+
+    /// Goes on compressed, after the server said OK to COMPRESS.
+    pub fn deflated(self) -> Dialogue {
+        let wire = Box::new(Deflated::new(self.wire));
+        Dialogue { wire, ..self }
+    }
+
+    /// The same, with every compressed octet sent on its own.
+    pub fn deflated_octet_by_octet(self) -> Dialogue {
+        let wire = Box::new(Deflated::octet_by_octet(self.wire));
+        Dialogue { wire, ..self }
+    }
+
+    /// COMPRESS and what follows from it.
+    pub fn compress(mut self) -> Dialogue {
+        self.ok("COMPRESS DEFLATE");
+        self.deflated()
     }
 
     /// LOGIN that must succeed.
