@@ -182,6 +182,19 @@ impl Conn {
         self.profile = Profile::default();
     }
 
+    /// Compresses from now on, after the server's OK to COMPRESS. What the server sent behind that
+    /// is compressed already.
+    pub(super) fn deflated(mut self) -> Conn {
+        self.stream = self.stream.deflated(&self.input.split());
+        self.framer = Framer::for_server(MAX_LINE);
+        self
+    }
+
+    /// Gives back what only a busy connection needs.
+    pub(super) fn rest(&mut self) {
+        self.stream.rest();
+    }
+
     pub(super) fn set_selected(&mut self, selected: Option<Selected>) {
         self.selected = selected;
     }
@@ -426,12 +439,16 @@ impl Conn {
 
     /// The next event. A BYE, a broken connection and silence beyond the patience are errors.
     pub async fn event(&mut self) -> Result<Event, BackendError> {
-        let patience = self.patience;
-        self.event_within(patience).await
+        self.next_event(self.patience).await
     }
 
     /// The next event, where it is known that it may take longer (IDLE).
     pub async fn event_within(&mut self, patience: Duration) -> Result<Event, BackendError> {
+        self.rest();
+        self.next_event(patience).await
+    }
+
+    async fn next_event(&mut self, patience: Duration) -> Result<Event, BackendError> {
         loop {
             let piece = match self.framer.next(&mut self.input) {
                 Ok(piece) => piece,

@@ -1,4 +1,4 @@
-//! The beginning of a connection: greeting, STARTTLS, login, capabilities.
+//! The beginning of a connection: greeting, STARTTLS, login, capabilities, COMPRESS.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::time::timeout;
+use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::conn::{Conn, Done, Event, text, words};
 use super::{BackendError, Profile};
 use crate::base::{ExposeSecret, Side};
-use crate::config::{Backend, BackendLogin, Limits, Security};
+use crate::config::{Backend, BackendLogin, Compress, Limits, Security};
 use crate::imap::response::{Code, Response, UntaggedStatus};
 use crate::imap::write::Parts;
 use crate::net;
@@ -30,6 +31,9 @@ pub async fn connect(
     let work = async {
         let mut conn = Conn::greet(side, backend, limits).await?;
         conn.login(login).await?;
+        if backend.compress == Compress::Auto && conn.profile().compress() {
+            conn = conn.compress().await?;
+        }
         Ok(conn)
     };
     // A server that accepts and then says nothing must not hold a login for minutes.
@@ -139,6 +143,17 @@ impl Conn {
             _ => self.learn_capabilities().await?,
         }
         Ok(())
+    }
+
+    /// COMPRESS (RFC 4978 §3), after the login as most servers want it. Without the server's OK the
+    /// connection goes on as it is.
+    async fn compress(mut self) -> Result<Conn, BackendError> {
+        let done = self.run(&text("COMPRESS DEFLATE")).await?;
+        if done.is_ok() {
+            return Ok(self.deflated());
+        }
+        debug!(side = %self.side(), "COMPRESS: {}", done.words());
+        Ok(self)
     }
 
     async fn authenticate_in_two_steps(&mut self, encoded: &str) -> Result<Done, BackendError> {

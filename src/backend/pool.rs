@@ -307,8 +307,9 @@ impl Pool {
         Some(state.idle.remove(at).1)
     }
 
-    fn put_idle(&self, conn: Conn) {
+    fn put_idle(&self, mut conn: Conn) {
         if conn.is_clean() {
+            conn.rest();
             self.state().idle.push((Instant::now(), conn));
         }
     }

@@ -50,6 +50,11 @@ impl Profile {
         (self.has("LIST-EXTENDED") && self.has("SPECIAL-USE")) || self.has("IMAP4REV2")
     }
 
+    /// COMPRESS (RFC 4978) by the one algorithm there is.
+    pub fn compress(&self) -> bool {
+        self.has("COMPRESS=DEFLATE")
+    }
+
     /// The NAMESPACE command (RFC 2342).
     pub fn namespace(&self) -> bool {
         self.has("NAMESPACE") || self.has("IMAP4REV2")

@@ -18,6 +18,8 @@ const COMMAND_ROOM: usize = 4 << 10;
 const FLUSH_AT: usize = 32 << 10;
 /// Octets from here on are written from where they lie, smaller ones are gathered.
 const WRITE_THROUGH: usize = 8 << 10;
+/// Longer than the pauses inside a burst of commands, shorter than those between two bursts.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Why reading from the client ended.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,16 @@ impl Client {
         self.stream.is_tls()
     }
 
+    /// Whether the connection is compressed.
+    pub fn is_deflated(&self) -> bool {
+        self.stream.is_deflated()
+    }
+
+    /// Compresses from now on, after the OK to COMPRESS was sent and nothing is left unread.
+    pub fn deflated(self) -> Client {
+        Client { stream: self.stream.deflated(&[]), ..self }
+    }
+
     /// Other bounds from now on, as after a login. Only between commands.
     pub fn set_bounds(&mut self, max_line: usize, patience: Duration) {
         self.framer = Framer::for_client(max_line);
@@ -97,10 +109,26 @@ impl Client {
                 self.input = BytesMut::new();
             }
             self.input.reserve(room);
-            let read = timeout(self.patience, self.stream.read_buf(&mut self.input)).await;
-            if read.map_err(|_| ClientError::Silent(self.patience))?? == 0 {
+            if self.read().await? == 0 {
                 return Err(ClientError::Closed);
             }
+        }
+    }
+
+    /// Reads once. A compressed connection that is quiet for a moment gives back what it holds.
+    async fn read(&mut self) -> Result<usize, ClientError> {
+        let mut patience = self.patience;
+        if self.stream.is_deflated() {
+            let quiet = timeout(QUIET, self.stream.read_buf(&mut self.input)).await;
+            if let Ok(read) = quiet {
+                return Ok(read?);
+            }
+            self.stream.rest();
+            patience = patience.saturating_sub(QUIET);
+        }
+        match timeout(patience, self.stream.read_buf(&mut self.input)).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(ClientError::Silent(self.patience)),
         }
     }
 
@@ -167,6 +195,7 @@ impl Client {
         if self.out.is_empty() {
             self.out = Vec::new();
         }
+        self.stream.rest();
     }
 
     /// Says goodbye on the socket.

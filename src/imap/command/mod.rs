@@ -103,6 +103,11 @@ pub enum Command {
     Logout,
     /// STARTTLS (RFC 3501 §6.2.1).
     StartTls,
+    /// COMPRESS (RFC 4978).
+    Compress {
+        /// What to compress by, in capitals.
+        algorithm: String,
+    },
     /// CHECK (RFC 3501 §6.4.1).
     Check,
     /// CLOSE (RFC 3501 §6.4.2).

@@ -1,4 +1,4 @@
-//! CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ID: what comes before the mailboxes.
+//! CAPABILITY, STARTTLS, COMPRESS, LOGIN, AUTHENTICATE, ID: what comes before the mailboxes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,7 +16,7 @@ use crate::session::client::ClientError;
 /// What is right over the merged view, whatever the servers are (V10): the same set before and
 /// after login, on every connection.
 pub const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
-                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH";
+                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH COMPRESS=DEFLATE";
 /// So many wrong passwords end a connection.
 const MAX_FAILED_LOGINS: u32 = 3;
 
@@ -25,7 +25,7 @@ impl Session {
     /// depends on TLS.
     pub(super) fn capabilities(&self) -> String {
         let mut all = CAPABILITIES.to_owned();
-        if !self.client.is_tls() && self.server.tls.is_some() && self.user.is_none() {
+        if self.may_start_tls() && self.server.tls.is_some() {
             all.push_str(" STARTTLS");
         }
         if self.may_log_in() {
@@ -40,10 +40,15 @@ impl Session {
         self.client.is_tls() || self.server.config.auth.allow_cleartext
     }
 
+    /// TLS comes before compression, or not at all (RFC 4978 §3).
+    fn may_start_tls(&self) -> bool {
+        !self.client.is_tls() && !self.client.is_deflated() && self.user.is_none()
+    }
+
     /// STARTTLS (RFC 3501 §6.2.1). The session is a new one afterwards: nothing that was said in
     /// clear is believed.
     pub(super) async fn starttls(mut self, tag: &Tag) -> Result<Session, ClientError> {
-        let possible = !self.client.is_tls() && self.user.is_none();
+        let possible = self.may_start_tls();
         let Some(tls) = self.server.tls.clone().filter(|_| possible) else {
             self.client.line(format!("{tag} BAD STARTTLS is not possible here"));
             return Ok(self);
@@ -53,6 +58,30 @@ impl Session {
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
         self.client = self.client.starttls(&tls, line, limits.login_timeout).await?;
+        Ok(self)
+    }
+
+    /// COMPRESS (RFC 4978 §3), in any state. Both sides compress from the next octet on, so a
+    /// client that has not waited for the answer is told that it must: what it has sent in clear
+    /// is then read as it was meant.
+    pub(super) async fn compress(
+        mut self,
+        tag: &Tag,
+        algorithm: &str,
+    ) -> Result<Session, ClientError> {
+        let refusal = if algorithm != "DEFLATE" {
+            Reply::no("Only DEFLATE is known")
+        } else if self.client.is_deflated() {
+            Reply::no_with("COMPRESSIONACTIVE", "DEFLATE is active already")
+        } else if self.client.has_more() {
+            Reply::bad("Nothing may follow COMPRESS before its answer")
+        } else {
+            self.client.line(format!("{tag} OK DEFLATE active"));
+            self.client.flush().await?;
+            self.client = self.client.deflated();
+            return Ok(self);
+        };
+        self.client.line(format!("{tag} {refusal}"));
         Ok(self)
     }
 

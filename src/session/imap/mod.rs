@@ -106,6 +106,13 @@ impl Session {
                         Err(e) => return debug!("STARTTLS: {e}"),
                     }
                 }
+                // So does COMPRESS.
+                Ok(Input::Command(Tagged { tag, command: Command::Compress { algorithm } })) => {
+                    match self.compress(&tag, &algorithm).await {
+                        Ok(compressed) => self = compressed,
+                        Err(e) => return debug!("COMPRESS: {e}"),
+                    }
+                }
                 Ok(Input::Command(tagged)) => {
                     if let Err(e) = self.command(tagged).await {
                         break Err(e);
@@ -174,7 +181,9 @@ impl Session {
                 self.authenticate(&mechanism, initial).await
             }
             Command::Login { user, password } => self.login(&user, &password).await,
-            Command::Logout | Command::StartTls | Command::Append(_) => Ok(Reply::bad("Not here")),
+            Command::Logout | Command::StartTls | Command::Compress { .. } | Command::Append(_) => {
+                Ok(Reply::bad("Not here"))
+            }
             Command::Unknown { name } => Ok(Reply::bad(format!("Unknown command {name}"))),
             other => match self.user.clone() {
                 Some(user) => self.authenticated(tag, &user, other).await,
