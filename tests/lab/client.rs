@@ -94,6 +94,12 @@ impl Dialogue {
         self.deflated()
     }
 
+    /// Goes on in clear, after compression has ended; not for TLS.
+    pub fn in_clear(self) -> Dialogue {
+        let wire = Box::new(self.socket.try_clone().expect("clone"));
+        Dialogue { wire, ..self }
+    }
+
     /// LOGIN that must succeed.
     pub fn login(mut self, user: &str, password: &str) -> Dialogue {
         self.ok(&format!("LOGIN {} {}", quoted(user), quoted(password)));
