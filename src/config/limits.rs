@@ -80,7 +80,8 @@ pub const CONNECTIONS_PER_ACCOUNT: usize = 4;
 /// With fewer, a watcher or a copy, which never take the last connection, would never run.
 pub const LEAST_CONNECTIONS_PER_ACCOUNT: usize = 2;
 
-/// An idle session takes some 20 KiB, so these take some 200 MiB.
+/// An idle session takes some 20 KiB, so these take some 200 MiB; one that is compressed takes
+/// 45 KiB more, and 200 KiB more for the second in which it is busy.
 pub const SESSIONS: usize = 10_000;
 
 /// One address may be a whole office behind its router, with five connections a user; yet it must
