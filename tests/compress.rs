@@ -244,3 +244,19 @@ fn a_server_whose_compressed_octets_are_garbled_is_asked_anew() {
         (reply.status == "OK" && reply.fetched().len() == 20).then_some(())
     });
 }
+
+#[test]
+fn compression_ends_with_the_login() {
+    let world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..3)));
+    let mut client = world.proxy.client().compress();
+    client.ok("SELECT INBOX");
+    client.ok("UNAUTHENTICATE");
+    let mut client = client.in_clear();
+    client.bad("SELECT INBOX");
+    assert!(client.ok("CAPABILITY").lines().join(" ").contains("STARTTLS"));
+    let mut client = client.login("ann@example.com", "secret").compress();
+    assert_eq!(everything(&mut client, "INBOX").len(), 3);
+    // Who does not believe it is not misunderstood.
+    client.raw(b"a UNAUTHENTICATE\r\nb LOGIN ann@example.com secret\r\n");
+    assert!(client.is_closed_within(Duration::from_secs(5)));
+}

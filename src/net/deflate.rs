@@ -9,12 +9,14 @@
 //! the room that the reader has, so that a tiny stream which expands a thousandfold only ever waits
 //! in its socket.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
@@ -29,6 +31,8 @@ pub struct Deflated<S> {
     /// What was read and is not inflated yet, from `taken` on.
     raw: Vec<u8>,
     taken: usize,
+    /// The last octets that were inflated.
+    fed: [u8; SYNC.len()],
     /// The peer ended its stream; what follows is not looked at.
     ended: bool,
     /// Made when there is something to write, given back by [`rest`](Self::rest).
@@ -48,6 +52,7 @@ impl<S> Deflated<S> {
             inflate: Decompress::new(false),
             raw: raw.to_vec(),
             taken: 0,
+            fed: [0; SYNC.len()],
             ended: false,
             deflate: None,
             unflushed: false,
@@ -72,22 +77,28 @@ impl<S> Deflated<S> {
         }
     }
 
-    /// Inflates into `buf` what can be. Returns whether that was anything.
+    /// Inflates into `buf` what can be, not beyond a sync flush. Returns whether that was anything.
     fn inflate_into(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
-        let room = buf.remaining().min(CHUNK);
+        let room = buf.initialize_unfilled_to(buf.remaining().min(CHUNK));
+        let raw = &self.raw[self.taken..];
+        let raw = &raw[..sync_end(&self.fed, raw).unwrap_or(raw.len())];
         let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self
             .inflate
-            .decompress(
-                &self.raw[self.taken..],
-                buf.initialize_unfilled_to(room),
-                FlushDecompress::None,
-            )
+            .decompress(raw, room, FlushDecompress::None)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        self.taken += usize::try_from(self.inflate.total_in() - read).unwrap_or(usize::MAX);
+        let read = usize::try_from(self.inflate.total_in() - read).unwrap_or(usize::MAX);
         let written = usize::try_from(self.inflate.total_out() - written).unwrap_or(usize::MAX);
-        buf.advance(written);
         self.ended = status == Status::StreamEnd;
+        if read == 0 && written == 0 && !raw.is_empty() && !self.ended {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "nothing can be inflated"));
+        }
+        for octet in &raw[read.saturating_sub(SYNC.len())..read] {
+            self.fed.rotate_left(1);
+            self.fed[SYNC.len() - 1] = *octet;
+        }
+        self.taken += read;
+        buf.advance(written);
         if self.taken >= self.raw.len() {
             self.raw = Vec::new();
             self.taken = 0;
@@ -139,6 +150,23 @@ impl<S: AsyncRead + Unpin> Deflated<S> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut chunk))?;
         self.raw.extend_from_slice(chunk.filled());
         Poll::Ready(Ok(chunk.filled().len()))
+    }
+
+    /// Ends compression between two units that both peers know: the peer's next octet in clear
+    /// stands behind the sync flush of its last unit, which may still be on its way. Returns the
+    /// stream below, and what was read of it already. What was written must have been flushed.
+    pub async fn into_clear(mut self) -> io::Result<(S, Vec<u8>)> {
+        let mut octet = [0];
+        while self.fed != SYNC {
+            if self.raw.is_empty() && poll_fn(|cx| self.poll_raw(cx)).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if self.inflate_into(&mut ReadBuf::new(&mut octet))? || self.ended {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a flush was expected"));
+            }
+        }
+        self.raw.drain(..self.taken);
+        Ok((self.inner, self.raw))
     }
 }
 
@@ -214,6 +242,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Deflated<S> {
     }
 }
 
+/// Behind how many octets of `raw` a sync flush ends, if one does; `fed` came before them.
+fn sync_end(fed: &[u8], raw: &[u8]) -> Option<usize> {
+    let begun = |n: &usize| fed.ends_with(&SYNC[..*n]) && raw.starts_with(&SYNC[*n..]);
+    let begun = (1..SYNC.len()).rev().find(begun).map(|n| SYNC.len() - n);
+    begun.or_else(|| memmem::find(raw, &SYNC).map(|at| at + SYNC.len()))
+}
+
+/// How a sync flush ends: the length of an empty stored block (RFC 1951 §3.2.4).
+const SYNC: [u8; 4] = [0, 0, 0xff, 0xff];
+
 /// Mail is text and half of it base64: higher levels cost several times as much for a few percent.
 const LEVEL: Compression = Compression::fast();
 
@@ -228,7 +266,6 @@ const SEND_AT: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::io::Write as _;
 
     use flate2::write::DeflateEncoder;
@@ -306,6 +343,37 @@ mod tests {
             there.read_to_end(&mut all).await.unwrap();
             assert_eq!(all, b"a LOGOUT\r\n");
         });
+    }
+
+    #[test]
+    fn what_stands_in_clear_behind_the_last_flush_is_kept() {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(b"a UNAUTHENTICATE\r\n").unwrap();
+        encoder.flush().unwrap();
+        let wire = [encoder.get_ref(), &b"b NOOP\r\n"[..]].concat();
+        // However much of it comes first.
+        for first in 1..=wire.len() {
+            run(async {
+                let (mut raw, there) = duplex(1 << 10);
+                let mut there = Deflated::new(there, &[]);
+                raw.write_all(&wire[..first]).await.unwrap();
+                // As a reader of lines does, which asks for no more than it needs.
+                let (mut told, mut chunk) = (Vec::new(), [0; 100]);
+                if let Some(read) = there.read(&mut chunk).now_or_never() {
+                    told.extend_from_slice(&chunk[..read.unwrap()]);
+                }
+                raw.write_all(&wire[first..]).await.unwrap();
+                while !told.ends_with(b"\n") {
+                    let read = there.read(&mut chunk).await.unwrap();
+                    told.extend_from_slice(&chunk[..read]);
+                }
+                assert_eq!(told, b"a UNAUTHENTICATE\r\n");
+                let (mut inner, mut clear) = there.into_clear().await.unwrap();
+                drop(raw);
+                inner.read_to_end(&mut clear).await.unwrap();
+                assert_eq!(clear, b"b NOOP\r\n");
+            });
+        }
     }
 
     #[test]

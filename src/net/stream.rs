@@ -44,6 +44,15 @@ impl Stream {
         Stream::Deflated(Box::new(Deflated::new(self, raw)))
     }
 
+    /// Ends compression where the peer does ([`Deflated::into_clear`]). Returns what it has sent
+    /// in clear already.
+    pub async fn into_clear(self) -> io::Result<(Stream, Vec<u8>)> {
+        match self {
+            Stream::Deflated(deflated) => deflated.into_clear().await,
+            clear => Ok((clear, Vec::new())),
+        }
+    }
+
     /// Gives back what only a busy connection needs: before a wait that may be long.
     pub fn rest(&mut self) {
         if let Stream::Deflated(deflated) = self {

@@ -75,6 +75,19 @@ impl Client {
         Client { stream: self.stream.deflated(&[]), ..self }
     }
 
+    /// Ends compression, after the answer that ends it was sent.
+    pub async fn into_clear(mut self) -> Result<Client, ClientError> {
+        if self.has_more() {
+            // Compressed behind the command that was to end compression.
+            return Err(ClientError::Closed);
+        }
+        // Boxed: it happens once in a session at the most.
+        let clear = timeout(self.patience, Box::pin(self.stream.into_clear()));
+        let (stream, sent) = clear.await.map_err(|_| ClientError::Silent(self.patience))??;
+        self.input.extend_from_slice(&sent);
+        Ok(Client { stream, ..self })
+    }
+
     /// Other bounds from now on, as after a login. Only between commands.
     pub fn set_bounds(&mut self, max_line: usize, patience: Duration) {
         self.framer = Framer::for_client(max_line);

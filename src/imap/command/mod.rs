@@ -108,6 +108,8 @@ pub enum Command {
         /// What to compress by, in capitals.
         algorithm: String,
     },
+    /// UNAUTHENTICATE (RFC 8437).
+    Unauthenticate,
     /// CHECK (RFC 3501 §6.4.1).
     Check,
     /// CLOSE (RFC 3501 §6.4.2).

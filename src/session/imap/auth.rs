@@ -1,4 +1,5 @@
-//! CAPABILITY, STARTTLS, COMPRESS, LOGIN, AUTHENTICATE, ID: what comes before the mailboxes.
+//! CAPABILITY, STARTTLS, COMPRESS, LOGIN, AUTHENTICATE, UNAUTHENTICATE, ID: what comes before the
+//! mailboxes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,7 +17,8 @@ use crate::session::client::ClientError;
 /// What is right over the merged view, whatever the servers are (V10): the same set before and
 /// after login, on every connection.
 pub const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
-                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH COMPRESS=DEFLATE";
+                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH COMPRESS=DEFLATE \
+                                UNAUTHENTICATE";
 /// So many wrong passwords end a connection.
 const MAX_FAILED_LOGINS: u32 = 3;
 
@@ -148,6 +150,29 @@ impl Session {
             return Some(Reply::no_with("PRIVACYREQUIRED", text));
         }
         None
+    }
+
+    /// UNAUTHENTICATE (RFC 8437 §2): of all that the client did, only TLS stays. Compression ends
+    /// too, behind the answer and behind the command. Wrong passwords are still counted: they are
+    /// the connection's.
+    pub(super) async fn unauthenticate(mut self, tag: &Tag) -> Result<Session, ClientError> {
+        let limits = &self.server.config.limits;
+        let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
+        self.client.set_bounds(line, limits.login_timeout);
+        self.client.line(format!("{tag} OK Nobody is logged in any more"));
+        if self.client.is_deflated() {
+            self.client.flush().await?;
+            self.client = self.client.into_clear().await?;
+        }
+        // Named one by one, so that nothing that a session may come to hold is forgotten here.
+        Ok(Session {
+            server: self.server,
+            client: self.client,
+            id: self.id,
+            user: None,
+            selected: None,
+            failed_logins: self.failed_logins,
+        })
     }
 
     async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Reply, Failure> {

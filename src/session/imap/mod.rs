@@ -106,11 +106,20 @@ impl Session {
                         Err(e) => return debug!("STARTTLS: {e}"),
                     }
                 }
-                // So does COMPRESS.
+                // So do COMPRESS and UNAUTHENTICATE.
                 Ok(Input::Command(Tagged { tag, command: Command::Compress { algorithm } })) => {
                     match self.compress(&tag, &algorithm).await {
                         Ok(compressed) => self = compressed,
                         Err(e) => return debug!("COMPRESS: {e}"),
+                    }
+                }
+                Ok(Input::Command(Tagged { tag, command: Command::Unauthenticate }))
+                    if self.user.is_some() =>
+                {
+                    info!("logged out, the connection stays");
+                    match self.unauthenticate(&tag).await {
+                        Ok(nobodys) => self = nobodys,
+                        Err(e) => return debug!("UNAUTHENTICATE: {e}"),
                     }
                 }
                 Ok(Input::Command(tagged)) => {
@@ -184,6 +193,8 @@ impl Session {
             Command::Logout | Command::StartTls | Command::Compress { .. } | Command::Append(_) => {
                 Ok(Reply::bad("Not here"))
             }
+            Command::Unauthenticate => Ok(Reply::bad("Nobody is logged in")),
+
             Command::Unknown { name } => Ok(Reply::bad(format!("Unknown command {name}"))),
             other => match self.user.clone() {
                 Some(user) => self.authenticated(tag, &user, other).await,
