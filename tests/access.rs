@@ -290,3 +290,24 @@ fn guesses_are_counted_across_unauthenticate() {
     client.send("z LOGIN ann@example.com wrong");
     assert!(client.is_closed_within(Duration::from_secs(5)));
 }
+
+fn password(server: &lab::Server, password: &str) {
+    let line = format!("ann@example.com:{{PLAIN}}{password}\n");
+    fs::write(server.dir.join("passwd"), line).expect("passwd");
+}
+
+#[test]
+fn a_password_that_comes_to_new_later_is_used_at_the_next_login() {
+    let world = World::new().set("auth.remember", "\"1s\"").seeded(|old, new| {
+        old.seed("INBOX", &mails(0..3));
+        new.seed("INBOX", &mails(10..12));
+        password(new, "not yet");
+    });
+    let mut first = world.proxy.client();
+    assert_eq!(first.ok("SELECT INBOX").count("EXISTS"), Some(3), "old alone");
+    password(&world.new, "secret");
+    lab::eventually("both", || {
+        let mut client = world.proxy.client();
+        (client.ok("SELECT INBOX").count("EXISTS") == Some(5)).then_some(())
+    });
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::imap::framer::{FrameError, Framer, Piece};
 use crate::net::{ServerTls, Stream};
@@ -46,17 +46,20 @@ pub struct Client {
     /// What is to be sent; public so that answers are written straight into it.
     pub out: Vec<u8>,
     patience: Duration,
+    /// Until then the client must have logged in.
+    deadline: Option<Instant>,
 }
 
 impl Client {
-    /// Takes a connection over. `max_line` bounds a line, `patience` a wait.
-    pub fn new(stream: Stream, max_line: usize, patience: Duration) -> Client {
+    /// Takes a connection over. `max_line` bounds a line, `deadline` everything until a login.
+    pub fn new(stream: Stream, max_line: usize, deadline: Instant) -> Client {
         Client {
             stream,
             framer: Framer::for_client(max_line),
             input: BytesMut::new(),
             out: Vec::new(),
-            patience,
+            patience: deadline.saturating_duration_since(Instant::now()),
+            deadline: Some(deadline),
         }
     }
 
@@ -82,16 +85,31 @@ impl Client {
             return Err(ClientError::Closed);
         }
         // Boxed: it happens once in a session at the most.
-        let clear = timeout(self.patience, Box::pin(self.stream.into_clear()));
+        let clear = timeout(self.patience(), Box::pin(self.stream.into_clear()));
         let (stream, sent) = clear.await.map_err(|_| ClientError::Silent(self.patience))??;
         self.input.extend_from_slice(&sent);
         Ok(Client { stream, ..self })
     }
 
-    /// Other bounds from now on, as after a login. Only between commands.
+    /// Other bounds from now on, after a login: `patience` bounds each wait. Only between commands.
     pub fn set_bounds(&mut self, max_line: usize, patience: Duration) {
         self.framer = Framer::for_client(max_line);
         self.patience = patience;
+        self.deadline = None;
+    }
+
+    /// The bounds of a connection on which nobody is logged in. Only between commands.
+    pub fn set_bounds_of_nobody(&mut self, max_line: usize, deadline: Instant) {
+        self.framer = Framer::for_client(max_line);
+        self.deadline = Some(deadline);
+    }
+
+    /// How long the client may take for what it does next.
+    fn patience(&self) -> Duration {
+        match self.deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => self.patience,
+        }
     }
 
     /// Begins TLS, after the OK to STARTTLS was sent. Whatever came in clear behind STARTTLS is
@@ -100,11 +118,12 @@ impl Client {
         mut self,
         tls: &ServerTls,
         max_line: usize,
-        patience: Duration,
+        deadline: Instant,
     ) -> io::Result<Client> {
         self.input.clear();
+        let patience = self.patience();
         let stream = tls.accept(self.stream, patience).await?;
-        Ok(Client::new(stream, max_line, patience))
+        Ok(Client::new(stream, max_line, deadline))
     }
 
     /// The next piece of what the client sends. Loses nothing if it is dropped.
@@ -130,14 +149,14 @@ impl Client {
 
     /// Reads once. A compressed connection that is quiet for a moment gives back what it holds.
     async fn read(&mut self) -> Result<usize, ClientError> {
-        let mut patience = self.patience;
+        let mut patience = self.patience();
         if self.stream.is_deflated() {
-            let quiet = timeout(QUIET, self.stream.read_buf(&mut self.input)).await;
-            if let Ok(read) = quiet {
+            let quiet = QUIET.min(patience);
+            if let Ok(read) = timeout(quiet, self.stream.read_buf(&mut self.input)).await {
                 return Ok(read?);
             }
             self.stream.rest();
-            patience = patience.saturating_sub(QUIET);
+            patience -= quiet;
         }
         match timeout(patience, self.stream.read_buf(&mut self.input)).await {
             Ok(read) => Ok(read?),
@@ -193,11 +212,12 @@ impl Client {
     }
 
     async fn write(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+        let patience = self.patience();
         let work = async {
             self.stream.write_all(octets).await?;
             self.stream.flush().await
         };
-        match timeout(self.patience, work).await {
+        match timeout(patience, work).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(ClientError::Silent(self.patience)),
         }

@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use tokio::time::Instant;
 use tracing::{Span, info, warn};
 
 use super::reply::{Failure, Reply};
@@ -14,11 +15,6 @@ use crate::imap::framer::Piece;
 use crate::imap::write::string_or_literal;
 use crate::session::client::ClientError;
 
-/// What is right over the merged view, whatever the servers are (V10): the same set before and
-/// after login, on every connection.
-pub const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
-                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH COMPRESS=DEFLATE \
-                                UNAUTHENTICATE";
 /// So many wrong passwords end a connection.
 const MAX_FAILED_LOGINS: u32 = 3;
 
@@ -26,7 +22,7 @@ impl Session {
     /// The capabilities as they stand on this connection: only what concerns the login itself
     /// depends on TLS.
     pub(super) fn capabilities(&self) -> String {
-        let mut all = CAPABILITIES.to_owned();
+        let mut all = self.offer.text().to_owned();
         if self.may_start_tls() && self.server.tls.is_some() {
             all.push_str(" STARTTLS");
         }
@@ -59,7 +55,7 @@ impl Session {
         self.client.flush().await?;
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
-        self.client = self.client.starttls(&tls, line, limits.login_timeout).await?;
+        self.client = self.client.starttls(&tls, line, self.login_by).await?;
         Ok(self)
     }
 
@@ -158,7 +154,8 @@ impl Session {
     pub(super) async fn unauthenticate(mut self, tag: &Tag) -> Result<Session, ClientError> {
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
-        self.client.set_bounds(line, limits.login_timeout);
+        let login_by = Instant::now() + limits.login_timeout;
+        self.client.set_bounds_of_nobody(line, login_by);
         self.client.line(format!("{tag} OK Nobody is logged in any more"));
         if self.client.is_deflated() {
             self.client.flush().await?;
@@ -171,6 +168,8 @@ impl Session {
             id: self.id,
             user: None,
             selected: None,
+            offer: self.offer,
+            login_by,
             failed_logins: self.failed_logins,
         })
     }
