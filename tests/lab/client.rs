@@ -106,6 +106,11 @@ impl Dialogue {
         self
     }
 
+    /// The port from which it connected.
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().expect("address").port()
+    }
+
     /// Sends a line as it is, with CRLF.
     pub fn send(&mut self, line: &str) {
         self.raw(format!("{line}\r\n").as_bytes());
