@@ -10,14 +10,15 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::conn::{Conn, Done, Event, text, words};
-use super::{BackendError, Profile};
+use super::{BackendError, Origin, Profile};
 use crate::base::{ExposeSecret, Side};
 use crate::config::{Backend, BackendLogin, Compress, Limits, Security};
 use crate::imap::response::{Code, Response, UntaggedStatus};
 use crate::imap::write::Parts;
 use crate::net;
 
-/// Connects, secures and logs in: everything until the first command.
+/// Connects, secures and logs in: everything until the first command. `origin` is told to a server
+/// that is to know on whose behalf.
 ///
 /// # Errors
 /// [`BackendError::Refused`] only if the server itself said NO to the credentials; everything else
@@ -27,9 +28,13 @@ pub async fn connect(
     backend: &Backend,
     login: &BackendLogin,
     limits: &Limits,
+    origin: Option<&Origin>,
 ) -> Result<Conn, BackendError> {
     let work = async {
         let mut conn = Conn::greet(side, backend, limits).await?;
+        if let Some(origin) = origin.filter(|_| backend.id_forward) {
+            conn.introduce(origin).await?;
+        }
         conn.login(login).await?;
         if backend.compress == Compress::Auto && conn.profile().compress() {
             conn = conn.compress().await?;
@@ -92,6 +97,19 @@ impl Conn {
             BackendError::Connect { side, address: backend.imap.to_string(), source }
         })?;
         Ok(self)
+    }
+
+    /// ID (RFC 2971), before the login as Dovecot wants it. What the server answers is its own
+    /// affair: it will log what it believes.
+    async fn introduce(&mut self, origin: &Origin) -> Result<(), BackendError> {
+        if *self.profile() == Profile::default() {
+            self.learn_capabilities().await?;
+        }
+        if self.profile().has("ID") {
+            let done = self.run(&origin.command()).await?;
+            debug!(side = %self.side(), "ID: {}", done.words());
+        }
+        Ok(())
     }
 
     async fn login(&mut self, login: &BackendLogin) -> Result<(), BackendError> {

@@ -290,6 +290,7 @@ mod tests {
                 server_name: name.try_into().unwrap(),
                 mask: Default::default(),
                 compress: Default::default(),
+                id_forward: false,
                 credentials: Credentials::same(),
             };
             let mut stream = net::connect(&backend, PATIENCE).await.unwrap();

@@ -50,6 +50,8 @@ pub struct Limits {
     /// How often a watched mailbox is asked for news on a server without IDLE.
     #[serde(deserialize_with = "values::duration")]
     pub poll_interval: Duration,
+    /// Whether a client whose ID says that it only fills its index is put off while old is strained.
+    pub postpone_indexing: bool,
 }
 
 impl Default for Limits {
@@ -69,6 +71,7 @@ impl Default for Limits {
             backend_connect_timeout: BACKEND_CONNECT_TIMEOUT,
             backend_command_timeout: BACKEND_COMMAND_TIMEOUT,
             poll_interval: POLL_INTERVAL,
+            postpone_indexing: false,
         }
     }
 }

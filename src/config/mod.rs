@@ -153,6 +153,8 @@ pub struct Backend {
     pub mask: BTreeSet<String>,
     /// Whether connections to it are compressed.
     pub compress: Compress,
+    /// Whether it is told for which client a connection is opened.
+    pub id_forward: bool,
     /// How to log in there.
     pub credentials: Credentials,
 }

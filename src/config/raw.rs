@@ -60,6 +60,8 @@ pub(super) struct Backend {
     pub(super) mask: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) compress: Compress,
+    #[serde(default)]
+    pub(super) id_forward: bool,
     pub(super) credentials: Option<Spanned<Credentials>>,
 }
 

@@ -1,6 +1,7 @@
 //! The client's socket: pieces of commands in, answers out through one buffer.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -61,6 +62,12 @@ impl Client {
             patience: deadline.saturating_duration_since(Instant::now()),
             deadline: Some(deadline),
         }
+    }
+
+    /// Where the client connected from, and where to.
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let tcp = self.stream.tcp();
+        Ok((tcp.peer_addr()?, tcp.local_addr()?))
     }
 
     /// Whether TLS is on.

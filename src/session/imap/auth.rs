@@ -3,13 +3,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use memchr::memmem;
 use tokio::time::Instant;
 use tracing::{Span, info, warn};
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::account::LoginError;
-use crate::base::SecretString;
+use crate::backend::Origin;
+use crate::base::{SecretString, Side};
 use crate::imap::command::{Secret, Tag};
 use crate::imap::framer::Piece;
 use crate::imap::write::string_or_literal;
@@ -55,6 +57,7 @@ impl Session {
         self.client.flush().await?;
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
+        self.said = Vec::new();
         self.client = self.client.starttls(&tls, line, self.login_by).await?;
         Ok(self)
     }
@@ -171,11 +174,15 @@ impl Session {
             offer: self.offer,
             login_by,
             failed_logins: self.failed_logins,
+            said: Vec::new(),
         })
     }
 
     async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Reply, Failure> {
-        match self.server.accounts.login(typed, password).await {
+        let (client, connected) = self.client.addresses().map_err(ClientError::from)?;
+        let session = self.server.session_name(self.id);
+        let origin = Origin { client, connected, session, id: self.said.clone() };
+        match self.server.accounts.login(typed, password, origin).await {
             Ok((account, access)) => {
                 Span::current().record("account", account.name().as_str());
                 info!("logged in");
@@ -209,8 +216,14 @@ impl Session {
         Ok(Reply::no_with("AUTHENTICATIONFAILED", "Authentication failed"))
     }
 
-    /// ID (RFC 2971): answered as the proxy.
-    pub(super) fn id(&mut self, fields: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<Reply, Failure> {
+    /// ID (RFC 2971): answered as the proxy. What the client says is told to servers that are to
+    /// know, with the next login.
+    pub(super) fn id(&mut self, fields: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<Reply, Failure> {
+        if self.server.config.limits.postpone_indexing && fills_index(&fields) && self.strained() {
+            info!("a client that fills its index was put off");
+            let text = "The old server is busy, come back later";
+            return Ok(Reply::no_with("UNAVAILABLE", text));
+        }
         for (name, value) in fields.iter().take(4) {
             if let Some(value) = value {
                 info!(name = %name.escape_ascii(), value = %value.escape_ascii(), "client's ID");
@@ -220,6 +233,23 @@ impl Session {
         string_or_literal(env!("CARGO_PKG_VERSION").as_bytes(), &mut line);
         line.push(b')');
         self.client.line(line);
+        self.said = fields;
         Ok(Reply::ok("ID completed"))
     }
+
+    /// Whether old has more to do than it can: for anybody lately, or for this account now.
+    fn strained(&self) -> bool {
+        let busy = self.user.as_ref().is_some_and(|user| user.access.pools.old.is_busy());
+        busy || self.server.accounts.is_strained(Side::Old)
+    }
+}
+
+/// Whether Apple's Mail says that nobody waits for what it is about to fetch.
+fn fills_index(fields: &[(Vec<u8>, Option<Vec<u8>>)]) -> bool {
+    let about = |value: &[u8], what: &str| memmem::find(value, what.as_bytes()).is_some();
+    fields.iter().any(|(name, value)| {
+        let value = value.as_deref().unwrap_or_default().to_ascii_lowercase();
+        name.eq_ignore_ascii_case(b"event")
+            && (about(&value, "indexer") || about(&value, "back-fill"))
+    })
 }

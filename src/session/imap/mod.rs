@@ -59,6 +59,8 @@ pub(super) struct Session {
     /// By then the client must have logged in.
     login_by: Instant,
     failed_logins: u32,
+    /// What the client said of itself by ID.
+    said: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// Serves one client to its end.
@@ -83,6 +85,7 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         offer: server.offer(),
         login_by: deadline,
         failed_logins: 0,
+        said: Vec::new(),
         server: Arc::clone(&server),
     };
     Box::pin(session.serve()).await;
@@ -193,7 +196,7 @@ impl Session {
                 self.client.line(line);
                 Ok(Reply::ok("Capability completed"))
             }
-            Command::Id(fields) => self.id(&fields),
+            Command::Id(fields) => self.id(fields),
             Command::Noop => self.noop().await,
             Command::Authenticate { mechanism, initial } => {
                 self.authenticate(&mechanism, initial).await
