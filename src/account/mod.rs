@@ -13,6 +13,7 @@ mod login;
 mod mailbox;
 mod merge;
 pub mod names;
+mod shared;
 mod status;
 mod watch;
 
@@ -35,6 +36,7 @@ pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
 pub use merge::{Distrust, Likeness, Merged, Report};
+pub use shared::Foreign;
 pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's

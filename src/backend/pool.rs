@@ -205,6 +205,14 @@ impl Pool {
         state.idle.retain(|(_, conn)| conn.selected().is_none());
     }
 
+    /// What a connection knows of folders and rights may be older than what another one just did:
+    /// closes what is idle, so that the next command is sent on a new one.
+    pub fn renew(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        state.idle.clear();
+    }
+
     /// Whether the side can be asked at all, as far as is known without asking.
     pub fn is_away(&self) -> bool {
         let state = self.state();
