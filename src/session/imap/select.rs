@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
-use crate::account::{FlagNews, FlagsOffered, Mailbox};
+use crate::account::{AccountError, FlagNews, FlagsOffered, Mailbox};
 use crate::base::{MailboxName, Sides};
 use crate::uid::UidMap;
 
@@ -37,8 +37,16 @@ impl Session {
     ) -> Result<Reply, Failure> {
         // Whatever comes of it, the mailbox that was open is not open any more.
         self.selected = None;
-        let mailbox = user.account.mailbox(&user.access, name).await?;
-        mailbox.refresh(&user.access).await?;
+        let mut mailbox = user.account.mailbox(&user.access, name).await?;
+        match mailbox.refresh(&user.access).await {
+            // Its owner has made it anew: there is nothing that old would not tell again.
+            Err(AccountError::Distrust { .. }) if mailbox.is_shared() => {
+                user.account.forget_shared(&mailbox).await?;
+                mailbox = user.account.mailbox(&user.access, name).await?;
+                mailbox.refresh(&user.access).await?;
+            }
+            refreshed => refreshed?,
+        }
         mailbox.look_into();
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();

@@ -38,11 +38,12 @@ impl Session {
         let (asked, mut wish) = items_for_server(items, selected.read_only);
         wish.uid |= uid;
         let mailbox = Arc::clone(&selected.mailbox);
+        let carried = user.account.config().copy.on_access && !mailbox.is_shared();
         let mut fetch = Fetch {
             client: &mut self.client,
             session: self.id,
             mailbox: Arc::clone(&mailbox),
-            copier: user.account.config().copy.on_access.then(|| Arc::clone(&user.copier)),
+            copier: carried.then(|| Arc::clone(&user.copier)),
             numbering: &selected.numbering,
             items: asked,
             wish,
