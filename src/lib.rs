@@ -61,7 +61,7 @@
 //! | V7 | trouble on one side does not hide the other | [`Mailbox::refresh`](account::Mailbox::refresh), [`Pool`](backend::Pool) |
 //! | V8 | a lost index costs no mail and gives no UID a second meaning | [`Index::open`](index::Index::open), [`Index::remembered`](index::Index::remembered) |
 //! | V9 | no secret is logged or kept on disk | [`SecretString`](base::SecretString), [`BackendLogin`](config::BackendLogin) |
-//! | V10 | the same capabilities for everybody, always | [`CAPABILITIES`](session::imap::CAPABILITIES) |
+//! | V10 | the same capabilities for everybody, always | [`Offer`](session::imap::Offer) |
 //!
 //! # ARCHITECTURE: where the code differs from the design
 //!
@@ -91,9 +91,11 @@
 //!   what the client asked for, and there is nowhere else to hide it). One that its owner made anew
 //!   is forgotten and seen again, instead of being away.
 //! - **Only the phase `merged` exists**: no mirror, no outbox, no matching, no trickle.
-//! - **No MODSEQ.** Flag changes that are made directly on a server while no connection of the proxy
-//!   has that mailbox selected reach a client when it asks for flags; nothing tells it to. CONDSTORE
-//!   and QRESYNC are not offered.
+//! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
+//!   write to the index, and after a restart the virtual value goes on above what was reserved, so
+//!   that it does not equal old's any more even where nothing lies on new.
+//! - **A copy's flags are no news.** A flag that somebody changes on old directly, in the moment in
+//!   which the message is copied, is on the copy; an idle client may hear of it only when it asks.
 //! - **What clients are offered stands on what both servers offered last**
 //!   ([`Offer`](session::imap::Offer)): before anybody has logged in on a side, nothing that needs
 //!   that side. It changes when a server does, and then for connections that begin afterwards.

@@ -252,6 +252,10 @@ fn after_unauthenticate_nothing_of_the_login_is_left() {
     let before = capabilities(&mut client);
     let mut client = client.login("ann@example.com", "secret");
     assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(3));
+    let offered = capabilities(&mut Dialogue::connect(world.proxy.port));
+    if offered.contains(&"CONDSTORE".to_owned()) {
+        client.ok("FETCH 1 (FLAGS MODSEQ)");
+    }
     client.ok("UNAUTHENTICATE");
     assert_eq!(capabilities(&mut client), before);
     for command in ["FETCH 1 FLAGS", "SELECT INBOX", "LIST \"\" *", "IDLE", "CLOSE"] {
@@ -268,6 +272,9 @@ fn after_unauthenticate_nothing_of_the_login_is_left() {
     assert_eq!(client.until("c").status, "OK");
     assert_eq!(client.until("d").status, "OK");
     assert_eq!(client.until("e").status_of("INBOX")["MESSAGES"], 3);
+    client.ok("SELECT INBOX");
+    let flags = client.ok("FETCH 1 FLAGS").lines().join("");
+    assert!(!flags.contains("MODSEQ"), "what was enabled is not any more: {flags}");
     // TLS stays, and cannot begin twice.
     let client = Dialogue::connect_tls(world.proxy.tls_port, &world.proxy.ca());
     let mut client = client.login("ann@example.com", "secret");

@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
             }
             assert!(parse(&line).is_ok(), "{}", line.escape_ascii());
         }
-        Ok(Command::Fetch { uid, set, items }) => {
+        Ok(Command::Fetch { uid, set, items, .. }) => {
             let mut line = format!("a {}FETCH {set} (", if uid { "UID " } else { "" }).into_bytes();
             for item in &items {
                 item.write_to(&mut line);
@@ -38,7 +38,8 @@ fuzz_target!(|data: &[u8]| {
             }
             line.push(b')');
             let again = parse(&line).map(|tagged| tagged.command);
-            assert_eq!(again, Ok(Command::Fetch { uid, set, items }));
+            let (changed_since, vanished) = (None, false);
+            assert_eq!(again, Ok(Command::Fetch { uid, set, items, changed_since, vanished }));
         }
         Err(err) => assert!(err.to_string().bytes().all(|b| matches!(b, b' '..=b'~'))),
         Ok(_) => {}

@@ -15,6 +15,7 @@ use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
 use crate::base::Side;
 use crate::imap::fetch_scan::flags;
+use crate::index::Snapshot;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// Octets of one command to a server (DESIGN §3).
@@ -56,7 +57,9 @@ impl Mailbox {
         conn.list_arrivals().await?;
         let Some(selected) = conn.selected_mut() else { return Ok(()) };
         let complete = std::mem::take(&mut selected.fresh);
-        let News { vanished, flags } = std::mem::take(&mut selected.news);
+        let News { vanished, mut flags } = std::mem::take(&mut selected.news);
+        // Only what SELECT told can say that the side's count was made anew.
+        let before = selected.before.filter(|_| complete).and_then(|b| b.highest_mod_seq);
         if complete {
             self.offer_flags(
                 side,
@@ -68,9 +71,19 @@ impl Mailbox {
         }
         let arrivals = self.peek(|m| m.arrivals(side, selected.announced()));
         let known = self.peek(|m| {
-            m.record.sides[side] == Some(selected.snapshot())
+            let same = |absorbed: &Snapshot, told: &Snapshot| {
+                Snapshot { highest_mod_seq: None, ..*absorbed }
+                    == Snapshot { highest_mod_seq: None, ..*told }
+            };
+            m.record.sides[side].as_ref().is_some_and(|known| same(known, &selected.snapshot()))
                 && m.live[side].as_ref().map(UidSet::len) == Some(selected.announced().len())
         });
+        let absorbed = self.peek(|m| m.mod_seqs.absorbed(side));
+        let missed = complete && selected.highest_mod_seq.is_some_and(|told| told > absorbed);
+        if missed && absorbed > 0 && self.listeners() > 0 {
+            // Nobody listened when these were changed, and somebody wants to hear of it.
+            flags.extend(self.changed_since(conn, absorbed).await?);
+        }
         if !vanished.is_empty() || !arrivals.is_empty() || (complete && !known) {
             let hold = self.possible_copies(conn, &arrivals).await?;
             let Some(selected) = conn.selected() else { return Ok(()) };
@@ -85,6 +98,7 @@ impl Mailbox {
             let held = self
                 .change(|merged, _| {
                     let changed = merged.see(side, &report, now())?;
+                    merged.absorb_mod_seq(side, report.snapshot.highest_mod_seq, before);
                     Ok((!merged.held.is_empty(), changed))
                 })
                 .await?;
@@ -93,15 +107,54 @@ impl Mailbox {
             }
         }
         // What a server told unasked may have been true long ago.
-        let long_ago = Moment::default();
-        let told =
-            |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, None, long_ago);
-        let doubtful: UidSet<SideUid> =
-            flags.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect();
+        let doubtful = self.hear_flags(conn, &flags, before, None, Moment::default()).await?;
         if !doubtful.is_empty() {
             self.ask_flags(conn, doubtful).await?;
         }
         Ok(())
+    }
+
+    /// Passes on what one side told of flags, each with a MODSEQ above all that were told before.
+    /// Returns those of which something else was told since: see [`tell_flags`](Mailbox::tell_flags).
+    pub async fn hear_flags(
+        self: &Arc<Self>,
+        conn: &Conn,
+        flags: &[(SideUid, Bytes)],
+        before: Option<u64>,
+        origin: Option<SessionId>,
+        since: Moment,
+    ) -> Result<UidSet<SideUid>, AccountError> {
+        let side = conn.side();
+        if let Some(told) = conn.selected().and_then(|s| s.highest_mod_seq) {
+            let absorbed = self.peek(|m| m.mod_seqs.absorbed(side));
+            if told > absorbed || before.is_some_and(|before| told < before) {
+                self.change(|merged, _| {
+                    merged.absorb_mod_seq(side, Some(told), before);
+                    Ok(((), false))
+                })
+                .await?;
+            }
+        }
+        let told =
+            |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, origin, since);
+        Ok(flags.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect())
+    }
+
+    /// Flags that were changed while no connection had the mailbox selected.
+    async fn changed_since(
+        &self,
+        conn: &mut Conn,
+        absorbed: u64,
+    ) -> Result<Vec<(SideUid, Bytes)>, BackendError> {
+        let mut changed = Vec::new();
+        let command = format!("UID FETCH 1:* (UID FLAGS) (CHANGEDSINCE {absorbed})");
+        let each = |fetched: crate::backend::Fetched| {
+            if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
+                changed.push((uid, flags));
+            }
+        };
+        let done = conn.fetch(&text(&command), each).await?;
+        if done.is_ok() { Ok(changed) } else { Err(conn.answer("UID FETCH CHANGEDSINCE", &done)) }
     }
 
     /// Asks for flags of which two connections told differently, and tells them as they are.
@@ -139,7 +192,7 @@ impl Mailbox {
 
     /// Passes a side's FLAGS on, if that side decides over the message. False if something else
     /// was told `since`: see [`tell_flags`](Mailbox::tell_flags).
-    pub fn heard_flags(
+    fn heard_flags(
         &self,
         side: Side,
         uid: SideUid,

@@ -15,10 +15,13 @@ use tokio::sync::{RwLock, broadcast, watch};
 use super::AccountError;
 use super::ledger::Undecided;
 use super::merge::{Distrust, Merged};
+use super::modseq::ModSeqs;
 use super::watch::Watching;
 use crate::backend::Known;
 use crate::base::{MailboxName, Side, Sides};
-use crate::index::{AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Stored};
+use crate::index::{
+    AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Snapshot, Stored,
+};
 use crate::uid::{SideUid, Uid, UidMap};
 
 /// Flag changes a session may lag behind before it is told to ask for itself.
@@ -37,6 +40,8 @@ pub struct View {
     pub uid_validity: u32,
     /// UIDNEXT.
     pub uid_next: Uid,
+    /// HIGHESTMODSEQ, and how it stands to the sides'.
+    pub mod_seqs: ModSeqs,
     /// The mailbox's name as its client spells it.
     pub client: MailboxName,
     /// The mailbox's names on the sides where it exists.
@@ -50,6 +55,8 @@ pub struct FlagNews {
     pub uid: Uid,
     /// The whole list with its parentheses, without `\Recent`.
     pub flags: Bytes,
+    /// The change's MODSEQ.
+    pub mod_seq: u64,
     /// The session that did it and needs no telling.
     pub origin: Option<SessionId>,
 }
@@ -99,6 +106,16 @@ pub(super) struct Names {
 struct Told {
     flags: HashMap<Uid, (Bytes, Moment)>,
     now: Moment,
+}
+
+impl Told {
+    fn remember(&mut self, uid: Uid, flags: Bytes) {
+        if self.flags.len() >= TOLD {
+            self.flags.clear();
+        }
+        self.now.0 += 1;
+        self.flags.insert(uid, (flags, self.now));
+    }
 }
 
 /// Orders what was told of flags: later is greater.
@@ -198,16 +215,24 @@ impl Mailbox {
             Some((_, moment)) if *moment > since => return false,
             _ => {}
         }
-        if told.flags.len() >= TOLD {
-            told.flags.clear();
-        }
-        told.now.0 += 1;
-        let now = told.now;
-        told.flags.insert(uid, (flags.clone(), now));
+        told.remember(uid, flags.clone());
         drop(told);
+        let mod_seq = self.published.load().mod_seqs.highest();
         // No receiver is no fault: nobody has the mailbox open.
-        drop(self.flags.send(FlagNews { uid, flags, origin }));
+        drop(self.flags.send(FlagNews { uid, flags, mod_seq, origin }));
         true
+    }
+
+    /// A message was copied with these flags: when the copy's server tells of them, that is no
+    /// news, unless others were told last.
+    pub fn copied_with_flags(&self, uid: Uid, flags: Bytes) {
+        let mut told = lock(&self.told);
+        if told.flags.contains_key(&uid) {
+            drop(told);
+            self.tell_flags(uid, flags, None, Moment::LAST);
+        } else {
+            told.remember(uid, flags);
+        }
     }
 
     /// A message's flags as they were told last, as far as that is remembered.
@@ -236,7 +261,11 @@ impl Mailbox {
 
     /// What a connection is told before it selects the mailbox: it may spare it the listing.
     pub fn known(&self, side: Side) -> Option<Known> {
-        self.peek(|m| Some(Known { snapshot: m.record.sides[side]?, live: m.live[side].clone() }))
+        self.peek(|m| {
+            let absorbed = Some(m.mod_seqs.absorbed(side)).filter(|n| *n > 0);
+            let snapshot = Snapshot { highest_mod_seq: absorbed, ..m.record.sides[side]? };
+            Some(Known { snapshot, live: m.live[side].clone() })
+        })
     }
 
     /// The virtual UID of a side's message, as of the tip.
@@ -262,22 +291,36 @@ impl Mailbox {
             if let Some(why) = &tip.failed {
                 return Err(crate::index::IndexError::Failed(why.clone()).into());
             }
-            let before = tip.merged.map.clone();
+            let (before, seqs) = (tip.merged.map.clone(), tip.merged.mod_seqs.clone());
             let mut batch = Batch::new();
             let changed = change(&mut tip.merged, &mut batch);
             let (value, changed) =
                 changed.map_err(|why| AccountError::Distrust { mailbox: self.name(), why })?;
-            if changed {
-                batch.put_mailbox(self.account, &tip.merged.record);
-                let chunks = tip.merged.map.changed_chunks(&before);
+            let Tip { merged, version, .. } = &mut *tip;
+            if !merged.map.is_same(&before) && merged.mod_seqs.highest() == seqs.highest() {
+                merged.mod_seqs.bump();
+            }
+            // A new MODSEQ alone needs no write, unless it exceeds what is reserved, or something
+            // is on its way that must be published before it.
+            let counted = merged.mod_seqs != seqs;
+            let in_flight = self.published.load().version != *version;
+            if changed || (counted && (in_flight || merged.mod_seqs.exceeds_reserve())) {
+                merged.mod_seqs.store(&mut merged.record);
+                batch.put_mailbox(self.account, &merged.record);
+                let chunks = merged.map.changed_chunks(&before);
                 batch.put_chunks(self.account, self.id, &chunks);
             }
-            if batch.is_empty() {
+            if batch.is_empty() && !counted {
                 (value, None)
             } else {
-                tip.version += 1;
-                let view = view_of(&tip.merged, tip.version);
-                (value, Some((self.index.submit(batch), view)))
+                *version += 1;
+                let view = view_of(merged, *version);
+                if batch.is_empty() {
+                    self.publish(view);
+                    (value, None)
+                } else {
+                    (value, Some((self.index.submit(batch), view)))
+                }
             }
         };
         if let Some((durable, view)) = queued {
@@ -319,7 +362,8 @@ impl Mailbox {
             }
             let mut views = Vec::with_capacity(tips.len());
             for (mailbox, names, tip) in &mut tips {
-                let record = &mut tip.merged.record;
+                let Merged { record, mod_seqs, .. } = &mut tip.merged;
+                mod_seqs.store(record);
                 record.client = names.client.clone();
                 record.old.clone_from(&names.old);
                 record.new.clone_from(&names.new);
@@ -337,6 +381,14 @@ impl Mailbox {
             }
         }
         Ok(durable?)
+    }
+
+    /// The virtual MODSEQ of a message that has `value` on the side that decides over it.
+    pub async fn mod_seq_of(self: &Arc<Self>, side: Side, value: u64) -> Result<u64, AccountError> {
+        match self.published.load().mod_seqs.virtual_of(side, value) {
+            Some(known) => Ok(known),
+            None => self.change(|m, _| Ok((m.mod_seqs.told_ahead(side, value), false))).await,
+        }
     }
 
     /// Takes over what the listing of folders told: the mailbox's names, and where it exists.
@@ -376,6 +428,7 @@ fn view_of(merged: &Merged, version: u64) -> View {
         map: merged.map.clone(),
         uid_validity: merged.record.uid_validity,
         uid_next: merged.record.uid_next,
+        mod_seqs: merged.mod_seqs.clone(),
         client: merged.record.client.clone(),
         names: Sides {
             old: merged.record.old.clone().filter(|_| merged.is_there(Side::Old)),

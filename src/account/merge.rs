@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::modseq::ModSeqs;
 use crate::base::{Side, Sides};
 use crate::index::{Intent, MailboxRecord, Snapshot};
 use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
@@ -102,6 +103,8 @@ pub struct Merged {
     pub held: BTreeMap<SideUid, Likeness>,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
+    /// The virtual MODSEQ.
+    pub mod_seqs: ModSeqs,
 }
 
 impl Merged {
@@ -113,7 +116,8 @@ impl Merged {
             let snapshot = record.sides[side].as_ref()?;
             (snapshot.messages == mapped.len()).then_some(mapped)
         });
-        Merged { record, map, live, held: BTreeMap::new(), intents }
+        let mod_seqs = ModSeqs::of(&record);
+        Merged { record, map, live, held: BTreeMap::new(), intents, mod_seqs }
     }
 
     /// Whether the mailbox exists on a side and can be selected there, as its last listing told.
@@ -245,10 +249,8 @@ impl Merged {
             uid_validity: report.snapshot.uid_validity,
             uid_next,
             messages: live.len(),
-            highest_mod_seq: report
-                .snapshot
-                .highest_mod_seq
-                .or(before.and_then(|b| b.highest_mod_seq)),
+            // See `absorb_mod_seq`.
+            highest_mod_seq: before.and_then(|before| before.highest_mod_seq),
         };
         if before != Some(snapshot) {
             self.record.sides[side] = Some(snapshot);
@@ -262,6 +264,15 @@ impl Merged {
                 self.record.uid_next = next;
                 *changed = true;
             }
+        }
+    }
+
+    /// All that a side has told of up to its HIGHESTMODSEQ is taken into the map; see
+    /// [`ModSeqs::absorb`]. An arrival that is held back is not: its change is told once more when
+    /// it is shown.
+    pub fn absorb_mod_seq(&mut self, side: Side, told: Option<u64>, before: Option<u64>) {
+        if let Some(told) = told.filter(|_| side == Side::Old || self.held.is_empty()) {
+            self.mod_seqs.absorb(side, told, before);
         }
     }
 

@@ -12,6 +12,7 @@ mod ledger;
 mod login;
 mod mailbox;
 mod merge;
+mod modseq;
 pub mod names;
 mod shared;
 mod status;
@@ -36,6 +37,7 @@ pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
 pub use merge::{Distrust, Likeness, Merged, Report};
+pub use modseq::ModSeqs;
 pub use shared::Foreign;
 pub use watch::Idle;
 
@@ -103,5 +105,27 @@ impl Account {
     /// The settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+}
+
+/// A mailbox that nobody has seen yet.
+#[cfg(test)]
+fn test_record() -> crate::index::MailboxRecord {
+    use crate::base::MailboxName;
+    use crate::uid::{Uid, UidSet};
+    crate::index::MailboxRecord {
+        id: MailboxId(1),
+        client: MailboxName::inbox(),
+        old: None,
+        new: Some(MailboxName::inbox()),
+        uid_validity: 7,
+        uid_next: Uid(1),
+        boundary: None,
+        sides: Sides::default(),
+        mod_seq: 1,
+        checkpoints: Vec::new(),
+        hidden: false,
+        listed: Sides::default(),
+        unshown: UidSet::new(),
     }
 }

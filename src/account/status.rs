@@ -18,6 +18,7 @@ struct Numbers {
     uid_next: u64,
     messages: u64,
     unseen: u64,
+    highest_mod_seq: Option<u64>,
 }
 
 impl Mailbox {
@@ -59,8 +60,29 @@ impl Mailbox {
                 && numbers.uid_next == u64::from(seen.uid_next.0)
                 && numbers.messages == u64::from(seen.messages)
         };
+        // Flags that changed while nobody listened: sessions that do want to hear of them.
+        let flags_changed = |side: Side, numbers: &Numbers| {
+            numbers
+                .highest_mod_seq
+                .is_some_and(|told| told > self.peek(|m| m.mod_seqs.absorbed(side)))
+        };
+        for side in Side::BOTH {
+            if let Some(numbers) = &told[side]
+                && current(side, numbers)
+                && flags_changed(side, numbers)
+                && self.listeners() == 0
+            {
+                self.change(|merged, _| {
+                    merged.absorb_mod_seq(side, numbers.highest_mod_seq, None);
+                    Ok(((), false))
+                })
+                .await?;
+            }
+        }
         let there: Vec<Side> = Side::BOTH.into_iter().filter(|s| names[*s].is_some()).collect();
-        let is_current = |side: Side| told[side].as_ref().is_some_and(|n| current(side, n));
+        let is_current = |side: Side| {
+            told[side].as_ref().is_some_and(|n| current(side, n) && !flags_changed(side, n))
+        };
         if !there.iter().all(|side| is_current(*side)) || self.view().uid_validity == 0 {
             self.refresh(access).await?;
         }
@@ -142,7 +164,9 @@ async fn ask_status(
 
 async fn status_of(conn: &mut Conn, name: &MailboxName) -> Result<Numbers, BackendError> {
     let mut ask = command("STATUS ", name);
-    ask.text(" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)");
+    let counts = conn.profile().condstore();
+    let more = if counts { " HIGHESTMODSEQ" } else { "" };
+    ask.text(&format!(" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN{more})"));
     let done = conn.must(&format!("STATUS {name}"), &ask).await?;
     for response in done.untagged {
         if let Response::StatusOf { items, .. } = response {
@@ -154,7 +178,8 @@ async fn status_of(conn: &mut Conn, name: &MailboxName) -> Result<Numbers, Backe
                 number(StatusKey::Messages),
                 number(StatusKey::Unseen),
             ) {
-                return Ok(Numbers { uid_validity, uid_next, messages, unseen });
+                let highest_mod_seq = number(StatusKey::HighestModSeq);
+                return Ok(Numbers { uid_validity, uid_next, messages, unseen, highest_mod_seq });
             }
         }
     }

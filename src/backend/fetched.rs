@@ -35,6 +35,11 @@ impl Fetched {
         (&self.text, &self.items)
     }
 
+    /// MODSEQ.
+    pub fn mod_seq(&self) -> Option<u64> {
+        mod_seq(&self.value(ItemKind::ModSeq)?)
+    }
+
     /// FLAGS with their parentheses.
     pub fn flags(&self) -> Option<Bytes> {
         self.value(ItemKind::Flags)
@@ -50,6 +55,11 @@ impl Fetched {
         let value = self.value(ItemKind::InternalDate)?;
         (value.len() >= 2).then(|| value.slice(1..value.len() - 1))
     }
+}
+
+/// The number in the value of MODSEQ: `"(" permsg-modsequence ")"` (RFC 7162 §7).
+pub fn mod_seq(value: &[u8]) -> Option<u64> {
+    number64(value.strip_prefix(b"(")?.strip_suffix(b")")?.trim_ascii())
 }
 
 /// An INTERNALDATE (`" 1-Jul-2024 10:00:00 +0200"`) as seconds since 1970: servers print one
@@ -157,7 +167,11 @@ impl Conn {
             .and_then(|item| number(&text[item.value.clone()]))
             .map(SideUid);
         let uid = told.or_else(|| self.selected().and_then(|s| s.uid(seq)));
-        Ok(Fetched { uid, text, items })
+        let fetched = Fetched { uid, text, items };
+        if let Some(told) = fetched.mod_seq() {
+            self.note_mod_seq(told);
+        }
+        Ok(fetched)
     }
 
     /// Takes an unasked FETCH, whose first piece has just come, for news.

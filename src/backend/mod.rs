@@ -16,7 +16,7 @@ mod strain;
 
 pub use conn::{Conn, Done, Event, Pending, text, words};
 pub use error::BackendError;
-pub use fetched::{Fetched, internal_date};
+pub use fetched::{Fetched, internal_date, mod_seq};
 pub use login::connect;
 pub use origin::Origin;
 pub use pool::{Lease, Pool, Seat, Slot, Want};

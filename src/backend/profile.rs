@@ -104,6 +104,11 @@ impl Profile {
         self.can("UIDPLUS")
     }
 
+    /// MODSEQs (RFC 7162).
+    pub fn condstore(&self) -> bool {
+        self.can("CONDSTORE")
+    }
+
     /// MOVE (RFC 6851).
     pub fn has_move(&self) -> bool {
         self.can("MOVE")

@@ -51,7 +51,8 @@ pub struct Selected {
     pub uid_validity: u32,
     /// The UIDNEXT that SELECT told; 0 where the server told none.
     uid_next: u32,
-    /// HIGHESTMODSEQ, where the server keeps one.
+    /// HIGHESTMODSEQ, where the server keeps one: as SELECT told, or the greatest that was told of
+    /// a message since.
     pub highest_mod_seq: Option<u64>,
     /// FLAGS.
     pub flags: Vec<Bytes>,
@@ -134,6 +135,10 @@ impl Conn {
         let mut command = Parts::new();
         command.text("SELECT ");
         command.mailbox(name);
+        if self.profile().condstore() {
+            // From now on every change is told with its MODSEQ (RFC 7162 §3.1.8).
+            command.text(" (CONDSTORE)");
+        }
         self.set_selected(Some(Selected {
             name: name.clone(),
             uid_validity: 0,
@@ -239,6 +244,13 @@ impl Conn {
         // A server may list what it has not announced yet; the numbers must agree.
         selected.exists = selected.exists.max(selected.announced.len());
         Ok(())
+    }
+
+    /// Notes the MODSEQ of a message.
+    pub fn note_mod_seq(&mut self, told: u64) {
+        if let Some(selected) = self.selected_mut() {
+            selected.highest_mod_seq = selected.highest_mod_seq.max(Some(told));
+        }
     }
 
     /// Notes an unasked FETCH: its FLAGS are news.

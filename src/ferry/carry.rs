@@ -173,6 +173,9 @@ impl<'a> Carry<'a> {
             .map(|(uid, new)| Copied { uid: *uid, new: *new, doubtful: false })
             .collect();
         let count = settled.len();
+        for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
+            self.mailbox.copied_with_flags(message.uid, message.flags.clone());
+        }
         let refused = self.mailbox.commit_copies(settled).await?;
         let carried = count - refused.len();
         let mut orphans = gone;
@@ -413,7 +416,9 @@ impl<'a> Carry<'a> {
             return Ok(());
         }
         let mut sizes: HashMap<SideUid, u64> = HashMap::new();
-        let command = text(&format!("UID FETCH {set} (UID RFC822.SIZE)"));
+        // Their MODSEQ, so that nobody takes our own copies for changes that were missed.
+        let counted = if conn.profile().condstore() { " MODSEQ" } else { "" };
+        let command = text(&format!("UID FETCH {set} (UID RFC822.SIZE{counted})"));
         for attempt in 0..2 {
             let done = conn
                 .fetch(&command, |fetched: Fetched| {
@@ -462,7 +467,7 @@ impl<'a> Carry<'a> {
         &self,
         old: &mut Conn,
         new: &mut Conn,
-        messages: &[Message],
+        messages: &mut [Message],
         copies: &mut BTreeMap<Uid, SideUid>,
     ) -> Result<BTreeMap<Uid, SideUid>, AccountError> {
         let set: UidSet<SideUid> =
@@ -499,6 +504,7 @@ impl<'a> Carry<'a> {
                         let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
                         new.must("UID STORE", &command).await?;
                     }
+                    message.flags = flags.clone();
                 }
                 Some(_) => {}
             }

@@ -27,6 +27,8 @@ pub enum FetchItem {
     Rfc822Header,
     /// RFC822.TEXT: `BODY[TEXT]` under its old name.
     Rfc822Text,
+    /// MODSEQ (RFC 7162 §3.1.4.1).
+    ModSeq,
     /// `BODY[…]` or `BODY.PEEK[…]`.
     Section {
         /// Whether `\Seen` is left alone.
@@ -127,6 +129,7 @@ impl fmt::Display for FetchItem {
             FetchItem::Rfc822 => "RFC822",
             FetchItem::Rfc822Header => "RFC822.HEADER",
             FetchItem::Rfc822Text => "RFC822.TEXT",
+            FetchItem::ModSeq => "MODSEQ",
             FetchItem::Section { peek, section, partial } => {
                 write!(f, "BODY{}[{section}]", if *peek { ".PEEK" } else { "" })?;
                 if let Some((offset, len)) = partial {

@@ -72,9 +72,9 @@ pub struct MailboxRecord {
     pub boundary: Option<Uid>,
     /// Each side as last absorbed.
     pub sides: Sides<Option<Snapshot>>,
-    /// The virtual HIGHESTMODSEQ (DESIGN §5).
+    /// The virtual HIGHESTMODSEQ (DESIGN §5) is not above this: values are reserved in strides.
     pub mod_seq: u64,
-    /// Virtual modseq ↔ both sides' (DESIGN §5); reserved, empty until that is built.
+    /// Virtual modseq ↔ both sides' (DESIGN §5), ascending.
     pub checkpoints: Vec<(u64, Sides<u64>)>,
     /// Deleted by the client, kept on old (V6).
     pub hidden: bool,
@@ -230,10 +230,13 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     }
     out.number(record.mod_seq);
     out.number(record.checkpoints.len() as u64);
-    for (at, sides) in &record.checkpoints {
-        out.number(*at);
-        out.number(sides.old);
-        out.number(sides.new);
+    let mut before = (0, Sides::default());
+    for &(at, sides) in &record.checkpoints {
+        // They lie close together, so differences take a byte or two; numbers may wrap.
+        out.signed(difference(at, before.0));
+        out.signed(difference(sides.old, before.1.old));
+        out.signed(difference(sides.new, before.1.new));
+        before = (at, sides);
     }
     for (_, listed) in record.listed.iter() {
         pack_listed(&mut out, listed.as_ref());
@@ -266,10 +269,17 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     };
     let mod_seq = input.number()?;
     let mut checkpoints = Vec::new();
+    let mut before = (0u64, Sides { old: 0u64, new: 0u64 });
     for _ in 0..input.number()? {
         // Grows only as far as there are bytes: a damaged count ends in an error, not in memory.
-        let at = input.number()?;
-        checkpoints.push((at, Sides { old: input.number()?, new: input.number()? }));
+        before = (
+            before.0.wrapping_add_signed(input.signed()?),
+            Sides {
+                old: before.1.old.wrapping_add_signed(input.signed()?),
+                new: before.1.new.wrapping_add_signed(input.signed()?),
+            },
+        );
+        checkpoints.push(before);
     }
     let listed = Sides { old: unpack_listed(&mut input)?, new: unpack_listed(&mut input)? };
     let mut unshown = Vec::new();
@@ -330,6 +340,10 @@ fn unpack_listed(input: &mut Unpacker<'_>) -> Result<Option<ListedAs>, Malformed
         children: has(CHILDREN).then_some(true).or(has(NO_CHILDREN).then_some(false)),
         special,
     }))
+}
+
+fn difference(n: u64, before: u64) -> i64 {
+    n.wrapping_sub(before) as i64
 }
 
 fn pack_snapshot(out: &mut Packer, snapshot: &Snapshot) {

@@ -85,6 +85,11 @@ impl UidMap {
         Ok(UidMap { spine: Arc::new(spine) })
     }
 
+    /// Whether both are the same snapshot; a map with equal content may be another one.
+    pub fn is_same(&self, other: &UidMap) -> bool {
+        Arc::ptr_eq(&self.spine, &other.spine)
+    }
+
     /// How many messages it has: EXISTS.
     pub fn len(&self) -> u32 {
         self.spine.last().map_or(0, Entry::through)

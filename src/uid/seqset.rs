@@ -61,16 +61,25 @@ impl SeqSet {
         &self.ranges
     }
 
-    /// The messages named by UID. A UID that no message has is ignored without an error (RFC 9051
-    /// §6.4.9), and `559:*` names the last message even if its UID is below 559.
-    pub fn resolve_uids(&self, map: &UidMap) -> UidSet<Uid> {
-        let Some(last) = map.last_uid() else { return UidSet::new() };
+    /// Whether `*` stands in it.
+    pub fn has_star(&self) -> bool {
+        self.ranges.iter().any(|(a, b)| [a, b].contains(&&Bound::Star))
+    }
+
+    /// The UIDs it names, whether there are such messages or not; `*` is `last`.
+    pub fn uids(&self, last: Uid) -> UidSet<Uid> {
         let uid = |bound| match bound {
             Bound::Number(n) => Uid(n),
             Bound::Star => last,
         };
-        let named = UidSet::from_ranges(self.ranges.iter().map(|&(a, b)| (uid(a), uid(b))));
-        map.within(&named)
+        UidSet::from_ranges(self.ranges.iter().map(|&(a, b)| (uid(a), uid(b))))
+    }
+
+    /// The messages named by UID. A UID that no message has is ignored without an error (RFC 9051
+    /// §6.4.9), and `559:*` names the last message even if its UID is below 559.
+    pub fn resolve_uids(&self, map: &UidMap) -> UidSet<Uid> {
+        let Some(last) = map.last_uid() else { return UidSet::new() };
+        map.within(&self.uids(last))
     }
 
     /// The messages named by sequence number. `None`, which is BAD, if a number is 0 or above

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Distrust, Likeness, Merged, Report, date_of};
-use crate::base::{MailboxName, Side, Sides};
-use crate::index::{Intent, MailboxId, MailboxRecord, Snapshot};
+use crate::account::test_record;
+use crate::base::{Side, Sides};
+use crate::index::{Intent, Snapshot};
 use crate::uid::{Place, SideUid, Uid, UidMap, UidSet};
 
 const NOW: u64 = 1_790_000_000;
@@ -38,22 +39,7 @@ fn listing(
 
 /// A mailbox that has seen these messages on new.
 fn seen(uid_next: u32, announced: &str) -> Merged {
-    let record = MailboxRecord {
-        id: MailboxId(1),
-        client: MailboxName::inbox(),
-        old: None,
-        new: Some(MailboxName::inbox()),
-        uid_validity: 7,
-        uid_next: Uid(1),
-        boundary: None,
-        sides: Sides::default(),
-        mod_seq: 1,
-        checkpoints: Vec::new(),
-        hidden: false,
-        listed: Sides::default(),
-        unshown: UidSet::new(),
-    };
-    let mut merged = Merged::new(record, UidMap::default(), BTreeMap::new());
+    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
     listing(&mut merged, None, uid_next, announced).unwrap();
     merged
 }

@@ -58,6 +58,7 @@ fn from_body(body: CommandBody<'_>) -> Option<Command> {
             items: item_names.iter().map(status_item).collect::<Option<_>>()?,
         },
         CommandBody::Store { sequence_set, kind, response, flags, uid } => Command::Store {
+            unchanged_since: None,
             uid,
             set: set(&sequence_set),
             mode: match kind {

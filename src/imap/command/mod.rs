@@ -144,11 +144,15 @@ pub enum Command {
     Select {
         /// The mailbox.
         mailbox: MailboxName,
+        /// What stands in parentheses.
+        options: SelectOptions,
     },
     /// EXAMINE (RFC 3501 §6.3.2).
     Examine {
         /// The mailbox.
         mailbox: MailboxName,
+        /// What stands in parentheses.
+        options: SelectOptions,
     },
     /// CREATE (RFC 3501 §6.3.3).
     Create {
@@ -217,6 +221,10 @@ pub enum Command {
         set: SeqSet,
         /// What is asked, in the client's order; macros are expanded.
         items: Vec<FetchItem>,
+        /// Only messages that changed since this MODSEQ (RFC 7162 §3.1.4.1).
+        changed_since: Option<u64>,
+        /// Also what vanished since then (RFC 7162 §3.2.6).
+        vanished: bool,
     },
     /// STORE (RFC 3501 §6.4.6).
     Store {
@@ -224,6 +232,8 @@ pub enum Command {
         uid: bool,
         /// The messages.
         set: SeqSet,
+        /// Only messages that did not change since this MODSEQ (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
         /// What to do with the flags.
         mode: StoreMode,
         /// Whether no answer is wanted (`.SILENT`).
@@ -261,6 +271,26 @@ pub enum Command {
         /// Its name in capitals, with `UID ` before it where the client wrote so.
         name: String,
     },
+}
+
+/// The parameters of SELECT and EXAMINE (RFC 7162 §3.1.8, §3.2.5).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SelectOptions {
+    /// CONDSTORE.
+    pub condstore: bool,
+    /// QRESYNC.
+    pub resync: Option<Resync>,
+}
+
+/// What a client knew of a mailbox when it last had it open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resync {
+    /// UIDVALIDITY; with another one the rest means nothing.
+    pub uid_validity: u32,
+    /// HIGHESTMODSEQ.
+    pub mod_seq: u64,
+    /// The UIDs it knows, without `*`; not told: all up to its UIDNEXT.
+    pub known: Option<SeqSet>,
 }
 
 /// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162).

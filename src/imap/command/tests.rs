@@ -147,7 +147,8 @@ fn id_and_enable() {
 
 #[test]
 fn mailboxes_in_every_form() {
-    let select = |s| Command::Select { mailbox: name(s) };
+    let plain = SelectOptions::default();
+    let select = |s| Command::Select { mailbox: name(s), options: plain.clone() };
     assert_eq!(command(b"A142 SELECT INBOX"), select("INBOX"));
     assert_eq!(command(b"a select \"inbox\""), select("INBOX"));
     assert_eq!(command(b"a SELECT \"Sent Items\""), select("Sent Items"));
@@ -156,15 +157,32 @@ fn mailboxes_in_every_form() {
     assert_eq!(command("a SELECT Entwürfe".as_bytes()), select("Entwürfe"));
     assert_eq!(command(b"a SELECT Entw&APw-rfe"), select("Entw&APw-rfe"));
     assert_eq!(command(b"a SELECT 100%"), select("100%"));
-    assert_eq!(command(b"a SELECT INBOX (CONDSTORE)"), select("INBOX"));
-    assert_eq!(refusal(b"a SELECT INBOX (QRESYNC (1 2))"), "Expected a known SELECT parameter");
+    let with = |options| Command::Select { mailbox: name("INBOX"), options };
+    let condstore = SelectOptions { condstore: true, resync: None };
+    assert_eq!(command(b"a SELECT INBOX (CONDSTORE)"), with(condstore));
+    let resync = |known: Option<&[(u32, u32)]>| {
+        let resync = Resync { uid_validity: 67, mod_seq: 20050715194045000, known: known.map(set) };
+        with(SelectOptions { condstore: false, resync: Some(resync) })
+    };
+    assert_eq!(command(b"a SELECT INBOX (QRESYNC (67 20050715194045000))"), resync(None));
+    let known: Option<&[(u32, u32)]> = Some(&[(41, 41), (43, 211)]);
+    for line in [
+        "a SELECT INBOX (qresync (67 20050715194045000 41,43:211))",
+        "a SELECT INBOX (QRESYNC (67 20050715194045000 41,43:211 (1:29,30 41:69,70)))",
+    ] {
+        assert_eq!(command(line.as_bytes()), resync(known), "{line}");
+    }
+    for bad in ["(QRESYNC (0 2))", "(QRESYNC (1))", "(QRESYNC (1 2 3:*))", "(FOO)"] {
+        let line = format!("a SELECT INBOX {bad}");
+        assert!(refusal(line.as_bytes()).starts_with("Expected a "), "{bad}");
+    }
     for bad in [&b"a SELECT"[..], b"a SELECT \"\"", b"a SELECT {3}\r\na\nb"] {
         assert_eq!(refusal(bad), "Expected a mailbox name", "{}", bad.escape_ascii());
     }
     assert_eq!(refusal(b"a SELECT \"a\rb\""), "Expected the end of a quoted string");
     assert_eq!(
         command(b"A932 EXAMINE blurdybloop"),
-        Command::Examine { mailbox: name("blurdybloop") }
+        Command::Examine { mailbox: name("blurdybloop"), options: plain.clone() }
     );
     assert_eq!(
         command(b"A003 CREATE owatagusiam/"),
@@ -309,8 +327,15 @@ fn fetches_of_real_clients() {
         assert_eq!(items(&format!("a FETCH 1 ({expected})")), expected);
     }
     match command(b"a UID FETCH 9:3 UID") {
-        Command::Fetch { uid, set: messages, items } => {
+        Command::Fetch { uid, set: messages, items, changed_since: None, vanished: false } => {
             assert_eq!((uid, messages, items), (true, set(&[(9, 3)]), vec![FetchItem::Uid]));
+        }
+        other => panic!("{other:?}"),
+    }
+    match command(b"a UID FETCH 1:* (FLAGS MODSEQ) (CHANGEDSINCE 0 VANISHED)") {
+        Command::Fetch { items, changed_since, vanished, .. } => {
+            assert_eq!(items, [FetchItem::Flags, FetchItem::ModSeq]);
+            assert_eq!((changed_since, vanished), (Some(0), true));
         }
         other => panic!("{other:?}"),
     }
@@ -330,7 +355,7 @@ fn fetches_that_are_none() {
         ("a FETCH 1 (BODY[]<0.0>)", "Expected a known FETCH item"),
         ("a FETCH 1 (BODY[HEADER.FIELDS (\"\u{e9}\")])", "Expected a header field's name"),
         ("a FETCH 0 FLAGS", "Expected a message set"),
-        ("a FETCH 1 FLAGS (VANISHED)", "Expected a known FETCH modifier"),
+        ("a FETCH 1 FLAGS (PARTIAL)", "Expected a known FETCH modifier"),
     ] {
         assert_eq!(refusal(line.as_bytes()), reason, "{line}");
     }
@@ -341,6 +366,7 @@ fn stores() {
     let store = |mode, silent, names: &[&str]| Command::Store {
         uid: false,
         set: set(&[(2, 4)]),
+        unchanged_since: None,
         mode,
         silent,
         flags: flags(names),
@@ -359,10 +385,13 @@ fn stores() {
     assert_eq!(refusal(b"a STORE 1 +FLAGS (\\Recent)"), "\\Recent cannot be set");
     assert_eq!(refusal(b"a STORE 1 +FLAGS \\recent"), "\\Recent cannot be set");
     assert_eq!(refusal(b"a STORE 1 +FLAGS (a\xff)"), "Expected a flag");
-    assert_eq!(
-        refusal(b"a STORE 1 (UNCHANGEDSINCE 5) FLAGS ()"),
-        "Expected FLAGS, +FLAGS or -FLAGS"
-    );
+    let Command::Store { unchanged_since, flags, .. } =
+        command(b"a STORE 1 (UNCHANGEDSINCE 5) +FLAGS ($x)")
+    else {
+        panic!("a STORE");
+    };
+    assert_eq!((unchanged_since, flags.len()), (Some(5), 1));
+    assert_eq!(refusal(b"a STORE 1 (FOO 5) FLAGS ()"), "Expected a known STORE modifier");
     assert_eq!(refusal(b"a STORE 1 +FLAGS"), "Expected flags");
 }
 
@@ -641,7 +670,7 @@ fn check(line: &[u8]) -> Result<(), TestCaseError> {
         Ok(Tagged { tag, command }) => {
             prop_assert!(printable(tag.as_str()) && !tag.as_str().contains(' '));
             match command {
-                Command::Fetch { uid, set, items } => {
+                Command::Fetch { uid, set, items, .. } => {
                     let written = items.iter().map(FetchItem::to_string).collect::<Vec<_>>();
                     let written = written.join(" ");
                     prop_assert!(printable(&written));
@@ -650,7 +679,9 @@ fn check(line: &[u8]) -> Result<(), TestCaseError> {
                     let set = SeqSet::from_ranges(
                         set.ranges().iter().map(|_| (1.into(), 1.into())).take(1),
                     );
-                    prop_assert_eq!(again, Ok(Command::Fetch { uid: uid | true, set, items }));
+                    let (changed_since, vanished, uid) = (None, false, uid | true);
+                    let fetch = Command::Fetch { uid, set, items, changed_since, vanished };
+                    prop_assert_eq!(again, Ok(fetch));
                 }
                 Command::Search { key, .. } => {
                     let mut line = b"a SEARCH ".to_vec();

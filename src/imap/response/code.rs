@@ -46,6 +46,8 @@ pub enum Code {
     Unseen(u32),
     /// `HIGHESTMODSEQ`
     HighestModSeq(u64),
+    /// `MODIFIED` (RFC 7162): of these a STORE did nothing, for they had changed.
+    Modified(Vec<(u32, u32)>),
     /// `NOMODSEQ`
     NoModSeq,
     /// `CLOSED`: what follows belongs to the newly selected mailbox.
@@ -100,6 +102,7 @@ fn read(unit: &Bytes, mut scan: Scan<'_>) -> Option<Code> {
         b"UIDVALIDITY" => Code::UidValidity(scan.number()?),
         b"UNSEEN" => Code::Unseen(scan.number()?),
         b"HIGHESTMODSEQ" => Code::HighestModSeq(scan.number64()?),
+        b"MODIFIED" => Code::Modified(scan.set()?),
         b"NOMODSEQ" => Code::NoModSeq,
         b"CLOSED" => Code::Closed,
         b"UIDNOTSTICKY" => Code::UidNotSticky,

@@ -119,6 +119,7 @@ fn codes_are_read() {
         ("ALERT", Code::Alert),
         ("read-only", Code::ReadOnly),
         ("TRYCREATE", Code::TryCreate),
+        ("MODIFIED 7,9:12", Code::Modified(vec![(7, 7), (9, 12)])),
         ("NOMODSEQ", Code::NoModSeq),
         ("Closed", Code::Closed),
         ("UIDNOTSTICKY", Code::UidNotSticky),

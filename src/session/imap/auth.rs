@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{Span, info, warn};
 
 use super::reply::{Failure, Reply};
-use super::{Session, User};
+use super::{Extended, Session, User};
 use crate::account::LoginError;
 use crate::backend::Origin;
 use crate::base::{SecretString, Side};
@@ -172,6 +172,7 @@ impl Session {
             user: None,
             selected: None,
             offer: self.offer,
+            extended: Extended::default(),
             login_by,
             failed_logins: self.failed_logins,
             said: Vec::new(),

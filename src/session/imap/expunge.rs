@@ -31,7 +31,15 @@ impl Session {
             access: Arc::clone(&user.access),
             uids,
         };
-        self.carry_through(expunge.run()).await
+        let reply = self.carry_through(expunge.run()).await?;
+        Ok(match &self.selected {
+            // A client that keeps up by MODSEQ learns up to where it is now (RFC 7162 §3.2.7).
+            Some(selected) if reply.is_ok() && self.extended.qresync => {
+                let highest = selected.mailbox.view().mod_seqs.highest();
+                Reply::ok_with(format!("HIGHESTMODSEQ {highest}"), "Expunge completed")
+            }
+            _ => reply,
+        })
     }
 }
 

@@ -34,10 +34,12 @@ use crate::ferry::Copier;
 use crate::imap::command::{Command, Tag, Tagged};
 use crate::net::Stream;
 
+use fetch::Asked;
 use input::Input;
 pub use offer::{CAPABILITIES, Capability, Offer};
 use reply::{Failure, Reply};
 use select::Selected;
+use store::Change;
 
 /// A logged-in client's account, and what its login may reach.
 #[derive(Clone)]
@@ -56,11 +58,22 @@ pub(super) struct Session {
     pub selected: Option<Selected>,
     /// The same from the first octet of a connection to the last (V10).
     offer: Arc<Offer>,
+    /// What the client has enabled.
+    extended: Extended,
     /// By then the client must have logged in.
     login_by: Instant,
     failed_logins: u32,
     /// What the client said of itself by ID.
     said: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// What a client has enabled, by ENABLE (RFC 5161) or by a command that implies it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Extended {
+    /// MODSEQ belongs into every FETCH that tells of flags (RFC 7162 §3.1.1).
+    pub condstore: bool,
+    /// VANISHED is told in the place of EXPUNGE (RFC 7162 §3.2.3).
+    pub qresync: bool,
 }
 
 /// Serves one client to its end.
@@ -83,6 +96,7 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         user: None,
         selected: None,
         offer: server.offer(),
+        extended: Extended::default(),
         login_by: deadline,
         failed_logins: 0,
         said: Vec::new(),
@@ -222,8 +236,12 @@ impl Session {
         command: Command,
     ) -> Result<Reply, Failure> {
         let reply = match command {
-            Command::Select { mailbox } => return self.select(user, &mailbox, false).await,
-            Command::Examine { mailbox } => return self.select(user, &mailbox, true).await,
+            Command::Select { mailbox, options } => {
+                return self.select(user, &mailbox, options, false).await;
+            }
+            Command::Examine { mailbox, options } => {
+                return self.select(user, &mailbox, options, true).await;
+            }
             Command::Create { mailbox } => self.create(user, &mailbox).await,
             Command::Delete { mailbox } => self.delete(user, &mailbox).await,
             Command::Rename { from, to } => self.rename(user, &from, &to).await,
@@ -233,11 +251,7 @@ impl Session {
             Command::Lsub { reference, pattern } => self.lsub(user, &reference, &pattern).await,
             Command::Namespace => self.namespace(user).await,
             Command::Status { mailbox, items } => self.status(user, &mailbox, &items).await,
-            Command::Enable(_) => {
-                // Nothing can be enabled yet (RFC 5161 §3.1: what is not known is ignored).
-                self.client.line("* ENABLED");
-                Ok(Reply::ok("Enabled"))
-            }
+            Command::Enable(names) => Ok(self.enable(&names)),
             other => return self.in_mailbox(tag, user, other).await,
         }?;
         self.pay(user, true).await?;
@@ -264,9 +278,13 @@ impl Session {
             Command::Idle => return self.idle(user).await,
             Command::Expunge => (self.expunge(user, None).await?, true),
             Command::UidExpunge { set } => (self.expunge(user, Some(&set)).await?, true),
-            Command::Fetch { uid, set, items } => (self.fetch(user, uid, &set, &items).await?, uid),
-            Command::Store { uid, set, mode, silent, flags } => {
-                (self.store(user, uid, &set, mode, silent, &flags).await?, uid)
+            Command::Fetch { uid, set, items, changed_since, vanished } => {
+                let asked = Asked { uid, set: &set, items: &items, changed_since, vanished };
+                (self.fetch(user, asked).await?, uid)
+            }
+            Command::Store { uid, set, unchanged_since, mode, silent, flags } => {
+                let change = Change { mode, silent, flags, unchanged_since };
+                (self.store(user, uid, &set, change).await?, uid)
             }
             Command::Search { uid, returns, charset, key } => {
                 let search = search::Search { uid, returns, charset, key };

@@ -19,7 +19,7 @@ pub struct Capability {
 /// Every capability that may be offered, in the order in which clients are told.
 ///
 /// What concerns the login itself (STARTTLS, AUTH=, LOGINDISABLED) depends on the connection.
-pub const CAPABILITIES: [Capability; 15] = [
+pub const CAPABILITIES: [Capability; 17] = [
     always("IMAP4rev1"),
     always("SASL-IR"),
     always("LITERAL+"),
@@ -33,6 +33,9 @@ pub const CAPABILITIES: [Capability; 15] = [
     always("UNSELECT"),
     always("MOVE"),
     always("ESEARCH"),
+    Capability { name: "CONDSTORE", needs: &["CONDSTORE"] },
+    // What vanished is known from the map: of the servers it needs no QRESYNC.
+    Capability { name: "QRESYNC", needs: &["CONDSTORE"] },
     always("COMPRESS=DEFLATE"),
     always("UNAUTHENTICATE"),
 ];

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use tokio::sync::broadcast::error::TryRecvError;
 use tracing::warn;
 
+use super::fetch::Asked;
 use super::reply::{Failure, Reply};
 use super::select::Selected;
 use super::{Session, User};
@@ -49,10 +50,14 @@ impl Session {
         let owed = selected.numbering.diff(&view.map);
         let out = &mut self.client.out;
         if may_expunge {
-            // From the end, so that no number changes before it is told.
-            for uid in owed.gone.iter().rev() {
-                if let Some(seq) = selected.numbering.seq(uid) {
-                    line(out, format_args!("* {seq} EXPUNGE"));
+            if self.extended.qresync && !owed.gone.is_empty() {
+                line(out, format_args!("* VANISHED {}", owed.gone));
+            } else {
+                // From the end, so that no number changes before it is told.
+                for uid in owed.gone.iter().rev() {
+                    if let Some(seq) = selected.numbering.seq(uid) {
+                        line(out, format_args!("* {seq} EXPUNGE"));
+                    }
                 }
             }
             selected.numbering = view.map.clone();
@@ -79,14 +84,21 @@ impl Session {
         loop {
             let Some(selected) = &mut self.selected else { return Ok(()) };
             if selected.all_flags {
-                let items = [FetchItem::Flags];
-                self.fetch(user, true, &SeqSet::all(), &items).await?;
+                let set = SeqSet::all();
+                let items: &[FetchItem] = match self.extended.condstore {
+                    true => &[FetchItem::Flags, FetchItem::ModSeq],
+                    false => &[FetchItem::Flags],
+                };
+                let (changed_since, vanished) = (None, false);
+                let asked = Asked { uid: true, set: &set, items, changed_since, vanished };
+                self.fetch(user, asked).await?;
                 self.selected.iter_mut().for_each(|selected| selected.all_flags = false);
                 continue;
             }
             match selected.flags.try_recv() {
                 Ok(news) => {
-                    write_flags(&mut self.client.out, self.id, selected, &news);
+                    let condstore = self.extended.condstore;
+                    write_flags(&mut self.client.out, self.id, selected, &news, condstore);
                     self.client.flush_if_full().await?;
                 }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
@@ -105,6 +117,7 @@ fn write_flags(
     me: crate::account::SessionId,
     selected: &Selected,
     news: &FlagNews,
+    condstore: bool,
 ) {
     // A change that a session made is not told to it again.
     if news.origin == Some(me) {
@@ -116,6 +129,9 @@ fn write_flags(
         // would take that change back.
         let latest = selected.mailbox.flags_told(news.uid);
         out.extend_from_slice(latest.as_ref().unwrap_or(&news.flags));
+        if condstore {
+            out.extend_from_slice(format!(" MODSEQ ({})", news.mod_seq).as_bytes());
+        }
         out.extend_from_slice(b")\r\n");
     }
 }

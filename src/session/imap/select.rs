@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
+use super::fetch::{Asked, vanished_earlier};
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::account::{AccountError, FlagNews, FlagsOffered, Mailbox};
 use crate::base::{MailboxName, Sides};
-use crate::uid::UidMap;
+use crate::imap::command::{FetchItem, Resync, SelectOptions};
+use crate::uid::{SeqSet, Uid, UidMap, UidSet};
 
 /// The mailbox a session has open.
 pub(in crate::session) struct Selected {
@@ -28,15 +30,27 @@ pub(in crate::session) struct Selected {
 }
 
 impl Session {
-    /// SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2).
+    /// SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2), with CONDSTORE and QRESYNC (RFC 7162 §3.1.8,
+    /// §3.2.5).
     pub(super) async fn select(
         &mut self,
         user: &User,
         name: &MailboxName,
+        options: SelectOptions,
         read_only: bool,
     ) -> Result<Reply, Failure> {
+        let counts = self.offer.has("CONDSTORE");
+        if (options.condstore || options.resync.is_some()) && !counts {
+            return Ok(Reply::bad("Unknown SELECT parameter"));
+        }
+        if options.resync.is_some() && !self.extended.qresync {
+            return Ok(Reply::bad("QRESYNC was not enabled"));
+        }
+        self.extended.condstore |= options.condstore;
         // Whatever comes of it, the mailbox that was open is not open any more.
-        self.selected = None;
+        if self.selected.take().is_some() && counts {
+            self.client.line("* OK [CLOSED] Previous mailbox is closed");
+        }
         let mut mailbox = user.account.mailbox(&user.access, name).await?;
         match mailbox.refresh(&user.access).await {
             // Its owner has made it anew: there is nothing that old would not tell again.
@@ -66,6 +80,10 @@ impl Session {
         client.line("* 0 RECENT");
         client.line(format!("* OK [UIDVALIDITY {}] UIDs valid", view.uid_validity));
         client.line(format!("* OK [UIDNEXT {}] Predicted next UID", view.uid_next));
+        if counts {
+            let highest = view.mod_seqs.highest();
+            client.line(format!("* OK [HIGHESTMODSEQ {highest}] Highest"));
+        }
         self.selected = Some(Selected {
             numbering: view.map.clone(),
             version: view.version,
@@ -74,11 +92,69 @@ impl Session {
             flags,
             all_flags: false,
         });
+        if let Some(resync) = options.resync.filter(|r| r.uid_validity == view.uid_validity)
+            && let Err(e) = self.resync(user, &resync).await
+        {
+            self.selected = None;
+            return Err(e);
+        }
         Ok(if read_only {
             Reply::ok_with("READ-ONLY", "Examine completed")
         } else {
             Reply::ok_with("READ-WRITE", "Select completed")
         })
+    }
+
+    /// Tells what has become of the mailbox since the client had it open last (RFC 7162 §3.2.5.1).
+    async fn resync(&mut self, user: &User, resync: &Resync) -> Result<(), Failure> {
+        let Some(selected) = &self.selected else { return Ok(()) };
+        if resync.mod_seq >= selected.mailbox.view().mod_seqs.highest() {
+            return Ok(());
+        }
+        let all = UidSet::from_ranges([(Uid(1), Uid(u32::MAX))]);
+        let known = resync.known.as_ref().map_or(all, |known| known.uids(Uid(0)));
+        vanished_earlier(&known, selected, &mut self.client.out);
+        let asked = Asked {
+            uid: true,
+            set: &SeqSet::all(),
+            items: &[FetchItem::Flags, FetchItem::ModSeq],
+            changed_since: Some(resync.mod_seq),
+            vanished: false,
+        };
+        self.fetch(user, asked).await?;
+        Ok(())
+    }
+
+    /// ENABLE (RFC 5161). What is not offered is ignored, as §3.1 wants it.
+    pub(super) fn enable(&mut self, names: &[String]) -> Reply {
+        let mut enabled = String::new();
+        let offer = Arc::clone(&self.offer);
+        for name in names.iter().filter(|name| offer.has(name)) {
+            match name.as_str() {
+                "CONDSTORE" => self.enable_condstore(),
+                "QRESYNC" => {
+                    self.enable_condstore();
+                    self.extended.qresync = true;
+                }
+                _ => continue,
+            }
+            enabled.push(' ');
+            enabled.push_str(name);
+        }
+        self.client.line(format!("* ENABLED{enabled}"));
+        Reply::ok("Enabled")
+    }
+
+    /// From the first command on that has to do with MODSEQs, the client is told of them; where a
+    /// mailbox is open already, also what is the highest (RFC 7162 §3.1.2.1).
+    pub(super) fn enable_condstore(&mut self) {
+        if !self.offer.has("CONDSTORE") || std::mem::replace(&mut self.extended.condstore, true) {
+            return;
+        }
+        if let Some(selected) = &self.selected {
+            let highest = selected.mailbox.view().mod_seqs.highest();
+            self.client.line(format!("* OK [HIGHESTMODSEQ {highest}] Highest"));
+        }
     }
 
     /// CLOSE (RFC 3501 §6.4.2), which expunges in silence, and UNSELECT (RFC 3691), which does not.

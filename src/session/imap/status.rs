@@ -21,12 +21,15 @@ impl Session {
                     | StatusItem::UidNext
                     | StatusItem::UidValidity
                     | StatusItem::Unseen
-            )
+            ) || (*item == StatusItem::HighestModSeq && self.offer.has("CONDSTORE"))
         };
         if items.is_empty() || !items.iter().all(known) {
             return Ok(Reply::bad("Unknown STATUS item"));
         }
         let mailbox = user.account.mailbox(&user.access, name).await?;
+        if items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore();
+        }
         let unseen = mailbox.status(&user.access, items.contains(&StatusItem::Unseen)).await?;
         let view = mailbox.view();
         let mut line = b"* STATUS ".to_vec();
@@ -35,10 +38,11 @@ impl Session {
             .iter()
             .map(|item| {
                 let value = match item {
-                    StatusItem::Messages => view.map.len(),
-                    StatusItem::UidNext => view.uid_next.0,
-                    StatusItem::UidValidity => view.uid_validity,
-                    StatusItem::Unseen => unseen,
+                    StatusItem::Messages => view.map.len().into(),
+                    StatusItem::UidNext => view.uid_next.0.into(),
+                    StatusItem::UidValidity => view.uid_validity.into(),
+                    StatusItem::Unseen => u64::from(unseen),
+                    StatusItem::HighestModSeq => view.mod_seqs.highest(),
                     // The proxy claims no message to be recent.
                     _ => 0,
                 };

@@ -1,4 +1,4 @@
-//! STORE (RFC 3501 §6.4.6): to each message's authority.
+//! STORE (RFC 3501 §6.4.6, RFC 7162 §3.1.3): to each message's authority.
 
 use std::sync::Arc;
 
@@ -7,16 +7,28 @@ use bytes::Bytes;
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places, resolve, span};
 use super::{Session, User};
-use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
-use crate::backend::{Done, Pending};
+use crate::account::{
+    Access, AccountError, MAX_COMMAND, Mailbox, Moment, SessionId, without_recent,
+};
+use crate::backend::{BackendError, Conn, Done, Pending};
 use crate::base::Side;
 use crate::imap::command::{Flag, StoreMode};
+use crate::imap::response::Code;
 use crate::imap::write::{Parts, flag_list};
-use crate::uid::{SeqSet, SideUid, Uid, UidSet};
+use crate::uid::{Seq, SeqSet, SideUid, Uid, UidMap, UidSet};
 
 /// A silent STORE of more messages than this stays silent towards the server too, unless other
 /// sessions want to hear of it.
 const ASK_FLAGS: u32 = 1_000;
+
+/// What STORE does, apart from the messages it names.
+pub(in crate::session) struct Change {
+    pub mode: StoreMode,
+    pub silent: bool,
+    pub flags: Vec<Flag>,
+    /// Only to messages that did not change since this virtual MODSEQ.
+    pub unchanged_since: Option<u64>,
+}
 
 impl Session {
     pub(super) async fn store(
@@ -24,10 +36,11 @@ impl Session {
         user: &User,
         uid: bool,
         set: &SeqSet,
-        mode: StoreMode,
-        silent: bool,
-        flags: &[Flag],
+        change: Change,
     ) -> Result<Reply, Failure> {
+        if change.unchanged_since.is_some() {
+            self.enable_condstore();
+        }
         let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
         if selected.read_only {
             return Ok(Reply::no("Mailbox was opened read-only"));
@@ -36,32 +49,56 @@ impl Session {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
         let mut list = Vec::new();
-        flag_list(flags, &mut list);
+        flag_list(&change.flags, &mut list);
+        let silent = change.silent;
         let store = Store {
             mailbox: Arc::clone(&selected.mailbox),
             access: Arc::clone(&user.access),
             session: self.id,
             uids,
-            mode,
-            silent,
+            change,
             list,
         };
         // Not cancelled when the client goes away: half a STORE is nobody's wish.
-        let (reply, changed) = self.carry_through(store.run()).await?;
-        if !silent && let Some(selected) = &self.selected {
-            let mut cursor = selected.numbering.cursor();
-            for (changed, flags) in changed {
-                let Some(seq) = cursor.seq(changed) else { continue };
-                let number = if uid { format!("UID {changed} ") } else { String::new() };
-                let head = format!("* {seq} FETCH ({number}FLAGS ");
-                self.client.out.extend_from_slice(head.as_bytes());
-                self.client.out.extend_from_slice(&flags);
-                self.client.out.extend_from_slice(b")\r\n");
-                self.client.flush_if_full().await?;
+        let Outcome { refused, modified, changed } = self.carry_through(store.run()).await?;
+        let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
+        let mut cursor = selected.numbering.cursor();
+        for Changed { uid: changed, flags, mod_seq } in changed {
+            let Some(seq) = cursor.seq(changed) else { continue };
+            let mut items = Vec::new();
+            // With QRESYNC every FETCH names its message by UID (RFC 7162 §3.2.4).
+            if uid || self.extended.qresync {
+                items.push(format!("UID {changed}"));
             }
+            if let Some(flags) = flags.filter(|_| !silent) {
+                // What comes from a server is not always UTF-8; only ASCII is ever a flag.
+                items.push(format!("FLAGS {}", String::from_utf8_lossy(&flags)));
+            }
+            if let Some(mod_seq) = mod_seq.filter(|_| self.extended.condstore) {
+                items.push(format!("MODSEQ ({mod_seq})"));
+            } else if silent {
+                continue;
+            }
+            self.client.line(format!("* {seq} FETCH ({})", items.join(" ")));
+            self.client.flush_if_full().await?;
         }
-        Ok(reply)
+        if let Some(done) = refused {
+            return Ok(Reply::from_server(&done));
+        }
+        if modified.is_empty() {
+            return Ok(Reply::ok("Store completed"));
+        }
+        let named = match uid {
+            true => modified.to_string(),
+            false => seqs(&selected.numbering, &modified).to_string(),
+        };
+        Ok(Reply::ok_with(format!("MODIFIED {named}"), "Some had changed"))
     }
+}
+
+fn seqs(numbering: &UidMap, uids: &UidSet<Uid>) -> UidSet<Seq> {
+    let runs = numbering.numbered(uids);
+    UidSet::from_ranges(runs.map(|(first, run)| (first, Seq(first.0 + (run.len - 1)))))
 }
 
 struct Store {
@@ -69,86 +106,152 @@ struct Store {
     access: Arc<Access>,
     session: SessionId,
     uids: UidSet<Uid>,
-    mode: StoreMode,
-    silent: bool,
+    change: Change,
     list: Vec<u8>,
 }
 
+/// What became of a STORE.
+#[derive(Default)]
+struct Outcome {
+    refused: Option<Done>,
+    /// Messages that had changed since, and were left alone.
+    modified: UidSet<Uid>,
+    changed: Vec<Changed>,
+}
+
+struct Changed {
+    uid: Uid,
+    flags: Option<Bytes>,
+    mod_seq: Option<u64>,
+}
+
 impl Store {
-    async fn run(self) -> Result<(Reply, Vec<(Uid, Bytes)>), AccountError> {
+    async fn run(self) -> Result<Outcome, AccountError> {
         // Authority must not pass to new between the look at the map and the server's answer.
         let guard = self.mailbox.guard.read().await;
         let view = self.mailbox.view();
-        let mut changed = Vec::new();
-        let mut refused = None;
+        let mut outcome = Outcome::default();
         for side in Side::BOTH {
             let wanted = places(&view.map, &self.uids, side);
-            if wanted.is_empty() {
-                continue;
-            }
-            if let Some(done) = self.on_side(side, &wanted, &mut changed).await? {
-                refused = Some(Reply::from_server(&done));
-                break;
+            if !wanted.is_empty() && outcome.refused.is_none() {
+                self.on_side(side, &wanted, &mut outcome).await?;
             }
         }
         drop(guard);
-        changed.sort_by_key(|(uid, _)| *uid);
-        changed.dedup_by_key(|(uid, _)| *uid);
-        Ok((refused.unwrap_or_else(|| Reply::ok("Store completed")), changed))
+        outcome.changed.sort_by_key(|changed| changed.uid);
+        outcome.changed.dedup_by_key(|changed| changed.uid);
+        Ok(outcome)
     }
 
     async fn on_side(
         &self,
         side: Side,
         wanted: &UidSet<SideUid>,
-        changed: &mut Vec<(Uid, Bytes)>,
-    ) -> Result<Option<Done>, AccountError> {
+        outcome: &mut Outcome,
+    ) -> Result<(), AccountError> {
         let mut lease = self.mailbox.lease(&self.access, side).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         let since = self.mailbox.moment();
         let others = self.mailbox.listeners() > 1;
-        let ask = !self.silent || others || wanted.len() <= ASK_FLAGS;
-        let sign = match self.mode {
+        let ask = !self.change.silent || others || wanted.len() <= ASK_FLAGS;
+        let sign = match self.change.mode {
             StoreMode::Replace => "",
             StoreMode::Add => "+",
             StoreMode::Remove => "-",
         };
         let silent = if ask { "" } else { ".SILENT" };
+        let unchanged = match self.change.unchanged_since {
+            Some(known) => {
+                let since = self.mailbox.view().mod_seqs.since(known)[side];
+                format!("(UNCHANGEDSINCE {since}) ")
+            }
+            None => String::new(),
+        };
         let pending: Vec<Pending> = span(&wanted, &announced)
             .chunks_of(MAX_COMMAND)
             .map(|set| {
                 let mut command = Parts::new();
-                command.text(&format!("UID STORE {set} {sign}FLAGS{silent} "));
+                command.text(&format!("UID STORE {set} {unchanged}{sign}FLAGS{silent} "));
                 command.text(&String::from_utf8_lossy(&self.list));
                 lease.queue(&command)
             })
             .collect();
-        let mut refused = None;
-        let mut heard = Vec::new();
-        for pending in pending {
-            let mut each = |fetched: crate::backend::Fetched| {
-                if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
-                    heard.push((uid, without_recent(&flags)));
-                }
+        let stored = finish_store(&mut lease, pending).await?;
+        stored.tell(&self.mailbox, &mut lease, &wanted, self.session, since).await?;
+        let known = |uid| self.mailbox.uid_of(side, uid);
+        outcome.modified.extend(stored.modified.intersect(&wanted).iter().filter_map(known));
+        for heard in stored.heard.into_iter().filter(|heard| wanted.contains(heard.uid)) {
+            let Some(uid) = known(heard.uid) else { continue };
+            let mod_seq = match heard.mod_seq {
+                Some(told) => Some(self.mailbox.mod_seq_of(side, told).await?),
+                None => None,
             };
-            let done = lease.finish_fetch(pending, &mut each).await?;
-            if !done.is_ok() {
-                refused.get_or_insert(done);
-            }
-        }
-        for (uid, flags) in heard {
-            let Some(known) = self.mailbox.uid_of(side, uid) else { continue };
-            let mine = wanted.contains(uid);
-            let origin = mine.then_some(self.session);
-            if !self.mailbox.heard_flags(side, uid, &flags, origin, since) {
-                lease.note_flags(uid, flags.clone());
-            }
-            if mine {
-                changed.push((known, flags));
-            }
+            outcome.changed.push(Changed { uid, flags: heard.flags, mod_seq });
         }
         self.mailbox.give_back(lease).await;
-        Ok(refused)
+        outcome.refused = stored.refused;
+        Ok(())
+    }
+}
+
+/// What one server answered to STOREs.
+pub(super) struct Stored {
+    /// The first refusal, if any.
+    pub refused: Option<Done>,
+    modified: UidSet<SideUid>,
+    heard: Vec<Heard>,
+}
+
+struct Heard {
+    uid: SideUid,
+    flags: Option<Bytes>,
+    mod_seq: Option<u64>,
+}
+
+/// Reads the answers to STOREs, to the end of each.
+pub(super) async fn finish_store(
+    conn: &mut Conn,
+    pending: Vec<Pending>,
+) -> Result<Stored, BackendError> {
+    let mut stored = Stored { refused: None, modified: UidSet::new(), heard: Vec::new() };
+    for pending in pending {
+        let mut each = |fetched: crate::backend::Fetched| {
+            if let Some(uid) = fetched.uid {
+                let flags = fetched.flags().map(|list| without_recent(&list));
+                stored.heard.push(Heard { uid, flags, mod_seq: fetched.mod_seq() });
+            }
+        };
+        let done = conn.finish_fetch(pending, &mut each).await?;
+        if let Some(Code::Modified(set)) = &done.code {
+            let left = set.iter().map(|&(first, last)| (SideUid(first), SideUid(last)));
+            stored.modified = stored.modified.union(&UidSet::from_ranges(left));
+        }
+        // Where nothing was stored, some servers say NO; what they left alone says more.
+        if !done.is_ok() && !matches!(done.code, Some(Code::Modified(_))) {
+            stored.refused.get_or_insert(done);
+        }
+    }
+    Ok(stored)
+}
+
+impl Stored {
+    /// Tells all sessions of what was heard: what `session` did itself, it need not be told.
+    pub(super) async fn tell(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        conn: &mut Conn,
+        wanted: &UidSet<SideUid>,
+        session: SessionId,
+        since: Moment,
+    ) -> Result<(), AccountError> {
+        let flags = self.heard.iter().filter_map(|heard| Some((heard.uid, heard.flags.clone()?)));
+        let (mine, others): (Vec<_>, Vec<_>) = flags.partition(|(uid, _)| wanted.contains(*uid));
+        let doubtful = mailbox.hear_flags(conn, &mine, None, Some(session), since).await?;
+        let doubtful = mine.into_iter().filter(|(uid, _)| doubtful.contains(*uid));
+        for (uid, flags) in others.into_iter().chain(doubtful) {
+            conn.note_flags(uid, flags);
+        }
+        Ok(())
     }
 }

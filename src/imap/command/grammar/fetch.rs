@@ -4,7 +4,7 @@ use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while1};
 use nom::combinator::{map, map_opt, opt, value};
 use nom::multi::separated_list0;
-use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
+use nom::sequence::{delimited, pair, preceded, separated_pair, tuple};
 use nom::{Err, IResult};
 
 use super::Fault;
@@ -15,19 +15,26 @@ use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
 /// "(" fetch-att *(SP fetch-att) ")") [SP fetch-modifiers]` (RFC 4466 §2.3).
 ///
-/// `(CHANGEDSINCE n)` is heard and nothing more: CONDSTORE is not offered, and to answer for more
-/// messages than have changed is no error. Other modifiers are refused.
+/// `fetch-modifier =/ "CHANGEDSINCE" SP mod-sequence-value / "VANISHED"` (RFC 7162 §7); 0 is
+/// accepted too, for some clients ask since then. Other modifiers are refused.
 pub(super) fn arguments<'a>(
     uid: bool,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
-    let modifier = value((), separated_pair(tag_no_case("CHANGEDSINCE"), sp, number64));
+    let since = preceded(pair(tag_no_case("CHANGEDSINCE"), sp), number64);
+    let modifier = alt((map(since, Some), value(None, tag_no_case("VANISHED"))));
     let modifiers = opt(preceded(sp, listed("a known FETCH modifier", modifier)));
     map(
-        terminated(
-            pair(argument("a message set", set), argument("a known FETCH item", items)),
-            modifiers,
-        ),
-        move |(set, items)| Command::Fetch { uid, set, items },
+        tuple((argument("a message set", set), argument("a known FETCH item", items), modifiers)),
+        move |(set, items, modifiers)| {
+            let modifiers = modifiers.unwrap_or_default();
+            Command::Fetch {
+                uid,
+                set,
+                items,
+                changed_since: modifiers.iter().flatten().last().copied(),
+                vanished: modifiers.contains(&None),
+            }
+        },
     )
 }
 
@@ -72,6 +79,7 @@ fn plain_item(word: &str) -> Option<FetchItem> {
         "RFC822" => FetchItem::Rfc822,
         "RFC822.HEADER" => FetchItem::Rfc822Header,
         "RFC822.TEXT" => FetchItem::Rfc822Text,
+        "MODSEQ" => FetchItem::ModSeq,
         _ => return None,
     })
 }

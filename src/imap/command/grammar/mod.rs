@@ -7,6 +7,7 @@
 mod date;
 mod fetch;
 mod search;
+mod select;
 mod token;
 
 use base64::Engine;
@@ -52,8 +53,14 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("ID", _) => all(id, arguments),
         ("ENABLE", _) => all(enable, arguments),
         ("COMPRESS", _) => all(compress, arguments),
-        ("SELECT", _) => all(map(select, |mailbox| Command::Select { mailbox }), arguments),
-        ("EXAMINE", _) => all(map(select, |mailbox| Command::Examine { mailbox }), arguments),
+        ("SELECT", _) => all(
+            map(select::arguments, |(mailbox, options)| Command::Select { mailbox, options }),
+            arguments,
+        ),
+        ("EXAMINE", _) => all(
+            map(select::arguments, |(mailbox, options)| Command::Examine { mailbox, options }),
+            arguments,
+        ),
         ("CREATE", _) => all(map(mailbox, |mailbox| Command::Create { mailbox }), arguments),
         ("DELETE", _) => all(map(mailbox, |mailbox| Command::Delete { mailbox }), arguments),
         ("SUBSCRIBE", _) => all(map(mailbox, |mailbox| Command::Subscribe { mailbox }), arguments),
@@ -142,15 +149,6 @@ fn set_and_mailbox(input: &[u8]) -> IResult<&[u8], (SeqSet, MailboxName), Fault>
     pair(argument("a message set", set), mailbox)(input)
 }
 
-/// `select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]` (RFC 4466 §2.1).
-///
-/// CONDSTORE is heard and nothing more: what it enables is not offered, and NOMODSEQ an answer that
-/// RFC 7162 §3.1.2.2 allows.
-fn select(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
-    let parameters = listed("a known SELECT parameter", tag_no_case("CONDSTORE"));
-    terminated(mailbox, opt(preceded(sp, parameters)))(input)
-}
-
 /// `list = "LIST" SP mailbox SP list-mailbox`. Wildcards are let through in both.
 fn list(input: &[u8]) -> IResult<&[u8], (Vec<u8>, Vec<u8>), Fault> {
     pair(argument("a reference name", astring), argument("a mailbox pattern", astring))(input)
@@ -167,6 +165,8 @@ fn status(input: &[u8]) -> IResult<&[u8], Command, Fault> {
     )(input)
 }
 
+/// `store = "STORE" SP sequence-set [SP store-modifiers] SP store-att-flags` (RFC 4466 §2.5);
+/// `store-modifier =/ "UNCHANGEDSINCE" SP mod-sequence-valzer` (RFC 7162 §7);
 /// `store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))`.
 fn store<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
     let mode = alt((
@@ -176,15 +176,19 @@ fn store<'a>(uid: bool) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fa
     ));
     let item = tuple((mode, tag_no_case("FLAGS"), opt(tag_no_case(".SILENT"))));
     let flags = alt((listed("a flag", flag), separated_list1(sp, flag)));
+    let modifier = preceded(pair(tag_no_case("UNCHANGEDSINCE"), sp), number64);
+    let modifiers = opt(preceded(sp, listed("a known STORE modifier", modifier)));
     map(
         tuple((
             argument("a message set", set),
+            modifiers,
             argument("FLAGS, +FLAGS or -FLAGS", item),
             argument("flags", flags),
         )),
-        move |(set, (mode, _, silent), flags)| Command::Store {
+        move |(set, modifiers, (mode, _, silent), flags)| Command::Store {
             uid,
             set,
+            unchanged_since: modifiers.and_then(|modifiers| modifiers.last().copied()),
             mode,
             silent: silent.is_some(),
             flags,

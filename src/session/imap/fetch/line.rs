@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::account::without_recent;
+use crate::backend::mod_seq;
 use crate::imap::fetch::FetchItem;
 use crate::imap::fetch_scan::{Ends, Item, ItemKind, number};
 use crate::uid::{Seq, SideUid, Uid};
@@ -14,6 +15,8 @@ pub struct Wish {
     pub uid: bool,
     /// The client wants to see FLAGS.
     pub flags: bool,
+    /// The client wants to see MODSEQ.
+    pub mod_seq: bool,
     /// Something is asked that a server never sends by itself.
     pub data: bool,
     /// The message's content beyond its headers is asked for: it is being opened.
@@ -31,7 +34,10 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
     let mut wish = Wish {
         uid: items.contains(&FetchItem::Uid),
         flags: items.contains(&FetchItem::Flags),
-        data: items.iter().any(|i| !matches!(i, FetchItem::Uid | FetchItem::Flags)),
+        mod_seq: items.contains(&FetchItem::ModSeq),
+        data: items
+            .iter()
+            .any(|i| !matches!(i, FetchItem::Uid | FetchItem::Flags | FetchItem::ModSeq)),
         content: items.iter().any(FetchItem::opens_content),
         seen: !read_only && items.iter().any(FetchItem::sets_seen),
         renamed: Vec::new(),
@@ -50,7 +56,7 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
             }
         };
         let weight = match item {
-            FetchItem::Flags => 0,
+            FetchItem::Flags | FetchItem::ModSeq => 0,
             FetchItem::InternalDate | FetchItem::Rfc822Size => 1,
             item if item.has_literal() => 3,
             _ => 2,
@@ -84,12 +90,19 @@ pub fn told_flags(text: &[u8], items: &[Item]) -> Option<Bytes> {
     Some(without_recent(text.get(item.value.clone())?))
 }
 
+/// MODSEQ in a segment's items.
+pub fn told_mod_seq(text: &[u8], items: &[Item]) -> Option<u64> {
+    let item = items.iter().find(|item| item.kind == ItemKind::ModSeq)?;
+    mod_seq(text.get(item.value.clone())?)
+}
+
 /// Whether a reply answers what was asked, and is not just news of FLAGS.
 pub fn is_answer(items: &[Item], wish: &Wish) -> bool {
     let data =
         |item: &Item| !matches!(item.kind, ItemKind::Uid | ItemKind::Flags | ItemKind::ModSeq);
-    let flags = |item: &Item| item.kind == ItemKind::Flags;
-    items.iter().any(data) || (!wish.data && (!wish.flags || items.iter().any(flags)))
+    let has = |kind| items.iter().any(|item: &Item| item.kind == kind);
+    let small = (!wish.flags || has(ItemKind::Flags)) && (!wish.mod_seq || has(ItemKind::ModSeq));
+    items.iter().any(data) || (!wish.data && small)
 }
 
 /// Whether the literal that this segment announces is the whole message.
@@ -106,13 +119,15 @@ pub struct Writer<'a> {
     wish: &'a Wish,
     /// FLAGS of a side that does not decide over the message are not told.
     pub keep_flags: bool,
+    /// What is told for the message's MODSEQ.
+    pub mod_seq: Option<u64>,
     empty: bool,
 }
 
 impl<'a> Writer<'a> {
     /// For the answers to this wish.
     pub fn new(wish: &'a Wish) -> Writer<'a> {
-        Writer { wish, keep_flags: true, empty: true }
+        Writer { wish, keep_flags: true, mod_seq: None, empty: true }
     }
 
     /// Begins a reply: UID first, where it is wanted.
@@ -133,7 +148,13 @@ impl<'a> Writer<'a> {
         for item in items {
             let value = text.get(item.value.clone()).unwrap_or_default();
             match item.kind {
-                ItemKind::Uid | ItemKind::ModSeq => {}
+                ItemKind::Uid => {}
+                ItemKind::ModSeq => {
+                    if let Some(value) = self.mod_seq {
+                        self.separate(out);
+                        out.extend_from_slice(format!("MODSEQ ({value})").as_bytes());
+                    }
+                }
                 ItemKind::Continuation => {
                     out.extend_from_slice(
                         text.get(item.name.start..item.value.end).unwrap_or_default(),

@@ -9,9 +9,11 @@ mod run;
 use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
+use super::select::Selected;
 use super::sets::{ensure_announced, places, resolve, span};
+use super::store::finish_store;
 use super::{Session, User};
-use crate::account::{AccountError, MAX_COMMAND, Mailbox};
+use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId};
 use crate::backend::{Conn, Pending, text};
 use crate::base::{Side, Sides};
 use crate::imap::command::FetchItem;
@@ -23,37 +25,59 @@ use run::{Broken, Fetch};
 /// A connection that breaks between two messages is replaced so often within one command.
 const TRIES: u32 = 3;
 
+/// A FETCH command.
+pub(in crate::session) struct Asked<'a> {
+    /// Whether `set` holds UIDs.
+    pub uid: bool,
+    pub set: &'a SeqSet,
+    pub items: &'a [FetchItem],
+    /// Only messages that changed since this virtual MODSEQ (RFC 7162 §3.1.4.1).
+    pub changed_since: Option<u64>,
+    /// Also what vanished since then (RFC 7162 §3.2.6).
+    pub vanished: bool,
+}
+
 impl Session {
-    pub(super) async fn fetch(
-        &mut self,
-        user: &User,
-        uid: bool,
-        set: &SeqSet,
-        items: &[FetchItem],
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn fetch(&mut self, user: &User, asked: Asked<'_>) -> Result<Reply, Failure> {
+        let Asked { uid, set, items, changed_since, vanished } = asked;
+        if vanished && !(uid && changed_since.is_some() && self.extended.qresync) {
+            return Ok(Reply::bad("VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC"));
+        }
+        if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore();
+        }
         let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
         let Some(uids) = resolve(set, uid, &selected.numbering) else {
             return Ok(Reply::bad("Invalid message sequence number"));
         };
-        let (asked, mut wish) = items_for_server(items, selected.read_only);
+        let mut items = items.to_vec();
+        let seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
+        if changed_since.is_some() || (seen && self.extended.condstore) {
+            items.push(FetchItem::ModSeq);
+        }
+        let (asked, mut wish) = items_for_server(&items, selected.read_only);
         wish.uid |= uid;
+        if vanished {
+            let known = set.uids(selected.numbering.last_uid().unwrap_or(Uid(0)));
+            vanished_earlier(&known, selected, &mut self.client.out);
+        }
         let mailbox = Arc::clone(&selected.mailbox);
         let carried = user.account.config().copy.on_access && !mailbox.is_shared();
         let mut fetch = Fetch {
             client: &mut self.client,
-            session: self.id,
             mailbox: Arc::clone(&mailbox),
             copier: carried.then(|| Arc::clone(&user.copier)),
             numbering: &selected.numbering,
             items: asked,
             wish,
+            changed_since: changed_since.map(|known| mailbox.view().mod_seqs.since(known)),
             done: UidSet::new(),
             missing: UidSet::new(),
             seats: Vec::new(),
         };
         let mut left = uids;
         for attempt in 1.. {
-            let ended = fetch_from(&mut fetch, user, &mailbox, &left).await;
+            let ended = fetch_from(&mut fetch, user, self.id, &left).await;
             let lost = match ended {
                 Ok(()) => break,
                 Err(Broken::Between(AccountError::Backend(e))) if e.is_lost() => e,
@@ -71,12 +95,25 @@ impl Session {
     }
 }
 
+/// What of `known` is not there any more: `"VANISHED" SP "(EARLIER)" SP known-uids` (RFC 7162 §7).
+pub(super) fn vanished_earlier(known: &UidSet<Uid>, selected: &Selected, out: &mut Vec<u8>) {
+    // Beyond the last message nothing can have vanished that the client knows of.
+    let below = selected.mailbox.view().uid_next.0.saturating_sub(1);
+    let mut known = known.clone();
+    known.remove_range(Uid(below.saturating_add(1)), Uid(u32::MAX));
+    let gone = known.subtract(&selected.numbering.uids());
+    if !gone.is_empty() {
+        out.extend_from_slice(format!("* VANISHED (EARLIER) {gone}\r\n").as_bytes());
+    }
+}
+
 async fn fetch_from(
     fetch: &mut Fetch<'_>,
     user: &User,
-    mailbox: &Arc<Mailbox>,
+    session: SessionId,
     uids: &UidSet<Uid>,
 ) -> Result<(), Broken> {
+    let mailbox = &Arc::clone(&fetch.mailbox);
     // Before any connection is borrowed: nobody waits for the guard while holding one.
     let guard = if fetch.wish.seen { Some(mailbox.guard.read().await) } else { None };
     let view = mailbox.view();
@@ -107,7 +144,7 @@ async fn fetch_from(
     if guard.is_some() {
         for side in Side::BOTH {
             if let Some(conn) = &mut leases[side] {
-                set_seen(conn, &places(&view.map, uids, side)).await?;
+                set_seen(mailbox, conn, &places(&view.map, uids, side), session).await?;
             }
         }
         drop(guard);
@@ -136,29 +173,34 @@ async fn fetch_from(
 }
 
 /// Sets `\Seen` on the authority, as a FETCH without PEEK implies.
-async fn set_seen(conn: &mut Conn, wanted: &UidSet<SideUid>) -> Result<(), Broken> {
+async fn set_seen(
+    mailbox: &Arc<Mailbox>,
+    conn: &mut Conn,
+    wanted: &UidSet<SideUid>,
+    session: SessionId,
+) -> Result<(), Broken> {
     if wanted.is_empty() {
         return Ok(());
     }
     let announced = ensure_announced(conn, wanted).await?;
     let sets = span(&wanted.intersect(&announced), &announced);
+    let since = mailbox.moment();
     let pending: Vec<Pending> = sets
         .chunks_of(MAX_COMMAND)
-        .map(|set| conn.queue(&text(&format!("UID STORE {set} +FLAGS.SILENT (\\Seen)"))))
+        .map(|set| conn.queue(&text(&format!("UID STORE {set} +FLAGS (\\Seen)"))))
         .collect();
-    for pending in pending {
-        let done = conn.finish(pending).await?;
-        if !done.is_ok() {
-            // A mailbox that keeps no \Seen can be read all the same.
-            tracing::debug!(side = %conn.side(), "\\Seen was not set: {}", done.words());
-        }
+    let stored = finish_store(conn, pending).await?;
+    if let Some(done) = &stored.refused {
+        // A mailbox that keeps no \Seen can be read all the same.
+        tracing::debug!(side = %conn.side(), "\\Seen was not set: {}", done.words());
     }
-    Ok(())
+    stored.tell(mailbox, conn, wanted, session, since).await.map_err(Broken::Between)
 }
 
 /// Whether all that is asked for can be read from old: content only, and nothing on new alone.
 fn may_fall_back(fetch: &Fetch<'_>, map: &UidMap, uids: &UidSet<Uid>) -> bool {
     fetch.wish.data
         && !fetch.wish.flags
+        && !fetch.wish.mod_seq
         && map.intersect(uids).all(|run| run.place.on(Side::Old).is_some())
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::sets::{ensure_announced, span};
-use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_uid};
+use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid};
 use super::plan::{Step, gathered};
-use crate::account::{AccountError, MAX_COMMAND, Mailbox, Moment, SessionId};
+use crate::account::{AccountError, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Event, Lease, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
@@ -56,13 +56,14 @@ impl From<BackendError> for Broken {
 /// One FETCH command under way.
 pub struct Fetch<'a> {
     pub client: &'a mut Client,
-    pub session: SessionId,
     pub mailbox: Arc<Mailbox>,
     /// Carries over what is opened; `None` where that is switched off.
     pub copier: Option<Arc<Copier>>,
     pub numbering: &'a UidMap,
     pub items: String,
     pub wish: Wish,
+    /// Only what changed on each side since this MODSEQ of its own.
+    pub changed_since: Option<Sides<u64>>,
     /// The messages that were answered.
     pub done: UidSet<Uid>,
     /// What a side should have returned and did not.
@@ -118,9 +119,13 @@ impl Fetch<'_> {
         };
         // A reply to what only fills a hole is dropped; a FETCH that sets \Seen hits none.
         let sets = span(&wanted, &announced);
+        let since = match self.changed_since {
+            Some(since) => format!(" (CHANGEDSINCE {})", since[step.side]),
+            None => String::new(),
+        };
         let pending = sets
             .chunks_of(MAX_COMMAND)
-            .map(|set| conn.queue(&text(&format!("UID FETCH {set} ({})", self.items))))
+            .map(|set| conn.queue(&text(&format!("UID FETCH {set} ({}){since}", self.items))))
             .collect();
         Ok(pending)
     }
@@ -188,25 +193,24 @@ impl Fetch<'_> {
             let seq = cursor.seq(uid)?;
             is_answer(items, &self.wish).then_some((uid, place, seq))
         });
-        let decides = found.is_some_and(|(_, place, _)| place.authority() == step.side);
-        if let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
-            // Unasked: news for everybody; \Seen set by this FETCH: news for the others.
-            if found.is_none() || (decides && self.wish.seen) {
-                let origin = found.is_some().then_some(self.session);
-                let (mailbox, since) = (&self.mailbox, Moment::default());
-                if !mailbox.heard_flags(step.side, side_uid, &flags, origin, since) {
-                    conn.note_flags(side_uid, flags);
-                }
-            }
+        let mod_seq = told_mod_seq(&text, items);
+        if let Some(told) = mod_seq {
+            conn.note_mod_seq(told);
         }
         let Some((uid, place, seq)) = found else {
+            // Unasked: news for everybody, when the connection is given back.
+            if let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
+                conn.note_flags(side_uid, flags);
+            }
             skip(conn, literal).await?;
             return Ok(None);
         };
+        let decides = place.authority() == step.side;
 
         let wish = self.wish.clone();
         let mut writer = Writer::new(&wish);
         writer.keep_flags = decides;
+        writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
         writer.begin(seq, uid, &mut self.client.out);
         let mut segment = text;
         let mut literal = literal;
@@ -279,7 +283,7 @@ impl Fetch<'_> {
     }
 
     fn note_missing(&mut self, step: &Step, answered: &UidSet<SideUid>) {
-        if step.side == Side::Old || answered.len() >= step.len {
+        if step.side == Side::Old || answered.len() >= step.len || self.changed_since.is_some() {
             return;
         }
         for uid in step.uids().subtract(answered).iter() {
@@ -338,35 +342,45 @@ impl Fetch<'_> {
         cursor: &mut Cursor,
         lines: &mut Vec<(Uid, Vec<u8>)>,
     ) -> Result<(), Broken> {
-        let (wish, mailbox) = (self.wish.clone(), Arc::clone(&self.mailbox));
-        let mut unasked = Vec::new();
-        let mut each = |fetched: crate::backend::Fetched| {
-            let Some(side_uid) = fetched.uid else { return };
+        let mut replies = Vec::new();
+        let done = conn.finish_fetch(pending, &mut |fetched| replies.push(fetched)).await?;
+        if !done.is_ok() {
+            return Err(conn.answer("UID FETCH", &done).into());
+        }
+        let wish = self.wish.clone();
+        for fetched in replies {
+            let Some(side_uid) = fetched.uid else { continue };
             let (text, items) = fetched.parts();
             let found = step
                 .find(side_uid)
                 .filter(|_| is_answer(items, &wish))
                 .and_then(|(uid, place)| Some((uid, place, cursor.seq(uid)?)));
             let Some((uid, place, seq)) = found else {
-                if let Some(flags) = told_flags(text, items) {
-                    let since = Moment::default();
-                    if !mailbox.heard_flags(step.side, side_uid, &flags, None, since) {
-                        unasked.push((side_uid, flags));
-                    }
-                }
-                return;
+                conn.note(fetched);
+                continue;
             };
+            let decides = place.authority() == step.side;
             let mut line = Vec::with_capacity(text.len() + 16);
             let mut writer = Writer::new(&wish);
-            writer.keep_flags = place.authority() == step.side;
+            writer.keep_flags = decides;
+            let told = fetched.mod_seq().filter(|_| decides);
+            writer.mod_seq = self.mod_seq_told(step.side, told).await?;
             writer.begin(seq, uid, &mut line);
             writer.items(text, items, &mut line);
             writer.end(&mut line);
             lines.push((uid, line));
-        };
-        let done = conn.finish_fetch(pending, &mut each).await?;
-        unasked.into_iter().for_each(|(uid, flags)| conn.note_flags(uid, flags));
-        if done.is_ok() { Ok(()) } else { Err(conn.answer("UID FETCH", &done).into()) }
+        }
+        Ok(())
+    }
+
+    /// What the client is told for a side's MODSEQ, if it wants to see it.
+    async fn mod_seq_told(&self, side: Side, told: Option<u64>) -> Result<Option<u64>, Broken> {
+        match told.filter(|_| self.wish.mod_seq) {
+            Some(told) => {
+                self.mailbox.mod_seq_of(side, told).await.map(Some).map_err(Broken::Between)
+            }
+            None => Ok(None),
+        }
     }
 }
 
