@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lab::{Dialogue, Dovecot, MAILFERRY, World, everything, mails, small, tools};
+use lab::{Dialogue, Dovecot, MAILFERRY, World, eventually, everything, mails, small, tools};
 
 fn capabilities(client: &mut Dialogue) -> Vec<String> {
     let reply = client.ok("CAPABILITY");
@@ -247,15 +247,18 @@ fn after_unauthenticate_nothing_of_the_login_is_left() {
             old.seed("INBOX", &mails(0..3));
             old.seed_of("bob@example.com", "INBOX", &mails(10..15));
         });
-    let mut client = Dialogue::connect(world.proxy.port);
+    drop(world.proxy.client());
+    let mut client = eventually("both servers are known", || {
+        let mut client = Dialogue::connect(world.proxy.port);
+        capabilities(&mut client).contains(&"CONDSTORE".to_owned()).then_some(client)
+    });
     client.bad("UNAUTHENTICATE");
     let before = capabilities(&mut client);
     let mut client = client.login("ann@example.com", "secret");
+    client.ok("ENABLE CONDSTORE");
     assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(3));
-    let offered = capabilities(&mut Dialogue::connect(world.proxy.port));
-    if offered.contains(&"CONDSTORE".to_owned()) {
-        client.ok("FETCH 1 (FLAGS MODSEQ)");
-    }
+    client.ok("STORE 1 +FLAGS (\\Flagged)");
+    assert!(client.ok("STORE 1 -FLAGS (\\Flagged)").lines().join("").contains("MODSEQ"));
     client.ok("UNAUTHENTICATE");
     assert_eq!(capabilities(&mut client), before);
     for command in ["FETCH 1 FLAGS", "SELECT INBOX", "LIST \"\" *", "IDLE", "CLOSE"] {
@@ -273,7 +276,7 @@ fn after_unauthenticate_nothing_of_the_login_is_left() {
     assert_eq!(client.until("d").status, "OK");
     assert_eq!(client.until("e").status_of("INBOX")["MESSAGES"], 3);
     client.ok("SELECT INBOX");
-    let flags = client.ok("FETCH 1 FLAGS").lines().join("");
+    let flags = client.ok("STORE 1 +FLAGS (\\Flagged)").lines().join("");
     assert!(!flags.contains("MODSEQ"), "what was enabled is not any more: {flags}");
     // TLS stays, and cannot begin twice.
     let client = Dialogue::connect_tls(world.proxy.tls_port, &world.proxy.ca());

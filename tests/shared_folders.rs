@@ -67,6 +67,8 @@ fn shared_folders_are_named_listed_read_and_searched() {
     let names = folder_names(&mut client);
     assert!(names.contains(TEAM), "{names:?}");
     assert!(names.contains("INBOX.Only New"), "{names:?}");
+    let levels = client.ok("LIST \"\" shared.%").lines().join("");
+    assert!(levels.contains("\\HasChildren") && levels.contains("shared.bob"), "{levels}");
     let below = client.ok("LIST \"\" shared.bob.%").lines();
     assert!(below.len() == 1 && below[0].contains(TEAM), "{below:?}");
 

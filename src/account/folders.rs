@@ -170,7 +170,8 @@ impl Account {
             list.push(Folder { joined, id: record.id, there, shared: false });
         }
         let own = list.iter().map(|folder| folder.joined.client.clone()).collect();
-        list.extend(self.decide_shared(&sides.old.shared, known.old, shared, &own).await?);
+        let (listed, separator) = (&sides.old.shared, styles.old.separator);
+        list.extend(self.decide_shared(listed, known.old, shared, &own, separator).await?);
         let by_client =
             list.iter().enumerate().map(|(at, f)| (f.joined.client.clone(), at)).collect();
         let folders = Arc::new(Folders {

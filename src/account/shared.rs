@@ -61,15 +61,19 @@ impl Foreign {
     }
 }
 
-/// Whether a record is of a mailbox that is old's alone.
+/// Whether a record is of a mailbox that is old's alone, and can be shown.
 pub(super) fn is_shared(record: &MailboxRecord) -> bool {
-    !record.hidden && record.new.is_none() && record.old.as_ref() == Some(&record.client)
+    !record.hidden && is_olds_alone(record)
+}
+
+fn is_olds_alone(record: &MailboxRecord) -> bool {
+    record.new.is_none() && record.old.as_ref() == Some(&record.client)
 }
 
 impl Mailbox {
     /// Whether it is another user's or shared: on old alone, and never to be carried.
     pub fn is_shared(&self) -> bool {
-        self.peek(|m| is_shared(&m.record))
+        self.peek(|m| is_olds_alone(&m.record))
     }
 }
 
@@ -83,7 +87,10 @@ impl Account {
         known: bool,
         records: Vec<MailboxRecord>,
         own: &HashSet<MailboxName>,
+        separator: Option<u8>,
     ) -> Result<Vec<Folder>, AccountError> {
+        let levels: HashSet<&[u8]> =
+            listed.iter().flat_map(|listed| levels(&listed.name, separator)).collect();
         let mut records: HashMap<MailboxName, MailboxRecord> =
             records.into_iter().map(|record| (record.client.clone(), record)).collect();
         let mut folders = Vec::with_capacity(listed.len());
@@ -109,7 +116,8 @@ impl Account {
                 }
             };
             let told = Sides { old: Some(listed_as(listed)), new: None };
-            folders.push(folder(listed, &record));
+            let holds_others = levels.contains(name.as_bytes());
+            folders.push(folder(listed, &record, holds_others));
             if first_seen || record.listed != told {
                 record.listed = told;
                 self.take_shared(record, &mut batch, &mut open);
@@ -234,7 +242,14 @@ impl Account {
     }
 }
 
-fn folder(listed: &Listed, record: &MailboxRecord) -> Folder {
+/// The levels above a name.
+fn levels(name: &MailboxName, separator: Option<u8>) -> impl Iterator<Item = &[u8]> {
+    let octets = name.as_bytes();
+    let at = octets.iter().enumerate().filter(move |(_, b)| Some(**b) == separator);
+    at.map(move |(at, _)| &octets[..at])
+}
+
+fn folder(listed: &Listed, record: &MailboxRecord, holds_others: bool) -> Folder {
     let name = &listed.name;
     Folder {
         joined: Joined {
@@ -245,7 +260,7 @@ fn folder(listed: &Listed, record: &MailboxRecord) -> Folder {
             old_wanted: name.clone(),
             special: None,
             selectable: listed.selectable,
-            children: listed.children.unwrap_or(!listed.selectable),
+            children: holds_others || listed.children == Some(true),
             subscribed: listed.subscribed,
             decided: true,
         },
