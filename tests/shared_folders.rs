@@ -10,20 +10,27 @@ use lab::{
 };
 
 const TEAM: &str = "shared.bob.Team";
+/// Where subscriptions to folders of other namespaces are kept.
+const SUBSCRIPTIONS: &str =
+    "namespace subs {\n  prefix =\n  separator = .\n  hidden = yes\n  list = no\n}";
 const ALL_RIGHTS: &str = "lrwstipekxa";
 
 /// Old with a namespace in which users share folders, and one that is everybody's.
 fn sharing() -> Dovecot {
-    Dovecot::old_style()
+    sharing_with(Dovecot::old_style(), '.')
+}
+
+fn sharing_with(shape: Dovecot, separator: char) -> Dovecot {
+    shape
         .setting("mail_plugins = acl")
         .setting("protocol imap {\n  mail_plugins = acl imap_acl\n}")
         .setting("plugin {\n  acl = vfile:cache_secs=0\n  acl_shared_dict = file:%h/../shared-mailboxes.db\n}")
-        .setting(
-            "namespace shared {\n  type = shared\n  separator = .\n  prefix = shared.%%n.\n  \
+        .setting(&format!(
+            "namespace shared {{\n  type = shared\n  separator = {separator}\n  \
+             prefix = shared{separator}%%n{separator}\n  \
              location = maildir:%%h/Maildir:INDEXPVT=~/shared/%%u\n  subscriptions = no\n  \
-             list = children\n}",
-        )
-        .setting("namespace subs {\n  prefix =\n  separator = .\n  hidden = yes\n  list = no\n}")
+             list = children\n}}"
+        ))
 }
 
 fn bob(server: &Server) -> Dialogue {
@@ -33,7 +40,7 @@ fn bob(server: &Server) -> Dialogue {
 /// Ann and bob; bob lets ann do this with his folder Team, which holds ten messages.
 fn world(rights: &str) -> World {
     World::new()
-        .old(sharing())
+        .old(sharing().setting(SUBSCRIPTIONS))
         .account("ann@example.com", "secret")
         .account("bob@example.com", "hidden")
         .seeded(|old, new| {
@@ -223,10 +230,9 @@ fn rights_that_come_and_go_are_heeded() {
 #[test]
 fn a_public_namespace_that_is_shown_only_to_who_asks_is_found() {
     let world = World::new()
-        .old(Dovecot::old_style().setting(
+        .old(Dovecot::old_style().setting(SUBSCRIPTIONS).setting(
             "namespace public {\n  type = public\n  separator = .\n  prefix = Public.\n  \
-             location = maildir:%h/../public\n  subscriptions = no\n  list = no\n  hidden = no\n}\n\
-             namespace subs {\n  prefix =\n  separator = .\n  hidden = yes\n  list = no\n}",
+             location = maildir:%h/../public\n  subscriptions = no\n  list = no\n  hidden = no\n}",
         ))
         .seeded(|old, _| {
             let mut client = old.client();
@@ -241,4 +247,63 @@ fn a_public_namespace_that_is_shown_only_to_who_asks_is_found() {
     assert_eq!(everything(&mut world.old.client(), "Public.News").len(), 2);
     let names = folder_names(&mut world.new.client());
     assert!(!names.iter().any(|name| name.contains("News")), "{names:?}");
+}
+
+#[test]
+fn while_old_is_away_shared_folders_are_known_but_not_read() {
+    let mut world = World::new()
+        .old(sharing().setting(SUBSCRIPTIONS))
+        .account("ann@example.com", "secret")
+        .account("bob@example.com", "hidden")
+        .set("auth.primary", "\"new\"")
+        .seeded(|old, new| {
+            old.seed_of("bob@example.com", "Team", &mails(0..10));
+            bob(old).ok("SETACL INBOX.Team ann@example.com lr");
+            new.seed("INBOX", &mails(100..102));
+        });
+    let mut client = world.proxy.client();
+    assert_eq!(everything(&mut client, TEAM).len(), 10);
+    assert_eq!(everything(&mut client, "INBOX").len(), 2);
+    world.proxy.stop();
+    world.old.stop();
+    world.proxy.restart();
+    let mut client = world.proxy.client();
+    assert!(folder_names(&mut client).contains(TEAM));
+    assert_eq!(client.ok(&format!("SELECT {TEAM}")).count("EXISTS"), Some(10));
+    let refused = client.no("FETCH 1 BODY.PEEK[]");
+    assert!(refused.text.contains("[UNAVAILABLE]"), "{refused:?}");
+    assert_eq!(client.literal("APPEND shared.bob.Team ", &small(1), "").status, "NO");
+    client.no("CREATE shared.bob.Other");
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(2));
+    world.old.start();
+    eventually("old is back", || {
+        client.cmd(&format!("SELECT {TEAM}"));
+        (client.cmd("FETCH 1 BODY.PEEK[]").status == "OK").then_some(())
+    });
+}
+
+#[test]
+fn v6_a_folder_of_new_is_never_joined_to_a_shared_one() {
+    let shape = Dovecot::old_style().prefix("").separator('/');
+    let world = World::new()
+        .old(sharing_with(shape, '/'))
+        .account("ann@example.com", "secret")
+        .account("bob@example.com", "hidden")
+        .seeded(|old, new| {
+            old.seed_of("bob@example.com", "Team", &mails(0..10));
+            old.seed_of("bob@example.com", "Plans", &mails(20..22));
+            new.seed("shared/bob/Team", &mails(100..102));
+            for folder in ["Team", "Plans"] {
+                bob(old).ok(&format!("SETACL {folder} ann@example.com {ALL_RIGHTS}"));
+            }
+        });
+    let mut client = world.proxy.client();
+    assert_eq!(everything(&mut client, "shared/bob/Team").len(), 2, "the user's own, on new");
+    assert_eq!(everything(&mut client, "shared/bob/Plans").len(), 2, "the shared one, on old");
+    client.append("shared/bob/Team", "", &small(50));
+    client.append("shared/bob/Plans", "", &small(51));
+    assert_eq!(everything(&mut world.new.client(), "shared/bob/Team").len(), 3);
+    assert_eq!(everything(&mut bob(&world.old), "Team").len(), 10);
+    assert_eq!(everything(&mut bob(&world.old), "Plans").len(), 3);
+    assert!(world.proxy.log().contains("not shown: a folder has its name"));
 }
