@@ -86,6 +86,10 @@
 //! - **A side that contradicts itself is away.** If its UIDVALIDITY changed, or its UIDNEXT and its
 //!   messages fell, its report is not believed ([`Distrust`](account::Distrust)): nothing is removed
 //!   and nothing shown twice, until there is matching by fingerprint.
+//! - **Folders of other users and shared ones stay on old** (`account::shared`): they have a record
+//!   and a hub, but no name on new, so nothing is carried. A DELETE there deletes on old (V6: it is
+//!   what the client asked for, and there is nowhere else to hide it). One that its owner made anew
+//!   is forgotten and seen again, instead of being away.
 //! - **Only the phase `merged` exists**: no mirror, no outbox, no matching, no trickle.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
 //!   write to the index, and after a restart the virtual value goes on above what was reserved, so

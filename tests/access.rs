@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lab::{Dialogue, Dovecot, MAILFERRY, World, everything, mails, small, tools};
+use lab::{Dialogue, Dovecot, MAILFERRY, World, eventually, everything, mails, small, tools};
 
 fn capabilities(client: &mut Dialogue) -> Vec<String> {
     let reply = client.ok("CAPABILITY");
@@ -236,6 +236,69 @@ fn curl_and_imaplib_trust_the_certificates_that_mailferry_makes() {
     let shown = everything(&mut world.proxy.client(), "INBOX");
     assert_eq!(shown.len(), 7 + 2, "two by imaplib, one by curl");
     assert_eq!(shown.iter().filter(|m| m.octets == small(77)).count(), 1);
+}
+
+#[test]
+fn after_unauthenticate_nothing_of_the_login_is_left() {
+    let world = World::new()
+        .account("ann@example.com", "secret")
+        .account("bob@example.com", "hidden")
+        .seeded(|old, _| {
+            old.seed("INBOX", &mails(0..3));
+            old.seed_of("bob@example.com", "INBOX", &mails(10..15));
+        });
+    drop(world.proxy.client());
+    let mut client = eventually("both servers are known", || {
+        let mut client = Dialogue::connect(world.proxy.port);
+        capabilities(&mut client).contains(&"CONDSTORE".to_owned()).then_some(client)
+    });
+    client.bad("UNAUTHENTICATE");
+    let before = capabilities(&mut client);
+    let mut client = client.login("ann@example.com", "secret");
+    client.ok("ENABLE CONDSTORE");
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(3));
+    client.ok("STORE 1 +FLAGS (\\Flagged)");
+    assert!(client.ok("STORE 1 -FLAGS (\\Flagged)").lines().join("").contains("MODSEQ"));
+    client.ok("UNAUTHENTICATE");
+    assert_eq!(capabilities(&mut client), before);
+    for command in ["FETCH 1 FLAGS", "SELECT INBOX", "LIST \"\" *", "IDLE", "CLOSE"] {
+        client.bad(command);
+    }
+    // No message is taken from nobody.
+    let refused = client.literal_plus("APPEND INBOX ", &vec![b'x'; 100_000], "");
+    assert_eq!(refused.status, "BAD", "{refused:?}");
+    // Another one, in the same breath.
+    client.raw(b"a LOGIN bob@example.com hidden\r\nb SELECT INBOX\r\nc UNAUTHENTICATE\r\n");
+    client.raw(b"d LOGIN ann@example.com secret\r\ne STATUS INBOX (MESSAGES)\r\n");
+    assert_eq!(client.until("a").status, "OK");
+    assert_eq!(client.until("b").count("EXISTS"), Some(5));
+    assert_eq!(client.until("c").status, "OK");
+    assert_eq!(client.until("d").status, "OK");
+    assert_eq!(client.until("e").status_of("INBOX")["MESSAGES"], 3);
+    client.ok("SELECT INBOX");
+    let flags = client.ok("STORE 1 +FLAGS (\\Flagged)").lines().join("");
+    assert!(!flags.contains("MODSEQ"), "what was enabled is not any more: {flags}");
+    // TLS stays, and cannot begin twice.
+    let client = Dialogue::connect_tls(world.proxy.tls_port, &world.proxy.ca());
+    let mut client = client.login("ann@example.com", "secret");
+    client.ok("UNAUTHENTICATE");
+    client.bad("STARTTLS");
+    assert_eq!(
+        client.login("bob@example.com", "hidden").ok("SELECT INBOX").count("EXISTS"),
+        Some(5)
+    );
+}
+
+#[test]
+fn guesses_are_counted_across_unauthenticate() {
+    let world = World::new().set("limits.login_failure_delay", "\"0s\"").start();
+    let mut client = Dialogue::connect(world.proxy.port);
+    client.no("LOGIN ann@example.com wrong");
+    client.no("LOGIN ann@example.com wrong");
+    let mut client = client.login("ann@example.com", "secret");
+    client.ok("UNAUTHENTICATE");
+    client.send("z LOGIN ann@example.com wrong");
+    assert!(client.is_closed_within(Duration::from_secs(5)));
 }
 
 fn password(server: &lab::Server, password: &str) {

@@ -54,6 +54,9 @@ impl Account {
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
         let folders = self.all_folders(access).await?;
+        if folders.foreign().holds(name) {
+            return self.create_shared(access, &folders, name).await;
+        }
         let client = usable(name, &folders.styles.old)?;
         let records = self.records().await?;
         let listed = folders.find(&client);
@@ -140,6 +143,9 @@ impl Account {
             // RFC 3501 §6.3.4: such a name goes with the last mailbox below it.
             _ => return Err(Unchanged::Cannot("It holds other mailboxes".into())),
         };
+        if folder.shared {
+            return self.delete_shared(access, folder).await;
+        }
         let mailbox = self.hub(folder).await?;
         // Where it is only a level of names on new, there is nothing to delete.
         let level_only = folder.joined.selectable && !folder.there.new;
@@ -184,7 +190,13 @@ impl Account {
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
         let folders = self.all_folders(access).await?;
-        let (from, to) = (trimmed(from, folders.separator()), usable(to, &folders.styles.old)?);
+        let from = trimmed(from, folders.separator());
+        let foreign = folders.foreign();
+        if foreign.holds(&from) || foreign.holds(to) {
+            let to = trimmed(to, folders.separator());
+            return self.rename_shared(access, &folders, &from, &to).await;
+        }
+        let to = usable(to, &folders.styles.old)?;
         let records = self.records().await?;
         let plan = self.plan_rename(&folders, &records, &from, &to)?;
         self.rename_on_new(access, &plan.on_new).await?;
@@ -214,6 +226,7 @@ impl Account {
         let folders = self.list_folders(access).await?;
         let (old, new) = match folders.find(client) {
             Some(folder) => (folder.joined.old.clone(), folder.joined.new.clone()),
+            None if folders.foreign().holds(client) => (Some(client.clone()), None),
             None if on => return Err(Unchanged::Missing(client.clone())),
             // A subscription may outlive its mailbox.
             None => (None, self.names_for(&folders, &self.records().await?, client).new),
@@ -473,7 +486,7 @@ fn usable(name: &MailboxName, style: &Style) -> Result<MailboxName, Unchanged> {
     Err(Unchanged::Cannot(format!("Mailbox name should be prefixed with {prefix}")))
 }
 
-fn trimmed(name: &MailboxName, separator: Option<u8>) -> MailboxName {
+pub(super) fn trimmed(name: &MailboxName, separator: Option<u8>) -> MailboxName {
     let mut octets = name.as_bytes();
     while let Some((last, rest)) = octets.split_last()
         && Some(*last) == separator

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::mailbox::now;
 use super::names::{Decided, Joined, Listed, Special, Style, join};
+use super::shared::{self, Foreign, is_shared};
 use super::{Access, Account, AccountError, Mailbox};
 use crate::backend::{BackendError, Conn, Want, text};
 use crate::base::{MailboxName, Side, Sides};
@@ -40,6 +41,8 @@ pub struct Folder {
     pub id: MailboxId,
     /// On which sides it is a mailbox that can be selected, and not only a level of names.
     pub there: Sides<bool>,
+    /// Another user's or a shared one: old's alone.
+    pub shared: bool,
 }
 
 /// What one side listed.
@@ -49,6 +52,10 @@ pub struct SideFolders {
     pub style: Style,
     /// Its folders, without those of other users and shared ones.
     pub listed: Vec<Listed>,
+    /// Its folders of other users and shared ones.
+    pub shared: Vec<Listed>,
+    /// Where these lie.
+    pub foreign: Foreign,
 }
 
 impl Folders {
@@ -60,6 +67,11 @@ impl Folders {
     /// Whether old has told its folders, its separator and its prefix.
     pub fn old_is_known(&self) -> bool {
         self.sides.old.is_some()
+    }
+
+    /// Old's namespaces of other users and shared ones, as far as old has told.
+    pub fn foreign(&self) -> Foreign {
+        self.sides.old.as_ref().map(|old| old.foreign.clone()).unwrap_or_default()
     }
 
     /// The client's hierarchy separator: old's.
@@ -105,7 +117,8 @@ impl Account {
         let before = self.folders.load_full();
         let (old, new) =
             futures_util::join!(list_side(access, Side::Old), list_side(access, Side::New));
-        let mut records = self.records().await?;
+        let (shared, mut records): (Vec<_>, Vec<_>) =
+            self.records().await?.into_iter().partition(is_shared);
         let listed = Sides { old, new }.map(|side, listed| match listed {
             Ok(listed) => Some(listed),
             Err(e) => {
@@ -123,7 +136,7 @@ impl Account {
         };
         let sides = listed.map(|side, listed| {
             let style = || styles[side].clone().unwrap_or_default();
-            listed.unwrap_or_else(|| remembered(&records, side, style()))
+            listed.unwrap_or_else(|| remembered(&records, &shared, side, style()))
         });
         if styles != was {
             account.styles = styles;
@@ -154,8 +167,11 @@ impl Account {
             };
             let there =
                 Sides { old: opens(Side::Old, &joined.old), new: opens(Side::New, &joined.new) };
-            list.push(Folder { joined, id: record.id, there });
+            list.push(Folder { joined, id: record.id, there, shared: false });
         }
+        let own = list.iter().map(|folder| folder.joined.client.clone()).collect();
+        let (listed, separator) = (&sides.old.shared, styles.old.separator);
+        list.extend(self.decide_shared(listed, known.old, shared, &own, separator).await?);
         let by_client =
             list.iter().enumerate().map(|(at, f)| (f.joined.client.clone(), at)).collect();
         let folders = Arc::new(Folders {
@@ -458,20 +474,29 @@ fn uid_validity_above(before: u32, own: u32) -> u32 {
 }
 
 /// A side's folders as its last listing had them, for a side that cannot be asked.
-fn remembered(records: &[MailboxRecord], side: Side, style: Style) -> SideFolders {
-    let listed = records.iter().filter_map(|record| {
-        let name = match side {
-            Side::Old => record.old.clone(),
-            Side::New => record.new.clone(),
-        };
-        let ListedAs { selectable, subscribed, children, special: used } = record.listed[side]?;
-        let special = used.and_then(special);
-        Some(Listed { name: name?, special, selectable, children, subscribed })
-    });
-    SideFolders { style, listed: listed.collect() }
+fn remembered(
+    records: &[MailboxRecord],
+    shared: &[MailboxRecord],
+    side: Side,
+    style: Style,
+) -> SideFolders {
+    let listed = records.iter().filter_map(|record| remembered_as(record, side)).collect();
+    let shared = if side == Side::Old { shared::remembered(shared) } else { Vec::new() };
+    SideFolders { style, listed, shared, foreign: Foreign::default() }
 }
 
-fn listed_as(listed: &Listed) -> ListedAs {
+/// A folder as a side's last listing had it, if it was there.
+pub(super) fn remembered_as(record: &MailboxRecord, side: Side) -> Option<Listed> {
+    let name = match side {
+        Side::Old => record.old.clone(),
+        Side::New => record.new.clone(),
+    };
+    let ListedAs { selectable, subscribed, children, special: used } = record.listed[side]?;
+    let special = used.and_then(special);
+    Some(Listed { name: name?, special, selectable, children, subscribed })
+}
+
+pub(super) fn listed_as(listed: &Listed) -> ListedAs {
     let Listed { selectable, subscribed, children, special, .. } = *listed;
     let special = special.map(|special| match special {
         Special::All => SpecialUse::All,
@@ -501,14 +526,13 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     let lsub = (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\"")));
 
     let mut prefix = None;
-    let mut foreign: Vec<Vec<u8>> = Vec::new();
+    let mut foreign = Foreign::default();
     if let Some(pending) = namespace {
         let done = conn.finish(pending).await?;
         for response in done.untagged {
             if let Response::Namespace { personal, other, shared } = response {
+                foreign = Foreign::new(&personal, other, shared);
                 prefix = personal.into_iter().next();
-                let others = other.into_iter().chain(shared);
-                foreign = others.map(|(p, _)| p.to_vec()).filter(|p| !p.is_empty()).collect();
             }
         }
     }
@@ -516,14 +540,7 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     if !done.is_ok() {
         return Err(conn.answer("LIST", &done));
     }
-    let entries: Vec<ListEntry> = done
-        .untagged
-        .into_iter()
-        .filter_map(|r| match r {
-            Response::List(entry) => Some(entry),
-            _ => None,
-        })
-        .collect();
+    let mut entries: Vec<ListEntry> = done.untagged.into_iter().filter_map(list_entry).collect();
     let mut subscribed: Vec<MailboxName> = Vec::new();
     if let Some(pending) = lsub {
         let done = conn.finish(pending).await?;
@@ -537,9 +554,23 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         .and_then(|(_, separator)| *separator)
         .or_else(|| entries.iter().find_map(|e| e.separator));
     let prefix = prefix.map(|(prefix, _)| prefix.to_vec()).unwrap_or_default();
-    let listed = entries
+    // Some servers show other namespaces only to who asks for them.
+    for (prefix, _) in foreign.prefixes() {
+        let unwanted = conn.side() == Side::New || prefix.is_empty();
+        if unwanted || entries.iter().any(|e| e.name.as_bytes().starts_with(prefix)) {
+            continue;
+        }
+        let Some(pattern) = MailboxName::new(&[prefix, &b"*"[..]].concat()) else { continue };
+        let mut list = Parts::new();
+        list.text("LIST \"\" ").mailbox(&pattern).text(options);
+        let done = conn.run(&list).await?;
+        entries.extend(done.untagged.into_iter().filter_map(list_entry));
+    }
+    // The client is told one separator for all: a namespace with another one cannot be shown.
+    let fits = |e: &&ListEntry| e.separator == separator || !foreign.holds(&e.name);
+    let (shared, listed): (Vec<Listed>, Vec<Listed>) = entries
         .iter()
-        .filter(|e| !foreign.iter().any(|f| e.name.as_bytes().starts_with(f)))
+        .filter(fits)
         .filter(|e| !e.has("\\NonExistent"))
         .map(|e| Listed {
             name: e.name.clone(),
@@ -552,8 +583,15 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
             },
             subscribed: if extended { e.has("\\Subscribed") } else { subscribed.contains(&e.name) },
         })
-        .collect();
-    Ok(SideFolders { style: Style { prefix, separator }, listed })
+        .partition(|listed| foreign.holds(&listed.name));
+    Ok(SideFolders { style: Style { prefix, separator }, listed, shared, foreign })
+}
+
+fn list_entry(response: Response) -> Option<ListEntry> {
+    match response {
+        Response::List(entry) => Some(entry),
+        _ => None,
+    }
 }
 
 fn special(special: SpecialUse) -> Option<Special> {

@@ -269,7 +269,8 @@ impl Mailbox {
                 if (side == Side::Old || names.old.is_none()) && !self.has_seen(side) {
                     return Err(e);
                 }
-                if matches!(e, AccountError::Index(_)) {
+                let another = matches!(e, AccountError::Distrust { .. }) && self.is_shared();
+                if another || matches!(e, AccountError::Index(_)) {
                     return Err(e);
                 }
                 warn!(mailbox = %self.name(), %side, "goes on without this side: {e}");

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Access, Account};
-use crate::backend::{BackendError, Learned, Pool, Profile, Want, connect};
+use crate::backend::{BackendError, Learned, Origin, Pool, Profile, Strain, Want, connect};
 use crate::base::{AccountName, ExposeSecret, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
 use crate::index::{Batch, Index, IndexError};
@@ -43,6 +43,7 @@ pub struct Accounts {
     key: [u8; 32],
     open: DashMap<AccountName, Arc<Account>>,
     learned: Arc<Learned>,
+    strain: Sides<Arc<Strain>>,
 }
 
 impl Accounts {
@@ -68,6 +69,7 @@ impl Accounts {
             key,
             open: DashMap::new(),
             learned: Arc::new(Learned::new(remembered)),
+            strain: Sides::default(),
         })
     }
 
@@ -76,18 +78,25 @@ impl Accounts {
         &self.learned
     }
 
+    /// Whether a server lately showed that it cannot keep up.
+    pub fn is_strained(&self, side: Side) -> bool {
+        self.strain[side].is_felt(Instant::now())
+    }
+
     /// The settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
-    /// Logs a user in, as typed. At most one attempt is made at the primary side, and none at the
+    /// Logs a user in, as typed, for the client at `origin`. At most one attempt is made at the primary side, and none at the
     /// other one: it may lock an account out after a wrong password.
     pub async fn login(
         &self,
         typed: &str,
         password: &SecretString,
+        origin: Origin,
     ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
+        let origin = Arc::new(origin);
         let refuse = |why: &str| LoginError::Refused(why.to_owned());
         let name = self.config.accounts.account(typed).ok_or_else(|| refuse("no such account"))?;
         // An empty password makes some directories say yes to anybody (RFC 4513 §5.1.2).
@@ -98,6 +107,7 @@ impl Accounts {
         if let Some(account) = self.open.get(&name).map(|a| Arc::clone(&a))
             && let Some(access) = account.remembered(&digest, self.config.auth.remember)
         {
+            access.pools.iter().for_each(|(_, pool)| pool.came_from(&origin));
             return Ok((account, access));
         }
 
@@ -108,10 +118,13 @@ impl Accounts {
             authcid: backend.credentials.login.fill(typed, &name),
             password: password.clone(),
         };
-        let judge = connect(primary, backend, &own, &self.limits).await;
+        let judge = connect(primary, backend, &own, &self.limits, Some(&origin)).await;
         let conn = judge.map_err(|e| match e {
             BackendError::Refused { text, .. } => LoginError::Refused(text),
-            other => LoginError::Backend(other),
+            other => {
+                self.strain[primary].note(Instant::now());
+                LoginError::Backend(other)
+            }
         })?;
 
         self.learned.note(primary, conn.profile());
@@ -131,7 +144,10 @@ impl Accounts {
                 .value(),
         );
         let access = account.admit(digest, || self.access(typed, &name, password));
-        access.pools.iter().for_each(|(_, pool)| pool.try_again());
+        for (_, pool) in access.pools.iter() {
+            pool.try_again();
+            pool.came_from(&origin);
+        }
         if matches!(backend.credentials.mode, Mode::Same) {
             access.pools[primary].adopt(conn);
         }
@@ -155,7 +171,8 @@ impl Accounts {
             let backend = Arc::clone(&self.backends[side]);
             let login = backend.credentials.for_login(typed, name, password);
             let (limits, learned) = (Arc::clone(&self.limits), Arc::clone(&self.learned));
-            Pool::new(side, backend, login, limits, learned)
+            let strain = Arc::clone(&self.strain[side]);
+            Pool::new(side, backend, login, limits, learned, strain)
         });
         Access { pools, poll_interval: self.limits.poll_interval }
     }

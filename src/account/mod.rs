@@ -14,6 +14,7 @@ mod mailbox;
 mod merge;
 mod modseq;
 pub mod names;
+mod shared;
 mod status;
 mod watch;
 
@@ -37,6 +38,7 @@ pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
 pub use merge::{Distrust, Likeness, Merged, Report};
 pub use modseq::ModSeqs;
+pub use shared::Foreign;
 pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's

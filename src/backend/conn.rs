@@ -8,16 +8,17 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::trace;
 
 use super::select::Selected;
-use super::{BackendError, Profile};
+use super::{BackendError, Profile, Strain};
 use crate::base::Side;
 use crate::imap::framer::{Framer, Literal, Piece};
 use crate::imap::response::{self, Code, Response, Status, UntaggedStatus};
@@ -110,6 +111,8 @@ pub struct Conn {
     patience: Duration,
     broken: bool,
     pub(super) greeting: Box<str>,
+    /// Told where the server cannot keep up.
+    strain: Option<Arc<Strain>>,
 }
 
 impl Conn {
@@ -137,6 +140,7 @@ impl Conn {
             patience,
             broken: false,
             greeting: "".into(),
+            strain: None,
         }
     }
 
@@ -180,6 +184,30 @@ impl Conn {
         self.input.clear();
         self.framer = Framer::for_server(MAX_LINE);
         self.profile = Profile::default();
+    }
+
+    /// Compresses from now on, after the server's OK to COMPRESS. What the server sent behind that
+    /// is compressed already.
+    pub(super) fn deflated(mut self) -> Conn {
+        self.stream = self.stream.deflated(&self.input.split());
+        self.framer = Framer::for_server(MAX_LINE);
+        self
+    }
+
+    /// Tells here from now on where the server cannot keep up.
+    pub(super) fn tell_strain(&mut self, strain: &Arc<Strain>) {
+        self.strain = Some(Arc::clone(strain));
+    }
+
+    fn note_strain(&self) {
+        if let Some(strain) = &self.strain {
+            strain.note(Instant::now());
+        }
+    }
+
+    /// Gives back what only a busy connection needs.
+    pub(super) fn rest(&mut self) {
+        self.stream.rest();
     }
 
     pub(super) fn set_selected(&mut self, selected: Option<Selected>) {
@@ -374,6 +402,9 @@ impl Conn {
         let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         result.map_err(|source| {
             self.broken = true;
+            if source.kind() == io::ErrorKind::TimedOut {
+                self.note_strain();
+            }
             BackendError::Lost { side: self.side, doing, source }
         })
     }
@@ -421,17 +452,24 @@ impl Conn {
             return Err(self.protocol(format!("an answer to no command: {}", words(&tag))));
         };
         self.unanswered.retain(|tag| *tag != number);
+        if matches!(code, Some(Code::Unavailable | Code::Throttled)) {
+            self.note_strain();
+        }
         Ok((number == pending.0).then_some(Done { status, code, text, untagged }))
     }
 
     /// The next event. A BYE, a broken connection and silence beyond the patience are errors.
     pub async fn event(&mut self) -> Result<Event, BackendError> {
-        let patience = self.patience;
-        self.event_within(patience).await
+        self.next_event(self.patience).await
     }
 
     /// The next event, where it is known that it may take longer (IDLE).
     pub async fn event_within(&mut self, patience: Duration) -> Result<Event, BackendError> {
+        self.rest();
+        self.next_event(patience).await
+    }
+
+    async fn next_event(&mut self, patience: Duration) -> Result<Event, BackendError> {
         loop {
             let piece = match self.framer.next(&mut self.input) {
                 Ok(piece) => piece,

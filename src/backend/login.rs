@@ -1,4 +1,4 @@
-//! The beginning of a connection: greeting, STARTTLS, login, capabilities.
+//! The beginning of a connection: greeting, STARTTLS, login, capabilities, COMPRESS.
 
 use std::io;
 use std::time::Duration;
@@ -6,17 +6,19 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::time::timeout;
+use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::conn::{Conn, Done, Event, text, words};
-use super::{BackendError, Profile};
+use super::{BackendError, Origin, Profile};
 use crate::base::{ExposeSecret, Side};
-use crate::config::{Backend, BackendLogin, Limits, Security};
+use crate::config::{Backend, BackendLogin, Compress, Limits, Security};
 use crate::imap::response::{Code, Response, UntaggedStatus};
 use crate::imap::write::Parts;
 use crate::net;
 
-/// Connects, secures and logs in: everything until the first command.
+/// Connects, secures and logs in: everything until the first command. `origin` is told to a server
+/// that is to know on whose behalf.
 ///
 /// # Errors
 /// [`BackendError::Refused`] only if the server itself said NO to the credentials; everything else
@@ -26,10 +28,17 @@ pub async fn connect(
     backend: &Backend,
     login: &BackendLogin,
     limits: &Limits,
+    origin: Option<&Origin>,
 ) -> Result<Conn, BackendError> {
     let work = async {
         let mut conn = Conn::greet(side, backend, limits).await?;
+        if let Some(origin) = origin.filter(|_| backend.id_forward) {
+            conn.introduce(origin).await?;
+        }
         conn.login(login).await?;
+        if backend.compress == Compress::Auto && conn.profile().compress() {
+            conn = conn.compress().await?;
+        }
         Ok(conn)
     };
     // A server that accepts and then says nothing must not hold a login for minutes.
@@ -90,6 +99,19 @@ impl Conn {
         Ok(self)
     }
 
+    /// ID (RFC 2971), before the login as Dovecot wants it. What the server answers is its own
+    /// affair: it will log what it believes.
+    async fn introduce(&mut self, origin: &Origin) -> Result<(), BackendError> {
+        if *self.profile() == Profile::default() {
+            self.learn_capabilities().await?;
+        }
+        if self.profile().has("ID") {
+            let done = self.run(&origin.command()).await?;
+            debug!(side = %self.side(), "ID: {}", done.words());
+        }
+        Ok(())
+    }
+
     async fn login(&mut self, login: &BackendLogin) -> Result<(), BackendError> {
         if *self.profile() == Profile::default() {
             self.learn_capabilities().await?;
@@ -139,6 +161,17 @@ impl Conn {
             _ => self.learn_capabilities().await?,
         }
         Ok(())
+    }
+
+    /// COMPRESS (RFC 4978 §3), after the login as most servers want it. Without the server's OK the
+    /// connection goes on as it is.
+    async fn compress(mut self) -> Result<Conn, BackendError> {
+        let done = self.run(&text("COMPRESS DEFLATE")).await?;
+        if done.is_ok() {
+            return Ok(self.deflated());
+        }
+        debug!(side = %self.side(), "COMPRESS: {}", done.words());
+        Ok(self)
     }
 
     async fn authenticate_in_two_steps(&mut self, encoded: &str) -> Result<Done, BackendError> {

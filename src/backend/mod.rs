@@ -8,14 +8,18 @@ mod conn;
 mod error;
 mod fetched;
 mod login;
+mod origin;
 mod pool;
 mod profile;
 mod select;
+mod strain;
 
 pub use conn::{Conn, Done, Event, Pending, text, words};
 pub use error::BackendError;
 pub use fetched::{Fetched, internal_date, mod_seq};
 pub use login::connect;
+pub use origin::Origin;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::{Learned, Profile};
 pub use select::{Known, News, Selected};
+pub use strain::Strain;

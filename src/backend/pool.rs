@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::login::connect;
-use super::{BackendError, Conn, Known, Learned};
+use super::{BackendError, Conn, Known, Learned, Origin, Strain};
 use crate::base::{MailboxName, Side};
 use crate::config::{Backend, BackendLogin, Limits};
 
@@ -41,6 +41,7 @@ pub struct Pool {
     login: BackendLogin,
     limits: Arc<Limits>,
     learned: Arc<Learned>,
+    strain: Arc<Strain>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     /// For connections that wait for a slow client: they do not count, up to this many.
@@ -55,6 +56,8 @@ struct State {
     /// The server's words when it refused this pool's secret: never tried again.
     refused: Option<String>,
     away: Option<Away>,
+    /// Who logged in last: on that client's behalf the next connection is opened.
+    origin: Option<Arc<Origin>>,
     /// Rises when mailboxes were deleted or renamed: what was selected before may be another one.
     generation: u64,
 }
@@ -106,6 +109,7 @@ impl Pool {
         login: BackendLogin,
         limits: Arc<Limits>,
         learned: Arc<Learned>,
+        strain: Arc<Strain>,
     ) -> Arc<Pool> {
         let cap = limits.connections_per_account.max(2);
         Arc::new(Pool {
@@ -114,6 +118,7 @@ impl Pool {
             login,
             limits,
             learned,
+            strain,
             slots: Arc::new(Semaphore::new(cap)),
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
             uncounted: Arc::new(Semaphore::new(cap)),
@@ -166,8 +171,20 @@ impl Pool {
         self.state().refused = None;
     }
 
+    /// Another client has logged in: what is opened from now on is opened on its behalf, though
+    /// all clients of the login share it.
+    pub fn came_from(&self, origin: &Arc<Origin>) {
+        self.state().origin = Some(Arc::clone(origin));
+    }
+
+    /// Whether every connection that the login may have is lent.
+    pub fn is_busy(&self) -> bool {
+        self.slots.available_permits() == 0
+    }
+
     /// Takes a connection that was opened to judge a login.
-    pub fn adopt(&self, conn: Conn) {
+    pub fn adopt(&self, mut conn: Conn) {
+        conn.tell_strain(&self.strain);
         self.state().idle.push((Instant::now(), conn));
     }
 
@@ -188,6 +205,14 @@ impl Pool {
         state.idle.retain(|(_, conn)| conn.selected().is_none());
     }
 
+    /// What a connection knows of folders and rights may be older than what another one just did:
+    /// closes what is idle, so that the next command is sent on a new one.
+    pub fn renew(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        state.idle.clear();
+    }
+
     /// Whether the side can be asked at all, as far as is known without asking.
     pub fn is_away(&self) -> bool {
         let state = self.state();
@@ -203,10 +228,13 @@ impl Pool {
         let slot = timeout(self.limits.backend_command_timeout, slots.acquire_owned()).await;
         match slot {
             Ok(Ok(slot)) => Ok(slot),
-            _ => Err(BackendError::Away {
-                side: self.side,
-                why: "all connections of the account are busy".into(),
-            }),
+            _ => {
+                self.strain.note(Instant::now());
+                Err(BackendError::Away {
+                    side: self.side,
+                    why: "all connections of the account are busy".into(),
+                })
+            }
         }
     }
 
@@ -259,7 +287,7 @@ impl Pool {
     }
 
     async fn open(&self) -> Result<Conn, BackendError> {
-        {
+        let origin = {
             let state = self.state();
             if let Some(text) = &state.refused {
                 return Err(BackendError::Refused {
@@ -271,8 +299,14 @@ impl Pool {
             if let Some(away) = state.away.as_ref().filter(|a| a.until > Instant::now()) {
                 return Err(BackendError::Away { side: self.side, why: away.why.clone() });
             }
-        }
-        let opened = connect(self.side, &self.backend, &self.login, &self.limits).await;
+            state.origin.clone()
+        };
+        let (backend, login) = (&self.backend, &self.login);
+        let opened = connect(self.side, backend, login, &self.limits, origin.as_deref()).await;
+        let opened = opened.map(|mut conn| {
+            conn.tell_strain(&self.strain);
+            conn
+        });
         let mut state = self.state();
         match &opened {
             Ok(conn) => {
@@ -285,6 +319,7 @@ impl Pool {
                 let pause = pause.min(LONGEST_PAUSE);
                 let until = Instant::now() + pause;
                 state.away = Some(Away { until, pause, why: e.to_string() });
+                self.strain.note(Instant::now());
             }
         }
         opened
@@ -308,8 +343,9 @@ impl Pool {
         Some(state.idle.remove(at).1)
     }
 
-    fn put_idle(&self, conn: Conn) {
+    fn put_idle(&self, mut conn: Conn) {
         if conn.is_clean() {
+            conn.rest();
             self.state().idle.push((Instant::now(), conn));
         }
     }

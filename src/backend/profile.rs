@@ -129,6 +129,11 @@ impl Profile {
         self.can("LIST-EXTENDED") && self.can("SPECIAL-USE")
     }
 
+    /// COMPRESS (RFC 4978) by the one algorithm there is.
+    pub fn compress(&self) -> bool {
+        self.has("COMPRESS=DEFLATE")
+    }
+
     /// The NAMESPACE command (RFC 2342).
     pub fn namespace(&self) -> bool {
         self.can("NAMESPACE")

@@ -274,7 +274,7 @@ async fn enter(
 }
 
 async fn log_in(config: &Config, side: Side, login: &BackendLogin) -> Result<Conn, BackendError> {
-    connect(side, &config.backends[side], login, &config.limits).await
+    connect(side, &config.backends[side], login, &config.limits, None).await
 }
 
 async fn log_out(conn: &mut Conn) {

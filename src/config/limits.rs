@@ -50,6 +50,8 @@ pub struct Limits {
     /// How often a watched mailbox is asked for news on a server without IDLE.
     #[serde(deserialize_with = "values::duration")]
     pub poll_interval: Duration,
+    /// Whether a client whose ID says that it only fills its index is put off while old is strained.
+    pub postpone_indexing: bool,
 }
 
 impl Default for Limits {
@@ -69,6 +71,7 @@ impl Default for Limits {
             backend_connect_timeout: BACKEND_CONNECT_TIMEOUT,
             backend_command_timeout: BACKEND_COMMAND_TIMEOUT,
             poll_interval: POLL_INTERVAL,
+            postpone_indexing: false,
         }
     }
 }
@@ -80,7 +83,8 @@ pub const CONNECTIONS_PER_ACCOUNT: usize = 4;
 /// With fewer, a watcher or a copy, which never take the last connection, would never run.
 pub const LEAST_CONNECTIONS_PER_ACCOUNT: usize = 2;
 
-/// An idle session takes some 20 KiB, so these take some 200 MiB.
+/// An idle session takes some 20 KiB, so these take some 200 MiB; one that is compressed takes
+/// 45 KiB more, and 200 KiB more for the second in which it is busy.
 pub const SESSIONS: usize = 10_000;
 
 /// One address may be a whole office behind its router, with five connections a user; yet it must

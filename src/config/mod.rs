@@ -151,8 +151,24 @@ pub struct Backend {
     pub server_name: ServerName<'static>,
     /// Capabilities it offers that are to be ignored, in capitals.
     pub mask: BTreeSet<String>,
+    /// Whether connections to it are compressed.
+    pub compress: Compress,
+    /// Whether it is told for which client a connection is opened.
+    pub id_forward: bool,
     /// How to log in there.
     pub credentials: Credentials,
+}
+
+/// Whether connections to a server are compressed (RFC 4978).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compress {
+    /// Where the server offers it.
+    Auto,
+    /// Never. The default: on the same machine or in the same network it saves nothing, and costs
+    /// both ends time for every octet.
+    #[default]
+    Off,
 }
 
 /// Who judges a password (DESIGN §8).

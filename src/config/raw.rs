@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::Problem;
-use super::{Endpoint, Limits, Protocol, Tls, values};
+use super::{Compress, Endpoint, Limits, Protocol, Tls, values};
 use crate::base::Side;
 
 pub(super) fn parse(text: &str) -> Result<File, Problem> {
@@ -58,6 +58,10 @@ pub(super) struct Backend {
     pub(super) allow_plain: bool,
     #[serde(default)]
     pub(super) mask: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) compress: Compress,
+    #[serde(default)]
+    pub(super) id_forward: bool,
     pub(super) credentials: Option<Spanned<Credentials>>,
 }
 

@@ -249,7 +249,7 @@ impl<'a> Carry<'a> {
     }
 
     /// Reads a set of messages. Returns the server's words if it said NO.
-    async fn read_set(
+    pub(super) async fn read_set(
         &self,
         conn: &mut Conn,
         set: &UidSet<SideUid>,
@@ -367,7 +367,7 @@ impl<'a> Carry<'a> {
         Ok(answers)
     }
 
-    async fn append_one(
+    pub(super) async fn append_one(
         &self,
         conn: &mut Conn,
         message: &mut Message,
@@ -617,7 +617,7 @@ pub(super) async fn remove_copies(
     Ok(())
 }
 
-fn told_uid(done: &Done) -> Option<SideUid> {
+pub(super) fn told_uid(done: &Done) -> Option<SideUid> {
     match &done.code {
         Some(Code::AppendUid { uids, .. }) => match uids.as_slice() {
             [(first, last)] if first == last => Some(SideUid(*first)),
@@ -627,11 +627,11 @@ fn told_uid(done: &Done) -> Option<SideUid> {
     }
 }
 
-fn has_keywords(list: &[u8]) -> bool {
+pub(super) fn has_keywords(list: &[u8]) -> bool {
     flags(list).any(|flag| flag.first() != Some(&b'\\'))
 }
 
-fn system_flags(list: &[u8]) -> Bytes {
+pub(super) fn system_flags(list: &[u8]) -> Bytes {
     let system: Vec<&[u8]> = flags(list).filter(|f| f.first() == Some(&b'\\')).collect();
     [b"(", system.join(&b' ').as_slice(), b")"].concat().into()
 }

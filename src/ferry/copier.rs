@@ -89,6 +89,9 @@ impl Copier {
 
     /// A message's content was opened: it is to be carried over. The caller never waits.
     pub fn opened(&self, mailbox: &Arc<Mailbox>, uid: Uid, tee: Option<Tee>) {
+        if mailbox.is_shared() {
+            return;
+        }
         let mut queue = lock(&self.queue);
         if queue.jobs.len() >= QUEUE || !queue.known.insert((mailbox.id(), uid)) {
             return;

@@ -1,9 +1,11 @@
 //! Moving mail: the copier that carries messages from old to new when they are opened.
 //!
 //! `copier` holds an account's queue and its worker, `carry` is one batch from its intents to the
-//! change of place, `recover` decides over what an earlier life of the proxy left open. The ledger
+//! change of place, `recover` decides over what an earlier life of the proxy left open, `across` copies
+//! what is not carried. The ledger
 //! itself is `account`'s; nothing here shows a client anything.
 
+mod across;
 mod carry;
 mod copier;
 mod recover;

@@ -5,6 +5,7 @@
 //! or `backend`, which then hand the stream to [`ServerTls::accept`] or [`Stream::upgrade`].
 
 mod connect;
+mod deflate;
 mod listener;
 mod stream;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod tls;
 
 pub use connect::connect;
+pub use deflate::Deflated;
 pub use listener::{Listener, serve};
 pub use stream::Stream;
 pub use tls::ServerTls;

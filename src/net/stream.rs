@@ -1,4 +1,4 @@
-//! `Stream`: a TCP connection, with or without TLS, of which end ever.
+//! `Stream`: a TCP connection, with or without TLS, of which end ever, compressed or not.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::Deflated;
 
 /// A connection to a client or to a server.
 #[derive(Debug)]
@@ -17,12 +19,45 @@ pub enum Stream {
     ClientTls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
     /// We are the server inside TLS.
     ServerTls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// Compressed inside of whatever else it is (RFC 4978).
+    Deflated(Box<Deflated<Stream>>),
 }
 
 impl Stream {
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
-        !matches!(self, Stream::Plain(_))
+        match self {
+            Stream::Plain(_) => false,
+            Stream::ClientTls(_) | Stream::ServerTls(_) => true,
+            Stream::Deflated(deflated) => deflated.inner().is_tls(),
+        }
+    }
+
+    /// Whether the connection is compressed.
+    pub fn is_deflated(&self) -> bool {
+        matches!(self, Stream::Deflated(_))
+    }
+
+    /// Compresses both ways from the next octet on; `raw` is what the peer has sent of its
+    /// compressed stream already.
+    pub fn deflated(self, raw: &[u8]) -> Stream {
+        Stream::Deflated(Box::new(Deflated::new(self, raw)))
+    }
+
+    /// Ends compression where the peer does ([`Deflated::into_clear`]). Returns what it has sent
+    /// in clear already.
+    pub async fn into_clear(self) -> io::Result<(Stream, Vec<u8>)> {
+        match self {
+            Stream::Deflated(deflated) => deflated.into_clear().await,
+            clear => Ok((clear, Vec::new())),
+        }
+    }
+
+    /// Gives back what only a busy connection needs: before a wait that may be long.
+    pub fn rest(&mut self) {
+        if let Stream::Deflated(deflated) = self {
+            deflated.rest();
+        }
     }
 
     /// The version of TLS that is spoken, if any is.
@@ -31,6 +66,7 @@ impl Stream {
             Stream::Plain(_) => return None,
             Stream::ClientTls(tls) => tls.get_ref().1.protocol_version(),
             Stream::ServerTls(tls) => tls.get_ref().1.protocol_version(),
+            Stream::Deflated(deflated) => return deflated.inner().tls_version(),
         };
         Some(match version {
             Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -46,15 +82,19 @@ impl Stream {
             Stream::Plain(tcp) => tcp,
             Stream::ClientTls(tls) => tls.get_ref().0,
             Stream::ServerTls(tls) => tls.get_ref().0,
+            Stream::Deflated(deflated) => deflated.inner().tcp(),
         }
     }
 
-    /// The TCP connection, if TLS has not begun on it.
+    /// The TCP connection, if neither TLS nor compression has begun on it.
     pub(super) fn into_plain(self) -> io::Result<TcpStream> {
         match self {
             Stream::Plain(tcp) => Ok(tcp),
             Stream::ClientTls(_) | Stream::ServerTls(_) => {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS has already begun"))
+            }
+            Stream::Deflated(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "compression has already begun"))
             }
         }
     }
@@ -67,6 +107,7 @@ macro_rules! inner {
             Stream::Plain(tcp) => Pin::new(tcp).$method($($arg),*),
             Stream::ClientTls(tls) => Pin::new(tls.as_mut()).$method($($arg),*),
             Stream::ServerTls(tls) => Pin::new(tls.as_mut()).$method($($arg),*),
+            Stream::Deflated(deflated) => Pin::new(deflated.as_mut()).$method($($arg),*),
         }
     };
 }
@@ -103,6 +144,7 @@ impl AsyncWrite for Stream {
             Stream::Plain(tcp) => tcp.is_write_vectored(),
             Stream::ClientTls(tls) => tls.is_write_vectored(),
             Stream::ServerTls(tls) => tls.is_write_vectored(),
+            Stream::Deflated(deflated) => deflated.is_write_vectored(),
         }
     }
 

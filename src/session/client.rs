@@ -1,6 +1,7 @@
 //! The client's socket: pieces of commands in, answers out through one buffer.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,6 +19,8 @@ const COMMAND_ROOM: usize = 4 << 10;
 const FLUSH_AT: usize = 32 << 10;
 /// Octets from here on are written from where they lie, smaller ones are gathered.
 const WRITE_THROUGH: usize = 8 << 10;
+/// Longer than the pauses inside a burst of commands, shorter than those between two bursts.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Why reading from the client ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +64,38 @@ impl Client {
         }
     }
 
+    /// Where the client connected from, and where to.
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let tcp = self.stream.tcp();
+        Ok((tcp.peer_addr()?, tcp.local_addr()?))
+    }
+
     /// Whether TLS is on.
     pub fn is_tls(&self) -> bool {
         self.stream.is_tls()
+    }
+
+    /// Whether the connection is compressed.
+    pub fn is_deflated(&self) -> bool {
+        self.stream.is_deflated()
+    }
+
+    /// Compresses from now on, after the OK to COMPRESS was sent and nothing is left unread.
+    pub fn deflated(self) -> Client {
+        Client { stream: self.stream.deflated(&[]), ..self }
+    }
+
+    /// Ends compression, after the answer that ends it was sent.
+    pub async fn into_clear(mut self) -> Result<Client, ClientError> {
+        if self.has_more() {
+            // Compressed behind the command that was to end compression.
+            return Err(ClientError::Closed);
+        }
+        // Boxed: it happens once in a session at the most.
+        let clear = timeout(self.patience(), Box::pin(self.stream.into_clear()));
+        let (stream, sent) = clear.await.map_err(|_| ClientError::Silent(self.patience))??;
+        self.input.extend_from_slice(&sent);
+        Ok(Client { stream, ..self })
     }
 
     /// Other bounds from now on, after a login: `patience` bounds each wait. Only between commands.
@@ -71,6 +103,12 @@ impl Client {
         self.framer = Framer::for_client(max_line);
         self.patience = patience;
         self.deadline = None;
+    }
+
+    /// The bounds of a connection on which nobody is logged in. Only between commands.
+    pub fn set_bounds_of_nobody(&mut self, max_line: usize, deadline: Instant) {
+        self.framer = Framer::for_client(max_line);
+        self.deadline = Some(deadline);
     }
 
     /// How long the client may take for what it does next.
@@ -110,11 +148,26 @@ impl Client {
                 self.input = BytesMut::new();
             }
             self.input.reserve(room);
-            let patience = self.patience();
-            let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
-            if read.map_err(|_| ClientError::Silent(self.patience))?? == 0 {
+            if self.read().await? == 0 {
                 return Err(ClientError::Closed);
             }
+        }
+    }
+
+    /// Reads once. A compressed connection that is quiet for a moment gives back what it holds.
+    async fn read(&mut self) -> Result<usize, ClientError> {
+        let mut patience = self.patience();
+        if self.stream.is_deflated() {
+            let quiet = QUIET.min(patience);
+            if let Ok(read) = timeout(quiet, self.stream.read_buf(&mut self.input)).await {
+                return Ok(read?);
+            }
+            self.stream.rest();
+            patience -= quiet;
+        }
+        match timeout(patience, self.stream.read_buf(&mut self.input)).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(ClientError::Silent(self.patience)),
         }
     }
 
@@ -182,6 +235,7 @@ impl Client {
         if self.out.is_empty() {
             self.out = Vec::new();
         }
+        self.stream.rest();
     }
 
     /// Says goodbye on the socket.

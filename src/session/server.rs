@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span};
 
 use super::imap::{self, Offer};
-use crate::account::{Accounts, SessionId};
+use crate::account::{Accounts, SessionId, now};
 use crate::config::{Config, Listen, Protocol};
 use crate::ferry::Ferry;
 use crate::index::{Index, IndexError};
@@ -38,6 +38,8 @@ pub struct Server {
     /// Cancelled when the proxy shall stop.
     pub shutdown: CancellationToken,
     last_session: AtomicU64,
+    /// When the proxy was started, in seconds since 1970.
+    begun: u64,
     offer: ArcSwap<Offer>,
 }
 
@@ -59,7 +61,13 @@ impl Server {
             writes: TaskTracker::new(),
             shutdown,
             last_session: AtomicU64::new(0),
+            begun: now(),
         }))
+    }
+
+    /// What a session is called where other starts of the proxy have sessions too.
+    pub fn session_name(&self, id: SessionId) -> String {
+        format!("{:x}-{}", self.begun, id.0)
     }
 
     /// What clients are offered that connect now. It stays the same as long as the servers do.

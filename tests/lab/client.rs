@@ -7,13 +7,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::deflate::Deflated;
 use super::reply::Reply;
 use super::tls;
 
 /// How long a server may be silent before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-trait Wire: Read + Write + Send {}
+/// What a client reads from and writes to.
+pub(super) trait Wire: Read + Write + Send {}
 impl<T: Read + Write + Send> Wire for T {}
 
 /// One connection of a test's client.
@@ -74,10 +76,39 @@ impl Dialogue {
         self.upgraded(ca)
     }
 
+    /// Goes on compressed, after the server said OK to COMPRESS.
+    pub fn deflated(self) -> Dialogue {
+        let wire = Box::new(Deflated::new(self.wire));
+        Dialogue { wire, ..self }
+    }
+
+    /// The same, with every compressed octet sent on its own.
+    pub fn deflated_octet_by_octet(self) -> Dialogue {
+        let wire = Box::new(Deflated::octet_by_octet(self.wire));
+        Dialogue { wire, ..self }
+    }
+
+    /// COMPRESS and what follows from it.
+    pub fn compress(mut self) -> Dialogue {
+        self.ok("COMPRESS DEFLATE");
+        self.deflated()
+    }
+
+    /// Goes on in clear, after compression has ended; not for TLS.
+    pub fn in_clear(self) -> Dialogue {
+        let wire = Box::new(self.socket.try_clone().expect("clone"));
+        Dialogue { wire, ..self }
+    }
+
     /// LOGIN that must succeed.
     pub fn login(mut self, user: &str, password: &str) -> Dialogue {
         self.ok(&format!("LOGIN {} {}", quoted(user), quoted(password)));
         self
+    }
+
+    /// The port from which it connected.
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().expect("address").port()
     }
 
     /// Sends a line as it is, with CRLF.

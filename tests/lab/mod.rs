@@ -14,6 +14,7 @@
 #![allow(clippy::print_stderr, reason = "the logs of a failed test go to its output")]
 
 pub mod client;
+pub mod deflate;
 pub mod dovecot;
 pub mod mail;
 pub mod process;

@@ -106,6 +106,13 @@ pub enum Command {
     Logout,
     /// STARTTLS (RFC 3501 §6.2.1).
     StartTls,
+    /// COMPRESS (RFC 4978).
+    Compress {
+        /// What to compress by, in capitals.
+        algorithm: String,
+    },
+    /// UNAUTHENTICATE (RFC 8437).
+    Unauthenticate,
     /// CHECK (RFC 3501 §6.4.1).
     Check,
     /// CLOSE (RFC 3501 §6.4.2).

@@ -110,6 +110,7 @@ impl Command {
             "NOOP" => Command::Noop,
             "LOGOUT" => Command::Logout,
             "STARTTLS" => Command::StartTls,
+            "UNAUTHENTICATE" => Command::Unauthenticate,
             "CHECK" => Command::Check,
             "CLOSE" => Command::Close,
             "UNSELECT" => Command::Unselect,
@@ -121,5 +122,5 @@ impl Command {
     }
 }
 
-/// The longest name of a command that is looked at; the longest known has 12 letters.
+/// The longest name of a command that is looked at; the longest known has 14 letters.
 const MAX_WORD: usize = 32;

@@ -139,6 +139,10 @@ fn id_and_enable() {
     assert_eq!(command(b"a ENABLE condstore utf8=accept"), enabled);
     assert_eq!(command(b"a ENABLE  CONDSTORE  UTF8=ACCEPT "), enabled);
     assert_eq!(refusal(b"a ENABLE"), "Expected a capability");
+    assert_eq!(command(b"a Unauthenticate"), Command::Unauthenticate);
+    let compress = Command::Compress { algorithm: "DEFLATE".to_owned() };
+    assert_eq!(command(b"a compress deflate"), compress);
+    assert_eq!(refusal(b"a COMPRESS"), "Expected an algorithm");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! APPEND (RFC 3501 §6.3.11): streamed to new, piece by piece, and never to old.
+//! APPEND (RFC 3501 §6.3.11): streamed to new, piece by piece; to old only into what is old's alone.
 
 use std::sync::Arc;
 
@@ -53,18 +53,21 @@ impl Session {
             }
             Err(e) => return Err(e.into()),
         };
-        user.account.make_on_new(&user.access, &target).await?;
+        let side = if target.is_shared() { Side::Old } else { Side::New };
+        if side == Side::New {
+            user.account.make_on_new(&user.access, &target).await?;
+        }
         let names = &target.view().names;
         if Side::BOTH.into_iter().any(|side| names[side].is_some() && !target.has_seen(side)) {
             // What lies on old comes first: it keeps its UIDs only if it is seen before (V2).
             target.refresh(&user.access).await?;
         }
-        let mut lease = target.lease(&user.access, Side::New).await?;
+        let mut lease = target.lease(&user.access, side).await?;
         let announced = lease.selected().map(|s| s.announced().clone()).unwrap_or_default();
 
-        let Some(name) = target.view().names.new.clone() else {
+        let Some(name) = target.view().names[side].clone() else {
             let mailbox = target.name().clone();
-            return Err(AccountError::NotThere { mailbox, side: Side::New }.into());
+            return Err(AccountError::NotThere { mailbox, side }.into());
         };
         let mut command = Parts::new();
         command.text("APPEND ").mailbox(&name).text(" ");
@@ -152,7 +155,7 @@ async fn send(conn: &mut Conn, octets: &[u8], gathered: &mut usize) -> Result<()
     Ok(())
 }
 
-/// A message on its way to new.
+/// A message on its way.
 struct Upload {
     target: Arc<Mailbox>,
     access: Arc<Access>,
@@ -209,7 +212,8 @@ impl Upload {
     }
 
     async fn claim(&self, uid: SideUid) -> Result<Uid, AccountError> {
-        self.target.change(|merged, _| Ok((merged.claim(Side::New, uid, now())?, true))).await
+        let side = self.lease.side();
+        self.target.change(|merged, _| Ok((merged.claim(side, uid, now())?, true))).await
     }
 }
 

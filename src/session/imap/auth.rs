@@ -1,13 +1,17 @@
-//! CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE, ID: what comes before the mailboxes.
+//! CAPABILITY, STARTTLS, COMPRESS, LOGIN, AUTHENTICATE, UNAUTHENTICATE, ID: what comes before the
+//! mailboxes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use memchr::memmem;
+use tokio::time::Instant;
 use tracing::{Span, info, warn};
 
 use super::reply::{Failure, Reply};
-use super::{Session, User};
+use super::{Extended, Session, User};
 use crate::account::LoginError;
-use crate::base::SecretString;
+use crate::backend::Origin;
+use crate::base::{SecretString, Side};
 use crate::imap::command::{Secret, Tag};
 use crate::imap::framer::Piece;
 use crate::imap::write::string_or_literal;
@@ -21,7 +25,7 @@ impl Session {
     /// depends on TLS.
     pub(super) fn capabilities(&self) -> String {
         let mut all = self.offer.text().to_owned();
-        if !self.client.is_tls() && self.server.tls.is_some() && self.user.is_none() {
+        if self.may_start_tls() && self.server.tls.is_some() {
             all.push_str(" STARTTLS");
         }
         if self.may_log_in() {
@@ -36,10 +40,15 @@ impl Session {
         self.client.is_tls() || self.server.config.auth.allow_cleartext
     }
 
+    /// TLS comes before compression, or not at all (RFC 4978 §3).
+    fn may_start_tls(&self) -> bool {
+        !self.client.is_tls() && !self.client.is_deflated() && self.user.is_none()
+    }
+
     /// STARTTLS (RFC 3501 §6.2.1). The session is a new one afterwards: nothing that was said in
     /// clear is believed.
     pub(super) async fn starttls(mut self, tag: &Tag) -> Result<Session, ClientError> {
-        let possible = !self.client.is_tls() && self.user.is_none();
+        let possible = self.may_start_tls();
         let Some(tls) = self.server.tls.clone().filter(|_| possible) else {
             self.client.line(format!("{tag} BAD STARTTLS is not possible here"));
             return Ok(self);
@@ -48,7 +57,32 @@ impl Session {
         self.client.flush().await?;
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
+        self.said = Vec::new();
         self.client = self.client.starttls(&tls, line, self.login_by).await?;
+        Ok(self)
+    }
+
+    /// COMPRESS (RFC 4978 §3), in any state. Both sides compress from the next octet on, so a
+    /// client that has not waited for the answer is told that it must: what it has sent in clear
+    /// is then read as it was meant.
+    pub(super) async fn compress(
+        mut self,
+        tag: &Tag,
+        algorithm: &str,
+    ) -> Result<Session, ClientError> {
+        let refusal = if algorithm != "DEFLATE" {
+            Reply::no("Only DEFLATE is known")
+        } else if self.client.is_deflated() {
+            Reply::no_with("COMPRESSIONACTIVE", "DEFLATE is active already")
+        } else if self.client.has_more() {
+            Reply::bad("Nothing may follow COMPRESS before its answer")
+        } else {
+            self.client.line(format!("{tag} OK DEFLATE active"));
+            self.client.flush().await?;
+            self.client = self.client.deflated();
+            return Ok(self);
+        };
+        self.client.line(format!("{tag} {refusal}"));
         Ok(self)
     }
 
@@ -117,8 +151,39 @@ impl Session {
         None
     }
 
+    /// UNAUTHENTICATE (RFC 8437 §2): of all that the client did, only TLS stays. Compression ends
+    /// too, behind the answer and behind the command. Wrong passwords are still counted: they are
+    /// the connection's.
+    pub(super) async fn unauthenticate(mut self, tag: &Tag) -> Result<Session, ClientError> {
+        let limits = &self.server.config.limits;
+        let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
+        let login_by = Instant::now() + limits.login_timeout;
+        self.client.set_bounds_of_nobody(line, login_by);
+        self.client.line(format!("{tag} OK Nobody is logged in any more"));
+        if self.client.is_deflated() {
+            self.client.flush().await?;
+            self.client = self.client.into_clear().await?;
+        }
+        // Named one by one, so that nothing that a session may come to hold is forgotten here.
+        Ok(Session {
+            server: self.server,
+            client: self.client,
+            id: self.id,
+            user: None,
+            selected: None,
+            offer: self.offer,
+            extended: Extended::default(),
+            login_by,
+            failed_logins: self.failed_logins,
+            said: Vec::new(),
+        })
+    }
+
     async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Reply, Failure> {
-        match self.server.accounts.login(typed, password).await {
+        let (client, connected) = self.client.addresses().map_err(ClientError::from)?;
+        let session = self.server.session_name(self.id);
+        let origin = Origin { client, connected, session, id: self.said.clone() };
+        match self.server.accounts.login(typed, password, origin).await {
             Ok((account, access)) => {
                 Span::current().record("account", account.name().as_str());
                 info!("logged in");
@@ -152,8 +217,14 @@ impl Session {
         Ok(Reply::no_with("AUTHENTICATIONFAILED", "Authentication failed"))
     }
 
-    /// ID (RFC 2971): answered as the proxy.
-    pub(super) fn id(&mut self, fields: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<Reply, Failure> {
+    /// ID (RFC 2971): answered as the proxy. What the client says is told to servers that are to
+    /// know, with the next login.
+    pub(super) fn id(&mut self, fields: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<Reply, Failure> {
+        if self.server.config.limits.postpone_indexing && fills_index(&fields) && self.strained() {
+            info!("a client that fills its index was put off");
+            let text = "The old server is busy, come back later";
+            return Ok(Reply::no_with("UNAVAILABLE", text));
+        }
         for (name, value) in fields.iter().take(4) {
             if let Some(value) = value {
                 info!(name = %name.escape_ascii(), value = %value.escape_ascii(), "client's ID");
@@ -163,6 +234,23 @@ impl Session {
         string_or_literal(env!("CARGO_PKG_VERSION").as_bytes(), &mut line);
         line.push(b')');
         self.client.line(line);
+        self.said = fields;
         Ok(Reply::ok("ID completed"))
     }
+
+    /// Whether old has more to do than it can: for anybody lately, or for this account now.
+    fn strained(&self) -> bool {
+        let busy = self.user.as_ref().is_some_and(|user| user.access.pools.old.is_busy());
+        busy || self.server.accounts.is_strained(Side::Old)
+    }
+}
+
+/// Whether Apple's Mail says that nobody waits for what it is about to fetch.
+fn fills_index(fields: &[(Vec<u8>, Option<Vec<u8>>)]) -> bool {
+    let about = |value: &[u8], what: &str| memmem::find(value, what.as_bytes()).is_some();
+    fields.iter().any(|(name, value)| {
+        let value = value.as_deref().unwrap_or_default().to_ascii_lowercase();
+        name.eq_ignore_ascii_case(b"event")
+            && (about(&value, "indexer") || about(&value, "back-fill"))
+    })
 }

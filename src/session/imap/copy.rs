@@ -1,5 +1,6 @@
 //! COPY (RFC 3501 §6.4.7) and MOVE (RFC 6851): on the side where the messages lie if the target
-//! exists there, else after they were carried over to new.
+//! exists there, else after they were carried over to new. What is old's alone is not carried:
+//! between it and a mailbox that its server does not have, messages are copied one by one.
 
 use std::sync::Arc;
 
@@ -148,12 +149,18 @@ impl Copy {
             let _guard = self.source.guard.read().await;
             let view = self.source.view();
             let wanted = self.wanted(&view);
-            if self.missing_on(&wanted).is_none() {
+            if self.crosses() || self.missing_on(&wanted).is_none() {
                 return self.copy(&view, &wanted).await;
             }
         }
         let text = "The messages could not be brought to where the mailbox is, try again later";
         Ok(Outcome::Refused(Reply::no_with("UNAVAILABLE", text)))
+    }
+
+    /// Whether messages may have to be copied from one side to the other, for one of the mailboxes
+    /// is on old alone, and stays there.
+    fn crosses(&self) -> bool {
+        self.source.is_shared() || self.target.is_shared()
     }
 
     fn wanted(&self, view: &View) -> Sides<UidSet<SideUid>> {
@@ -171,7 +178,7 @@ impl Copy {
     async fn make_ready(&self) -> Result<(), AccountError> {
         let view = self.source.view();
         let mut wanted = self.wanted(&view);
-        if self.missing_on(&wanted) == Some(Side::Old) {
+        if self.missing_on(&wanted) == Some(Side::Old) && !self.crosses() {
             let on_old = view
                 .map
                 .intersect(&self.uids)
@@ -181,13 +188,14 @@ impl Copy {
             self.user.copier.carry(&self.source, &on_old).await?;
             wanted = self.wanted(&self.source.view());
         }
-        if !wanted.new.is_empty() {
+        if !wanted.new.is_empty() && !self.target.is_shared() {
             self.user.account.make_on_new(&self.user.access, &self.target).await?;
         }
         let names = &self.target.view().names;
         let unseen = |side| names[side].is_some() && !self.target.has_seen(side);
         // While arrivals came on old only, they keep old's UIDs: none may be passed over.
-        if !wanted.old.is_empty() || Side::BOTH.into_iter().any(unseen) {
+        let on_old = !wanted.old.is_empty() || self.target.is_shared();
+        if on_old || Side::BOTH.into_iter().any(unseen) {
             self.target.refresh(&self.user.access).await?;
         }
         Ok(())
@@ -201,9 +209,16 @@ impl Copy {
         let mut pairs = Vec::new();
         let mut incomplete = false;
         for side in Side::BOTH.into_iter().filter(|&side| !wanted[side].is_empty()) {
-            match self.on_side(side, &wanted[side]).await {
+            let there = self.target.view().names[side].is_some();
+            let to = if there || !self.crosses() { side } else { side.other() };
+            let copied = match to == side {
+                true => self.on_side(side, &wanted[side]).await,
+                false => self.across(side, &wanted[side]).await,
+            };
+            match copied {
                 Ok(Ok(told)) => {
-                    pairs.extend(by_uid(&view.map, side, &told.pairs));
+                    let pairs_here = by_uid(&view.map, side, &told.pairs);
+                    pairs.extend(pairs_here.map(|(from, copy)| (from, to, copy)));
                     incomplete |= told.incomplete;
                 }
                 Ok(Err(done)) => {
@@ -278,6 +293,43 @@ impl Copy {
         self.source.give_back(lease).await;
         Ok(refused.map_or(Ok(told), Err))
     }
+
+    /// From the side where the messages lie to the other one, where the target is.
+    async fn across(
+        &self,
+        side: Side,
+        wanted: &UidSet<SideUid>,
+    ) -> Result<Result<Told, Done>, AccountError> {
+        let access = &self.user.access;
+        // Connections are borrowed in the order of the sides (see `backend::Pool`).
+        let (mut from, mut to) = match side {
+            Side::Old => {
+                let from = self.source.lease(access, Side::Old).await?;
+                (from, self.target.lease(access, Side::New).await?)
+            }
+            Side::New => {
+                let to = self.target.lease(access, Side::Old).await?;
+                (self.source.lease(access, Side::New).await?, to)
+            }
+        };
+        let announced = ensure_announced(&mut from, wanted).await?;
+        let wanted = wanted.intersect(&announced);
+        let copier = &self.user.copier;
+        let copied = copier.copy_across(&self.source, &mut from, &mut to, &wanted).await?;
+        self.target.give_back(to).await;
+        let mut told = Told::default();
+        let refused = match copied {
+            Err(refused) => Some(refused),
+            Ok(copied) => {
+                told.incomplete = copied.iter().any(|(_, copy)| copy.is_none());
+                told.pairs.extend(copied.iter().filter_map(|(from, to)| Some((*from, (*to)?))));
+                let copied: UidSet<SideUid> = copied.iter().map(|(from, _)| *from).collect();
+                if self.moving { take_away(&mut from, &copied).await? } else { None }
+            }
+        };
+        self.source.give_back(from).await;
+        Ok(refused.map_or(Ok(told), Err))
+    }
 }
 
 /// The second half of a MOVE where the server has none (RFC 6851 §3.3).
@@ -334,14 +386,14 @@ fn paired(
     Some(each(from).zip(each(to)))
 }
 
-/// One side's pairs, with the virtual UIDs of what was copied.
+/// One side's pairs, with the virtual UIDs of what was copied and the UIDs of the copies.
 fn by_uid(
     map: &UidMap,
     side: Side,
     pairs: &[(SideUid, SideUid)],
-) -> impl Iterator<Item = (Uid, Side, SideUid)> {
+) -> impl Iterator<Item = (Uid, SideUid)> {
     let mut cursor = map.cursor();
-    pairs.iter().filter_map(move |&(from, to)| Some((cursor.find(side, from)?.0, side, to)))
+    pairs.iter().filter_map(move |&(from, to)| Some((cursor.find(side, from)?.0, to)))
 }
 
 /// `resp-code-copy` (RFC 4315 §4). The n-th UID of one set belongs to the n-th of the other, so
@@ -443,7 +495,7 @@ mod tests {
         map.push(Uid(20), 2, Place::New(SideUid(1))).unwrap();
         let told = [(SideUid(2), SideUid(8)), (SideUid(1), SideUid(9)), (SideUid(7), SideUid(1))];
         let found: Vec<_> = by_uid(&map, Side::New, &told).collect();
-        assert_eq!(found, [(Uid(21), Side::New, SideUid(8)), (Uid(20), Side::New, SideUid(9))]);
+        assert_eq!(found, [(Uid(21), SideUid(8)), (Uid(20), SideUid(9))]);
     }
 
     #[test]

@@ -54,19 +54,38 @@ impl Session {
         Ok(Reply::ok("Lsub completed"))
     }
 
-    /// NAMESPACE (RFC 2342): old's personal namespace.
+    /// NAMESPACE (RFC 2342): old's, of the personal ones the first.
     pub(super) async fn namespace(&mut self, user: &User) -> Result<Reply, Failure> {
         let folders = user.account.folders(&user.access).await?;
         let mut line = b"* NAMESPACE ((".to_vec();
         write::quoted(&folders.styles.old.prefix, &mut line);
         line.push(b' ');
         separator(folders.separator(), &mut line);
-        line.extend_from_slice(b")) NIL NIL");
+        line.extend_from_slice(b"))");
+        let foreign = folders.foreign();
+        for namespaces in [&foreign.other, &foreign.shared] {
+            line.push(b' ');
+            let shown = namespaces.iter().filter(|(_, sep)| *sep == folders.separator());
+            let shown: Vec<_> = shown.collect();
+            if shown.is_empty() {
+                line.extend_from_slice(b"NIL");
+                continue;
+            }
+            line.push(b'(');
+            for (prefix, sep) in shown {
+                line.push(b'(');
+                write::quoted(prefix, &mut line);
+                line.push(b' ');
+                separator(*sep, &mut line);
+                line.push(b')');
+            }
+            line.push(b')');
+        }
         self.client.line(line);
         Ok(Reply::ok("Namespace completed"))
     }
 
-    /// CREATE (RFC 3501 §6.3.3): on new.
+    /// CREATE (RFC 3501 §6.3.3): on new; a shared one on old.
     pub(super) async fn create(
         &mut self,
         user: &User,
@@ -78,7 +97,8 @@ impl Session {
         told(self.carry_through(work).await?, "Create completed")
     }
 
-    /// DELETE (RFC 3501 §6.3.4): on new; old's folder is kept, and hidden (V6).
+    /// DELETE (RFC 3501 §6.3.4): on new; old's folder is kept, and hidden (V6). A shared one is
+    /// deleted on old.
     pub(super) async fn delete(
         &mut self,
         user: &User,

@@ -63,6 +63,8 @@ pub(super) struct Session {
     /// By then the client must have logged in.
     login_by: Instant,
     failed_logins: u32,
+    /// What the client said of itself by ID.
+    said: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// What a client has enabled, by ENABLE (RFC 5161) or by a command that implies it.
@@ -97,6 +99,7 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         extended: Extended::default(),
         login_by: deadline,
         failed_logins: 0,
+        said: Vec::new(),
         server: Arc::clone(&server),
     };
     Box::pin(session.serve()).await;
@@ -127,6 +130,22 @@ impl Session {
                     match self.starttls(&tag).await {
                         Ok(secured) => self = secured,
                         Err(e) => return debug!("STARTTLS: {e}"),
+                    }
+                }
+                // So do COMPRESS and UNAUTHENTICATE.
+                Ok(Input::Command(Tagged { tag, command: Command::Compress { algorithm } })) => {
+                    match self.compress(&tag, &algorithm).await {
+                        Ok(compressed) => self = compressed,
+                        Err(e) => return debug!("COMPRESS: {e}"),
+                    }
+                }
+                Ok(Input::Command(Tagged { tag, command: Command::Unauthenticate }))
+                    if self.user.is_some() =>
+                {
+                    info!("logged out, the connection stays");
+                    match self.unauthenticate(&tag).await {
+                        Ok(nobodys) => self = nobodys,
+                        Err(e) => return debug!("UNAUTHENTICATE: {e}"),
                     }
                 }
                 Ok(Input::Command(tagged)) => {
@@ -191,13 +210,17 @@ impl Session {
                 self.client.line(line);
                 Ok(Reply::ok("Capability completed"))
             }
-            Command::Id(fields) => self.id(&fields),
+            Command::Id(fields) => self.id(fields),
             Command::Noop => self.noop().await,
             Command::Authenticate { mechanism, initial } => {
                 self.authenticate(&mechanism, initial).await
             }
             Command::Login { user, password } => self.login(&user, &password).await,
-            Command::Logout | Command::StartTls | Command::Append(_) => Ok(Reply::bad("Not here")),
+            Command::Logout | Command::StartTls | Command::Compress { .. } | Command::Append(_) => {
+                Ok(Reply::bad("Not here"))
+            }
+            Command::Unauthenticate => Ok(Reply::bad("Nobody is logged in")),
+
             Command::Unknown { name } => Ok(Reply::bad(format!("Unknown command {name}"))),
             other => match self.user.clone() {
                 Some(user) => self.authenticated(tag, &user, other).await,

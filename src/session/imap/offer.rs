@@ -19,7 +19,7 @@ pub struct Capability {
 /// Every capability that may be offered, in the order in which clients are told.
 ///
 /// What concerns the login itself (STARTTLS, AUTH=, LOGINDISABLED) depends on the connection.
-pub const CAPABILITIES: [Capability; 27] = [
+pub const CAPABILITIES: &[Capability] = &[
     always("IMAP4rev1"),
     always("SASL-IR"),
     always("LITERAL+"),
@@ -49,6 +49,8 @@ pub const CAPABILITIES: [Capability; 27] = [
     Capability { name: "CONDSTORE", needs: &["CONDSTORE"] },
     // What vanished is known from the map: of the servers it needs no QRESYNC.
     Capability { name: "QRESYNC", needs: &["CONDSTORE"] },
+    always("COMPRESS=DEFLATE"),
+    always("UNAUTHENTICATE"),
 ];
 
 const fn always(name: &'static str) -> Capability {

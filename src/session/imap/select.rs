@@ -10,7 +10,7 @@ use super::reply::{Failure, Reply};
 use super::search::Context;
 use super::sets::resolve;
 use super::{Session, User};
-use crate::account::{FlagNews, FlagsOffered, Mailbox};
+use crate::account::{AccountError, FlagNews, FlagsOffered, Mailbox};
 use crate::base::{MailboxName, Sides};
 use crate::imap::command::{FetchItem, Resync, SelectOptions};
 use crate::uid::{SeqSet, Uid, UidMap, UidSet};
@@ -66,8 +66,16 @@ impl Session {
         if self.selected.take().is_some() && counts {
             self.client.line("* OK [CLOSED] Previous mailbox is closed");
         }
-        let mailbox = user.account.mailbox(&user.access, name).await?;
-        mailbox.refresh(&user.access).await?;
+        let mut mailbox = user.account.mailbox(&user.access, name).await?;
+        match mailbox.refresh(&user.access).await {
+            // Its owner has made it anew: there is nothing that old would not tell again.
+            Err(AccountError::Distrust { .. }) if mailbox.is_shared() => {
+                user.account.forget_shared(&mailbox).await?;
+                mailbox = user.account.mailbox(&user.access, name).await?;
+                mailbox.refresh(&user.access).await?;
+            }
+            refreshed => refreshed?,
+        }
         mailbox.look_into();
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();

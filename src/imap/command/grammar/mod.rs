@@ -54,6 +54,7 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("LOGIN", _) => all(login, arguments),
         ("ID", _) => all(id, arguments),
         ("ENABLE", _) => all(enable, arguments),
+        ("COMPRESS", _) => all(compress, arguments),
         ("SELECT", _) => all(
             map(select::arguments, |(mailbox, options)| Command::Select { mailbox, options }),
             arguments,
@@ -253,6 +254,12 @@ fn nil(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
 /// `enable = "ENABLE" 1*(SP capability)` (RFC 5161 §4).
 fn enable(input: &[u8]) -> IResult<&[u8], Command, Fault> {
     map(argument("a capability", separated_list1(sp, token::name)), Command::Enable)(input)
+}
+
+/// `compress = "COMPRESS" SP algorithm` (RFC 4978 §5).
+fn compress(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let algorithm = argument("an algorithm", token::name);
+    map(algorithm, |algorithm| Command::Compress { algorithm })(input)
 }
 
 /// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`.

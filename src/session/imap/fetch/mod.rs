@@ -72,10 +72,11 @@ impl Session {
             vanished_earlier(&known, selected, &mut self.client.out);
         }
         let mailbox = Arc::clone(&selected.mailbox);
+        let carried = user.account.config().copy.on_access && !mailbox.is_shared();
         let mut fetch = Fetch {
             client: &mut self.client,
             mailbox: Arc::clone(&mailbox),
-            copier: user.account.config().copy.on_access.then(|| Arc::clone(&user.copier)),
+            copier: carried.then(|| Arc::clone(&user.copier)),
             numbering: &selected.numbering,
             items: asked,
             wish,
