@@ -90,8 +90,9 @@
 //! - **No MODSEQ.** Flag changes that are made directly on a server while no connection of the proxy
 //!   has that mailbox selected reach a client when it asks for flags; nothing tells it to. CONDSTORE
 //!   and QRESYNC are not offered.
-//! - **What clients are offered is a constant**, not learned from the servers: it holds only what the
-//!   proxy can do whatever they lack.
+//! - **What clients are offered stands on what both servers offered last**
+//!   ([`Offer`](session::imap::Offer)): before anybody has logged in on a side, nothing that needs
+//!   that side. It changes when a server does, and then for connections that begin afterwards.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Access, Account};
-use crate::backend::{BackendError, Pool, Want, connect};
-use crate::base::{AccountName, ExposeSecret, SecretString, Sides};
+use crate::backend::{BackendError, Learned, Pool, Profile, Want, connect};
+use crate::base::{AccountName, ExposeSecret, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
-use crate::index::{Index, IndexError};
+use crate::index::{Batch, Index, IndexError};
 
 /// A keyed hash of what a login showed; says nothing about the secret outside of this process.
 pub(super) type Digest = [u8; 32];
@@ -42,11 +42,12 @@ pub struct Accounts {
     index: Index,
     key: [u8; 32],
     open: DashMap<AccountName, Arc<Account>>,
+    learned: Arc<Learned>,
 }
 
 impl Accounts {
-    /// Nobody yet.
-    pub fn new(config: Arc<Config>, index: Index) -> Accounts {
+    /// Nobody yet. Reads what is remembered of both servers.
+    pub async fn open(config: Arc<Config>, index: Index) -> Result<Accounts, IndexError> {
         let mut key = [0; 32];
         // The hash's own random state is seeded by the system, which is what this key needs.
         for part in key.chunks_mut(8) {
@@ -54,14 +55,25 @@ impl Accounts {
             let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
             part.copy_from_slice(&seed.to_ne_bytes());
         }
-        Accounts {
+        let mut remembered = Sides::default();
+        for side in Side::BOTH {
+            let known = index.profile(side).await?;
+            remembered[side] = known.map(|known| profile(&known, &config.backends[side]));
+        }
+        Ok(Accounts {
             limits: Arc::new(config.limits.clone()),
             backends: config.backends.as_ref().map(|_, b| Arc::new(b.clone())),
             config,
             index,
             key,
             open: DashMap::new(),
-        }
+            learned: Arc::new(Learned::new(remembered)),
+        })
+    }
+
+    /// What both servers were found to offer.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
     }
 
     /// The settings.
@@ -102,6 +114,8 @@ impl Accounts {
             other => LoginError::Backend(other),
         })?;
 
+        self.learned.note(primary, conn.profile());
+        remember(&self.learned, &self.index, primary).await?;
         let id = self.index.account(&name).await?;
         let account = Arc::clone(
             self.open
@@ -117,15 +131,20 @@ impl Accounts {
                 .value(),
         );
         let access = account.admit(digest, || self.access(typed, &name, password));
+        access.pools.iter().for_each(|(_, pool)| pool.try_again());
         if matches!(backend.credentials.mode, Mode::Same) {
             access.pools[primary].adopt(conn);
         }
         // The other side is opened behind the answer; the client does not wait for it.
         let other = Arc::clone(&access.pools[primary.other()]);
+        let (learned, index) = (Arc::clone(&self.learned), self.index.clone());
         tokio::spawn(async move {
             match other.lend(&Want::Nothing).await {
                 Ok(lease) => lease.give_back(),
                 Err(e) => warn!(account = %name, "login goes on with one side: {e}"),
+            }
+            if let Err(e) = remember(&learned, &index, primary.other()).await {
+                warn!(side = %primary.other(), "what the server offers is not remembered: {e}");
             }
         });
         Ok((account, access))
@@ -135,7 +154,8 @@ impl Accounts {
         let pools = Sides::from_fn(|side| {
             let backend = Arc::clone(&self.backends[side]);
             let login = backend.credentials.for_login(typed, name, password);
-            Pool::new(side, backend, login, Arc::clone(&self.limits))
+            let (limits, learned) = (Arc::clone(&self.limits), Arc::clone(&self.learned));
+            Pool::new(side, backend, login, limits, learned)
         });
         Access { pools, poll_interval: self.limits.poll_interval }
     }
@@ -163,6 +183,24 @@ impl Accounts {
             used
         });
     }
+}
+
+/// Writes down what a side offers, where it is not what is written already.
+async fn remember(learned: &Learned, index: &Index, side: Side) -> Result<(), IndexError> {
+    let Some(profile) = learned.profile(side) else { return Ok(()) };
+    let text = profile.names().collect::<Vec<_>>().join(" ").into_bytes();
+    if index.profile(side).await?.as_ref() != Some(&text) {
+        let mut batch = Batch::new();
+        batch.put_profile(side, text);
+        index.submit(batch).await?;
+    }
+    Ok(())
+}
+
+/// A profile as [`remember`] wrote it, less what the operator masks by now.
+fn profile(text: &[u8], backend: &Backend) -> Profile {
+    let names = String::from_utf8_lossy(text);
+    Profile::new(names.split_whitespace().map(str::to_owned), &backend.mask)
 }
 
 impl Account {

@@ -17,5 +17,5 @@ pub use error::BackendError;
 pub use fetched::{Fetched, internal_date};
 pub use login::connect;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
-pub use profile::Profile;
+pub use profile::{Learned, Profile};
 pub use select::{Known, News, Selected};

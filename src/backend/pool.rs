@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::login::connect;
-use super::{BackendError, Conn, Known, Profile};
+use super::{BackendError, Conn, Known, Learned};
 use crate::base::{MailboxName, Side};
 use crate::config::{Backend, BackendLogin, Limits};
 
@@ -40,6 +40,7 @@ pub struct Pool {
     backend: Arc<Backend>,
     login: BackendLogin,
     limits: Arc<Limits>,
+    learned: Arc<Learned>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     /// For connections that wait for a slow client: they do not count, up to this many.
@@ -51,7 +52,6 @@ pub struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<(Instant, Conn)>,
-    profile: Option<Profile>,
     /// The server's words when it refused this pool's secret: never tried again.
     refused: Option<String>,
     away: Option<Away>,
@@ -105,6 +105,7 @@ impl Pool {
         backend: Arc<Backend>,
         login: BackendLogin,
         limits: Arc<Limits>,
+        learned: Arc<Learned>,
     ) -> Arc<Pool> {
         let cap = limits.connections_per_account.max(2);
         Arc::new(Pool {
@@ -112,6 +113,7 @@ impl Pool {
             backend,
             login,
             limits,
+            learned,
             slots: Arc::new(Semaphore::new(cap)),
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
             uncounted: Arc::new(Semaphore::new(cap)),
@@ -123,11 +125,6 @@ impl Pool {
     /// Whose connections these are.
     pub fn side(&self) -> Side {
         self.side
-    }
-
-    /// What the server can do, once a connection has told.
-    pub fn profile(&self) -> Option<Profile> {
-        self.state().profile.clone()
     }
 
     /// Lends a connection, opening one if none is idle, waiting if too many are lent.
@@ -163,11 +160,15 @@ impl Pool {
         self.demand.notified().await;
     }
 
+    /// The login was judged anew, and its secret found right: where the server refused it before,
+    /// it may be asked once more (a password may have come to the new server since).
+    pub fn try_again(&self) {
+        self.state().refused = None;
+    }
+
     /// Takes a connection that was opened to judge a login.
     pub fn adopt(&self, conn: Conn) {
-        let mut state = self.state();
-        state.profile = Some(conn.profile().clone());
-        state.idle.push((Instant::now(), conn));
+        self.state().idle.push((Instant::now(), conn));
     }
 
     /// Closes what has been idle for long. Returns whether anything is left.
@@ -276,7 +277,7 @@ impl Pool {
         match &opened {
             Ok(conn) => {
                 state.away = None;
-                state.profile = Some(conn.profile().clone());
+                self.learned.note(self.side, conn.profile());
             }
             Err(BackendError::Refused { text, .. }) => state.refused = Some(text.clone()),
             Err(e) => {

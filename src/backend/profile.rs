@@ -1,11 +1,80 @@
 //! What a server can do, as far as the proxy makes use of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tracing::warn;
+
+use crate::base::{Side, Sides};
+
+/// What IMAP4rev2 holds of extensions to IMAP4rev1 (RFC 9051, appendix E), as far as it matters here.
+const IN_REV2: [&str; 17] = [
+    "BINARY",
+    "CHILDREN",
+    "CREATE-SPECIAL-USE",
+    "ENABLE",
+    "ESEARCH",
+    "IDLE",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "LITERAL-",
+    "MOVE",
+    "NAMESPACE",
+    "SASL-IR",
+    "SEARCHRES",
+    "SPECIAL-USE",
+    "STATUS=SIZE",
+    "UIDPLUS",
+    "UNSELECT",
+];
 
 /// A server's capabilities after login, less those the operator masked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Profile {
     names: BTreeSet<String>,
+}
+
+/// What both servers offered when somebody logged in there last: what is offered to clients before
+/// they log in depends on it (DESIGN §8).
+#[derive(Debug, Default)]
+pub struct Learned {
+    sides: Sides<ArcSwapOption<Profile>>,
+    version: AtomicU64,
+}
+
+impl Learned {
+    /// What was remembered of both.
+    pub fn new(remembered: Sides<Option<Profile>>) -> Learned {
+        let sides = remembered.map(|_, profile| ArcSwapOption::from(profile.map(Arc::new)));
+        Learned { sides, version: AtomicU64::new(0) }
+    }
+
+    /// What a side offers; `None` before anybody has logged in there.
+    pub fn profile(&self, side: Side) -> Option<Arc<Profile>> {
+        self.sides[side].load_full()
+    }
+
+    /// Rises with every change.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Takes what a server told after a login.
+    pub fn note(&self, side: Side, profile: &Profile) {
+        let before = self.profile(side);
+        if before.as_deref() == Some(profile) {
+            return;
+        }
+        if let Some(before) = before {
+            let more: Vec<&String> = profile.names.difference(&before.names).collect();
+            let less: Vec<&String> = before.names.difference(&profile.names).collect();
+            warn!(%side, ?more, ?less, "the server offers other capabilities than before");
+        }
+        self.sides[side].store(Some(Arc::new(profile.clone())));
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Profile {
@@ -15,9 +84,14 @@ impl Profile {
         Profile { names: names.into_iter().filter(|name| !masked(name)).collect() }
     }
 
-    /// Whether the server offers this capability (upper case).
+    /// Whether the server names this capability (upper case).
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// Whether the server has this extension (upper case), by its name or as a part of IMAP4rev2.
+    pub fn can(&self, name: &str) -> bool {
+        self.has(name) || (IN_REV2.contains(&name) && self.has("IMAP4REV2"))
     }
 
     /// Literals need no `+` of the server first (RFC 7888), whatever their size.
@@ -27,32 +101,32 @@ impl Profile {
 
     /// UID EXPUNGE, APPENDUID and COPYUID (RFC 4315).
     pub fn uidplus(&self) -> bool {
-        self.has("UIDPLUS") || self.has("IMAP4REV2")
+        self.can("UIDPLUS")
     }
 
     /// MOVE (RFC 6851).
     pub fn has_move(&self) -> bool {
-        self.has("MOVE") || self.has("IMAP4REV2")
+        self.can("MOVE")
     }
 
     /// IDLE (RFC 2177).
     pub fn idle(&self) -> bool {
-        self.has("IDLE") || self.has("IMAP4REV2")
+        self.can("IDLE")
     }
 
     /// SEARCH RETURN (RFC 4731).
     pub fn esearch(&self) -> bool {
-        self.has("ESEARCH") || self.has("IMAP4REV2")
+        self.can("ESEARCH")
     }
 
     /// LIST … RETURN (SPECIAL-USE …) (RFC 5258 with RFC 6154).
     pub fn list_special_use(&self) -> bool {
-        (self.has("LIST-EXTENDED") && self.has("SPECIAL-USE")) || self.has("IMAP4REV2")
+        self.can("LIST-EXTENDED") && self.can("SPECIAL-USE")
     }
 
     /// The NAMESPACE command (RFC 2342).
     pub fn namespace(&self) -> bool {
-        self.has("NAMESPACE") || self.has("IMAP4REV2")
+        self.can("NAMESPACE")
     }
 
     /// The names, sorted.

@@ -56,6 +56,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let config = Arc::new(config);
     let shutdown = CancellationToken::new();
     let server = Server::new(config, index.clone(), tls, shutdown.clone());
+    let server = server.await.map_err(Failure::failed)?;
     tokio::spawn(async move {
         wait_for_signal().await;
         shutdown.cancel();

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span};
 
-use super::imap;
+use super::imap::{self, Offer};
 use crate::account::{Accounts, SessionId};
 use crate::config::{Config, Listen, Protocol};
 use crate::ferry::Ferry;
-use crate::index::Index;
+use crate::index::{Index, IndexError};
 use crate::net::{Listener, ServerTls, Stream, serve};
 
 /// How often idle connections are looked for.
@@ -37,25 +38,37 @@ pub struct Server {
     /// Cancelled when the proxy shall stop.
     pub shutdown: CancellationToken,
     last_session: AtomicU64,
+    offer: ArcSwap<Offer>,
 }
 
 impl Server {
     /// Makes everything ready; nothing listens yet.
-    pub fn new(
+    pub async fn new(
         config: Arc<Config>,
         index: Index,
         tls: Option<ServerTls>,
         shutdown: CancellationToken,
-    ) -> Arc<Server> {
-        Arc::new(Server {
-            accounts: Accounts::new(Arc::clone(&config), index),
+    ) -> Result<Arc<Server>, IndexError> {
+        let accounts = Accounts::open(Arc::clone(&config), index).await?;
+        Ok(Arc::new(Server {
+            offer: ArcSwap::from_pointee(Offer::new(accounts.learned())),
+            accounts,
             ferry: Ferry::new(Arc::clone(&config), shutdown.clone()),
             config,
             tls,
             writes: TaskTracker::new(),
             shutdown,
             last_session: AtomicU64::new(0),
-        })
+        }))
+    }
+
+    /// What clients are offered that connect now. It stays the same as long as the servers do.
+    pub fn offer(&self) -> Arc<Offer> {
+        let learned = self.accounts.learned();
+        if self.offer.load().version() != learned.version() {
+            self.offer.store(Arc::new(Offer::new(learned)));
+        }
+        self.offer.load_full()
     }
 
     /// Receives clients until the shutdown, then lets writes and copies come to an end.

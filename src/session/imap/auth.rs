@@ -13,10 +13,6 @@ use crate::imap::framer::Piece;
 use crate::imap::write::string_or_literal;
 use crate::session::client::ClientError;
 
-/// What is right over the merged view, whatever the servers are (V10): the same set before and
-/// after login, on every connection.
-pub const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN \
-                                SPECIAL-USE UIDPLUS UNSELECT MOVE ESEARCH";
 /// So many wrong passwords end a connection.
 const MAX_FAILED_LOGINS: u32 = 3;
 
@@ -24,7 +20,7 @@ impl Session {
     /// The capabilities as they stand on this connection: only what concerns the login itself
     /// depends on TLS.
     pub(super) fn capabilities(&self) -> String {
-        let mut all = CAPABILITIES.to_owned();
+        let mut all = self.offer.text().to_owned();
         if !self.client.is_tls() && self.server.tls.is_some() && self.user.is_none() {
             all.push_str(" STARTTLS");
         }
@@ -52,7 +48,7 @@ impl Session {
         self.client.flush().await?;
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
-        self.client = self.client.starttls(&tls, line, limits.login_timeout).await?;
+        self.client = self.client.starttls(&tls, line, self.login_by).await?;
         Ok(self)
     }
 
