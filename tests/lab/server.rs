@@ -205,11 +205,17 @@ impl Server {
     /// server alone knows where its mail lies.
     pub fn deliver(&self, folder: &str, mail: &Mail) {
         let user = self.account().0;
-        if let Shape::Cyrus(_) = self.shape {
-            self.client().append(&self.name(folder), "", &mail.octets);
-            return;
+        let mut mail = mail.clone();
+        match self.shape {
+            Shape::Dovecot(_) => {}
+            // It puts a CR before every LF of a file, whatever stands there.
+            Shape::Courier(_) => mail.octets.retain(|&b| b != b'\r'),
+            Shape::Cyrus(_) => {
+                self.client().append(&self.name(folder), "", &mail.octets);
+                return;
+            }
         }
-        deliver_maildir(&self.maildir(user, folder), mail, owner());
+        deliver_maildir(&self.maildir(user, folder), &mail, owner());
         self.own(user);
     }
 
