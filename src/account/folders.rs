@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::change::{dislikes, plainer_on_new};
 use super::mailbox::now;
 use super::names::{Decided, Joined, Listed, Special, Style, join};
 use super::{Access, Account, AccountError, Mailbox};
-use crate::backend::{BackendError, Conn, Want, text};
+use crate::backend::{BackendError, Conn, Done, Want, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Config;
 use crate::imap::names::encode;
-use crate::imap::response::{ListEntry, Response, SpecialUse};
+use crate::imap::response::{Code, ListEntry, Response, SpecialUse};
 use crate::imap::write::Parts;
 use crate::index::{Batch, IndexError, ListedAs, MailboxId, MailboxRecord};
 use crate::uid::{Uid, UidSet};
@@ -388,7 +389,21 @@ impl Account {
         let subscribed =
             folders.find(&record.client).is_some_and(|folder| folder.joined.subscribed);
         let mut lease = access.pools.new.lend(&Want::Nothing).await?;
-        create(&mut lease, &name).await?;
+        let mut name = name;
+        if let Err(refused) = create(&mut lease, &name).await? {
+            let other = match dislikes(&refused) {
+                true => plainer_on_new(&folders, &self.records().await?, &name),
+                false => None,
+            };
+            let Some(other) = other else {
+                return Err(lease.answer(&format!("CREATE {name}"), &refused).into());
+            };
+            info!(account = %self.name, mailbox = %name, %other, "CREATE: {}", refused.words());
+            name = other;
+            if let Err(refused) = create(&mut lease, &name).await? {
+                return Err(lease.answer(&format!("CREATE {name}"), &refused).into());
+            }
+        }
         if subscribed {
             let done = lease.run(&command("SUBSCRIBE ", &name)).await?;
             if !done.is_ok() {
@@ -399,7 +414,7 @@ impl Account {
         info!(account = %self.name, mailbox = %record.client, new = %name, "made on new");
         let mut listed = record.listed;
         listed.new = Some(ListedAs { selectable: true, subscribed, children: None, special: None });
-        mailbox.set_listed(&MailboxRecord { listed, ..record }).await
+        mailbox.set_listed(&MailboxRecord { listed, new: Some(name), ..record }).await
     }
 }
 
@@ -409,19 +424,18 @@ pub fn explicit_names(config: &Config) -> Vec<(MailboxName, MailboxName)> {
     config.folders.iter().filter_map(|(old, new)| Some((wire(old)?, wire(new)?))).collect()
 }
 
-/// CREATE; a mailbox that is there already is as good as a new one.
-pub async fn create(conn: &mut Conn, name: &MailboxName) -> Result<(), BackendError> {
-    use crate::imap::response::Code;
+/// CREATE; a mailbox that is there already is as good as a new one. `Err`: the server's refusal.
+async fn create(conn: &mut Conn, name: &MailboxName) -> Result<Result<(), Done>, BackendError> {
     let done = conn.run(&command("CREATE ", name)).await?;
     if done.is_ok() || done.code == Some(Code::AlreadyExists) {
-        return Ok(());
+        return Ok(Ok(()));
     }
     // Courier and others tell no code: ask whether it is there.
     let mut list = Parts::new();
     list.text("LIST \"\" ").mailbox(name);
     let listed = conn.run(&list).await?;
     let exists = listed.untagged.iter().any(|r| matches!(r, Response::List(e) if e.name == *name));
-    if exists { Ok(()) } else { Err(conn.answer(&format!("CREATE {name}"), &done)) }
+    Ok(if exists { Ok(()) } else { Err(done) })
 }
 
 /// A command with one mailbox for its argument.
