@@ -12,11 +12,11 @@ use super::change::{dislikes, plainer_on_new};
 use super::mailbox::now;
 use super::names::{Decided, Joined, Listed, Special, Style, join};
 use super::{Access, Account, AccountError, Mailbox};
-use crate::backend::{BackendError, Conn, Done, Want, text};
+use crate::backend::{BackendError, Conn, Done, Pending, Want, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Config;
 use crate::imap::names::encode;
-use crate::imap::response::{Code, ListEntry, Response, SpecialUse};
+use crate::imap::response::{Code, ListEntry, Response, SpecialUse, Status};
 use crate::imap::write::Parts;
 use crate::index::{Batch, IndexError, ListedAs, MailboxId, MailboxRecord};
 use crate::uid::{Uid, UidSet};
@@ -508,11 +508,9 @@ async fn list_side(access: &Access, side: Side) -> Result<SideFolders, BackendEr
 
 /// Lists one side's folders on a connection, changing nothing there.
 pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
-    let extended = conn.profile().list_special_use();
+    let mut extended = conn.profile().list_special_use();
     let namespace = conn.profile().namespace().then(|| conn.queue(&text("NAMESPACE")));
-    let options = if extended { " RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)" } else { "" };
-    let list = conn.queue(&text(&format!("LIST \"\" \"*\"{options}")));
-    let lsub = (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\"")));
+    let (list, mut lsub) = queue_list(conn, extended);
 
     let mut prefix = None;
     let mut foreign: Vec<Vec<u8>> = Vec::new();
@@ -526,7 +524,14 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
             }
         }
     }
-    let done = conn.finish(list).await?;
+    let mut done = conn.finish(list).await?;
+    if extended && done.status == Status::Bad {
+        // Servers of several makes name LIST-EXTENDED and know not all options of it (FIELD §5).
+        extended = false;
+        let list;
+        (list, lsub) = queue_list(conn, extended);
+        done = conn.finish(list).await?;
+    }
     if !done.is_ok() {
         return Err(conn.answer("LIST", &done));
     }
@@ -550,7 +555,10 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         .as_ref()
         .and_then(|(_, separator)| *separator)
         .or_else(|| entries.iter().find_map(|e| e.separator));
-    let prefix = prefix.map(|(prefix, _)| prefix.to_vec()).unwrap_or_default();
+    let prefix = match prefix {
+        Some((prefix, _)) => prefix.to_vec(),
+        None => guessed_prefix(&entries, separator),
+    };
     let listed = entries
         .iter()
         .filter(|e| !foreign.iter().any(|f| e.name.as_bytes().starts_with(f)))
@@ -570,6 +578,26 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     Ok(SideFolders { style: Style { prefix, separator }, listed })
 }
 
+/// Queues LIST, with all that is asked for by options (RFC 5258, RFC 6154), or with LSUB beside it.
+fn queue_list(conn: &mut Conn, extended: bool) -> (Pending, Option<Pending>) {
+    let options = if extended { " RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)" } else { "" };
+    let list = conn.queue(&text(&format!("LIST \"\" \"*\"{options}")));
+    (list, (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\""))))
+}
+
+/// The prefix of the personal namespace on a server that cannot be asked for it (RFC 2342): where
+/// all folders lie below INBOX, that is the only place for folders.
+fn guessed_prefix(entries: &[ListEntry], separator: Option<u8>) -> Vec<u8> {
+    let Some(separator) = separator else { return Vec::new() };
+    let prefix = [&b"INBOX"[..], &[separator]].concat();
+    let below = |name: &MailboxName| {
+        let start = name.as_bytes().get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(&prefix))
+    };
+    let mut folders = entries.iter().map(|e| &e.name).filter(|name| !name.is_inbox()).peekable();
+    if folders.peek().is_some() && folders.all(below) { prefix } else { Vec::new() }
+}
+
 fn special(special: SpecialUse) -> Option<Special> {
     match special {
         SpecialUse::All => Some(Special::All),
@@ -586,6 +614,25 @@ fn special(special: SpecialUse) -> Option<Special> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_that_nobody_tells_is_where_all_folders_lie() {
+        let guessed = |names: &[&str]| {
+            let entries: Vec<ListEntry> = names
+                .iter()
+                .map(|name| ListEntry {
+                    attributes: Vec::new(),
+                    separator: Some(b'.'),
+                    name: MailboxName::new(name.as_bytes()).unwrap(),
+                })
+                .collect();
+            String::from_utf8(guessed_prefix(&entries, Some(b'.'))).unwrap()
+        };
+        assert_eq!(guessed(&["INBOX", "INBOX.Sent", "INBOX.Work.2016"]), "INBOX.");
+        assert_eq!(guessed(&["INBOX", "INBOX.Sent", "Work"]), "");
+        assert_eq!(guessed(&["INBOX"]), "");
+        assert_eq!(guessed(&["INBOX", "INBOXES"]), "");
+    }
 
     #[test]
     fn v1_own_uid_validity_fits_in_31_bits_and_differs() {
