@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lab::tools::Mbsync;
 use lab::view::two_digits;
-use lab::{Courier, Cyrus, Dialogue, Dovecot, Mail, Server, Shape, World, mails, small};
-use lab::{eventually, everything, folder_names, quoted};
+use lab::{Courier, Cyrus, Dialogue, Dovecot, Fate, Mail, Server, Shape, Way, World};
+use lab::{eventually, everything, folder_names, has, mails, quoted, small};
 
 /// Two servers, and what is particular to them.
 struct Pair {
@@ -19,17 +19,22 @@ struct Pair {
     /// Folders of old with names that not every server likes.
     odd: &'static [&'static str],
     masks: Vec<(&'static str, &'static [&'static str])>,
+    /// Neither server tells the UIDs of what was appended or copied.
+    untold: bool,
     mbsync: bool,
 }
 
 /// What old's folders hold, by the numbers of `Mail::numbered`; the sent and odd ones come to it.
-const ON_OLD: [(&str, std::ops::Range<u32>); 5] = [
+const ON_OLD: [(&str, std::ops::Range<u32>); 6] = [
     ("INBOX", 0..12),
+    (UNOPENED, 33..35),
     ("Work/2016", 20..23),
     ("2016", 23..25),
     ("Entw&APw-rfe", 25..27),
     ("Two words", 27..29),
 ];
+/// This one nobody opens before messages are copied there.
+const UNOPENED: &str = "Left alone";
 const SENT_ON_OLD: std::ops::Range<u32> = 30..32;
 const FIRST_ODD: u32 = 40;
 
@@ -115,12 +120,18 @@ impl Pair {
             }
             Shape::Cyrus(_) => ("Sent Items", &["R&-D (a)", "star*", "plus+'[x]"]),
         };
-        Pair { old, new, sent, odd, masks: Vec::new(), mbsync: false }
+        Pair { old, new, sent, odd, masks: Vec::new(), untold: false, mbsync: false }
     }
 
     /// The proxy is not to use these capabilities of a side.
     fn masked(mut self, side: &'static str, capabilities: &'static [&'static str]) -> Pair {
         self.masks.push((side, capabilities));
+        self
+    }
+
+    /// The servers do not tell the UIDs of what was appended or copied.
+    fn with_uids_untold(mut self) -> Pair {
+        self.untold = true;
         self
     }
 
@@ -147,14 +158,22 @@ impl Pair {
     #[track_caller]
     fn prove(self) {
         let mut builder = World::new().old(self.old.clone()).new(self.new.clone());
+        builder = builder.set("limits.poll_interval", "\"1s\"");
         for (side, capabilities) in &self.masks {
             builder = builder.set(&format!("{side}.mask"), &format!("{capabilities:?}"));
+        }
+        if self.untold {
+            builder = builder.wired();
         }
         let on_old = self.on_old();
         let mut world = builder.seeded(|old, new| {
             on_old.iter().for_each(|(folder, mails)| old.seed(folder, mails));
             ON_NEW.iter().for_each(|(folder, n)| new.seed(folder, &mails(n.clone())));
         });
+        if self.untold {
+            world.old_wire.rule(untold);
+            world.new_wire.rule(untold);
+        }
         if self.mbsync {
             mbsync_notices_nothing(&world);
         }
@@ -167,11 +186,22 @@ impl Pair {
         story.v4_expunge_removes_on_both_sides(&world);
         story.v5_what_is_opened_is_carried_once(&world, &on_old);
         story.copies_moves_and_appends();
+        story.fetch_answers_every_item();
         story.arrivals_on_either_side_wake_who_idles(&world);
         story.folders_are_made_renamed_and_deleted(&world);
         story.v2_a_restart_changes_nothing(&mut world);
         story.v5_in_the_end_all_lies_on_new_once(&world);
     }
+}
+
+/// Makes response codes of UIDPLUS (RFC 4315) such as nobody knows.
+fn untold(way: Way, chunk: &[u8]) -> Fate {
+    if way == Way::ToServer || !(has(chunk, "[APPENDUID ") || has(chunk, "[COPYUID ")) {
+        return Fate::Pass;
+    }
+    let text = String::from_utf8_lossy(chunk);
+    let text = text.replace("[APPENDUID ", "[X-UID ").replace("[COPYUID ", "[X-UID ");
+    Fate::Instead(text.into_bytes())
 }
 
 /// The client of the scenario, with what it must see: the messages in each folder, by the client's names.
@@ -181,7 +211,9 @@ struct Story {
     inbox: Vec<Glance>,
     work: String,
     words: String,
+    unopened: String,
     sent: String,
+    untold: bool,
 }
 
 impl Story {
@@ -207,7 +239,9 @@ impl Story {
             inbox: Vec::new(),
             work: name("Work/2016"),
             words: name("Two words"),
+            unopened: name(UNOPENED),
             sent: name(pair.sent),
+            untold: pair.untold,
         }
     }
 
@@ -305,8 +339,34 @@ impl Story {
         });
         check("SINCE 2-Mar-2016", &|g| g.n >= FIRST_ON_NEW);
         check("NOT FLAGGED 2:*", &|g| g.n != 0 && !g.flags.contains("\\Flagged"));
+        let has = |g: &Glance, text: &str| String::from_utf8_lossy(&small(g.n)).contains(text);
+        check("BODY anchor", &|g| {
+            let octets = small(g.n);
+            let text = String::from_utf8_lossy(&octets);
+            text.split_once("\r\n\r\n").unwrap().1.contains("anchor")
+        });
+        check("TEXT tide", &|g| has(g, "tide"));
+        let found = self.client.literal("SEARCH CHARSET UTF-8 SUBJECT ", "Fähre".as_bytes(), "");
+        assert_eq!((found.status.as_str(), found.found()), ("OK", Vec::new()));
         let count = self.client.ok("UID SEARCH RETURN (COUNT) ALL").esearch("COUNT");
         assert_eq!(count, Some(self.inbox.len().to_string()));
+    }
+
+    #[track_caller]
+    fn fetch_answers_every_item(&mut self) {
+        self.inbox = glance(&mut self.client, "INBOX");
+        self.select_inbox();
+        let items =
+            "ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[TEXT]<0.10>";
+        let lines = self.client.ok(&format!("FETCH 1:* (UID {items})")).lines();
+        let lines: Vec<_> = lines.iter().filter(|l| l.contains(" FETCH (")).collect();
+        assert_eq!(lines.len(), self.inbox.len());
+        for (line, seen) in lines.iter().zip(&self.inbox) {
+            for item in ["ENVELOPE (", "BODYSTRUCTURE (", "BODY[TEXT]<0> "] {
+                assert!(line.contains(item), "{item} in {line}");
+            }
+            assert!(line.contains(&format!("(UID {} ", seen.uid)), "{line}");
+        }
     }
 
     #[track_caller]
@@ -346,7 +406,7 @@ impl Story {
     #[track_caller]
     fn v5_what_is_opened_is_carried_once(&mut self, world: &World, on_old: &[(String, Vec<Mail>)]) {
         let mut opened = Vec::new();
-        for (folder, mails) in on_old {
+        for (folder, mails) in on_old.iter().filter(|(folder, _)| folder != UNOPENED) {
             self.client.ok(&format!("SELECT {}", quoted(&world.old.name(folder))));
             let body = self.client.ok("FETCH 1 (UID BODY[])").fetched().remove(0);
             assert_eq!(body.body(), mails[0].octets, "{folder}");
@@ -370,7 +430,8 @@ impl Story {
 
     #[track_caller]
     fn copies_moves_and_appends(&mut self) {
-        let uid = |n| uid_of(&self.inbox, n);
+        let inbox = self.inbox.clone();
+        let uid = |n| uid_of(&inbox, n);
         let (work, words) = (self.work.clone(), self.words.clone());
         let (copied, moved) =
             (format!("{},{}", uid(8), uid(102)), format!("{},{}", uid(9), uid(100)));
@@ -378,6 +439,17 @@ impl Story {
         let reply = self.client.ok(&format!("UID COPY {copied} {}", quoted(&work)));
         self.folders.get_mut(&work).unwrap().extend([8, 102]);
         self.check_uids(&reply, &work, &[8, 102]);
+
+        // Messages of old go to where nothing of new is yet.
+        let unopened = self.unopened.clone();
+        for numbers in [vec![10], vec![11, 101]] {
+            let set: Vec<String> = numbers.iter().map(|n| uid(*n).to_string()).collect();
+            self.client.ok("SELECT INBOX");
+            let copy = format!("UID COPY {} {}", set.join(","), quoted(&unopened));
+            let reply = self.client.ok(&copy);
+            self.folders.get_mut(&unopened).unwrap().extend(&numbers);
+            self.check_uids(&reply, &unopened, &numbers);
+        }
 
         self.select_inbox();
         let reply = self.client.ok(&format!("UID MOVE {moved} {}", quoted(&words)));
@@ -403,6 +475,10 @@ impl Story {
     #[track_caller]
     fn check_uids(&mut self, reply: &lab::Reply, target: &str, numbers: &[u32]) {
         let there = glance(&mut self.client, target);
+        if self.untold {
+            assert_eq!(reply.code("COPYUID"), None);
+            return;
+        }
         let (validity, from, to) = reply.copied();
         let selected = self.client.ok(&format!("EXAMINE {}", quoted(target)));
         assert_eq!(selected.number("UIDVALIDITY"), u64::from(validity));
@@ -580,6 +656,13 @@ fn courier_to_cyrus_with_folders_below_inbox_and_dots() {
     Pair::of(Courier::plain(), new_cyrus(false, false)).prove();
 }
 
+/// As Courier was when it was young.
+#[test]
+fn courier_without_uidplus_and_idle_to_cyrus() {
+    let courier = Courier::plain().capabilities("IMAP4rev1 CHILDREN NAMESPACE");
+    Pair::of(courier, new_cyrus(true, true)).prove();
+}
+
 #[test]
 fn cyrus_to_dovecot() {
     Pair::of(old_cyrus(false, false), Dovecot::new_style()).with_mbsync().prove();
@@ -618,7 +701,8 @@ fn dovecot_to_dovecot() {
 
 #[test]
 fn without_uidplus() {
-    without(&["UIDPLUS"], &["UIDPLUS"]);
+    let pair = Pair::of(old_dovecot(), Dovecot::new_style()).with_uids_untold();
+    pair.masked("old", &["UIDPLUS"]).masked("new", &["UIDPLUS"]).prove();
 }
 
 #[test]
