@@ -10,11 +10,15 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-packages=(dovecot-imapd isync offlineimap3 curl python3 gcc libc6-dev)
+packages=(
+    dovecot-imapd isync offlineimap3 curl python3 gcc libc6-dev
+    cyrus-common cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db
+    courier-base courier-authdaemon courier-authlib courier-authlib-userdb
+)
 
 main() {
     case "${1-}:${2-}" in
-        install:) install_packages ;;
+        install:) install_all ;;
         demo: | demo:--once) demo "${@:2}" ;;
         test:) run_tests ;;
         *) usage >&2; exit 2 ;;
@@ -26,6 +30,13 @@ usage() {
 }
 
 # Idempotent and silent; says what went wrong if something did.
+install_all() {
+    install_packages
+    # Their own packages exclude Dovecot's: all provide imap-server.
+    unpack cyrus-imapd cyrus-common
+    unpack courier-imap courier-base
+}
+
 install_packages() {
     local missing=() package
     for package in "${packages[@]}"; do
@@ -43,13 +54,41 @@ install_packages() {
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
-    if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
-            "${missing[@]}"; } >"$dir/apt.log" 2>&1; then
-        tail -n 30 "$dir/apt.log" >&2
-        echo "tests/lab.sh: could not install ${missing[*]}" >&2
+    logged apt-get -q update
+    DEBIAN_FRONTEND=noninteractive logged apt-get -qy install --no-install-recommends "${missing[@]}"
+    remove_policy
+}
+
+# Keeps a package's files below cargo's target, where the tests run them from. $2 is an installed package of the
+# same source: if that one was renewed, this one is.
+unpack() {
+    local package=$1 version cache
+    version=$(dpkg-query -Wf '${Version}' "$2")
+    cache=$(target_directory)/tmp/lab
+    [[ ! -d $cache/$package || $(cat "$cache/$package.version" 2>/dev/null) != "$version" ]] || return 0
+    scratch
+    mkdir -p "$dir/$package" "$cache"
+    logged apt-get -q update
+    # Both have the same version, unless one alone was built again.
+    (cd "$dir/$package" && { apt-get -q download "$package=$version" >"$dir/log" 2>&1 ||
+        logged apt-get -q download "$package"; })
+    rm -rf "${cache:?}/$package"
+    logged dpkg -x "$dir/$package/"*.deb "$cache/$package"
+    echo "$version" >"$cache/$package.version"
+}
+
+target_directory() {
+    (cd "$root" && cargo metadata --no-deps --format-version 1) |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
+}
+
+# Runs a command in silence; says what it said, and ends, if it fails.
+logged() {
+    if ! "$@" >"$dir/log" 2>&1; then
+        tail -n 30 "$dir/log" >&2
+        echo "tests/lab.sh: this failed: $*" >&2
         exit 1
     fi
-    remove_policy
 }
 
 demo() {
@@ -57,8 +96,7 @@ demo() {
     (cd "$root" && cargo build --release --bin mailferry)
     scratch
     local target
-    target=$(cd "$root" && cargo metadata --no-deps --format-version 1 |
-        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+    target=$(target_directory)
     # In the background, so that a signal reaches the trap at once.
     python3 -B "$root/tests/lab/demo.py" "$target/release/mailferry" "$dir/demo" "$@" &
     child=$!
@@ -69,7 +107,7 @@ demo() {
 }
 
 run_tests() {
-    install_packages
+    install_all
     cd "$root"
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --no-fail-fast

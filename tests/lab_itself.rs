@@ -4,7 +4,7 @@ mod lab;
 
 use std::time::{Duration, Instant};
 
-use lab::{Dovecot, World, everything, mails};
+use lab::{Courier, Cyrus, Dovecot, Servers, Shape, World, everything, mails};
 
 #[test]
 fn seeded_messages_are_served_as_they_were_written() {
@@ -79,4 +79,32 @@ fn a_large_sparse_mailbox_is_seeded_in_seconds() {
     assert_eq!(selected.count("EXISTS"), Some(100_000));
     assert_eq!(selected.number("UIDNEXT"), 200_000);
     assert!(before.elapsed() < Duration::from_secs(40), "{:?}", before.elapsed());
+}
+
+#[test]
+fn servers_of_other_makes_serve_what_was_appended_and_wake_who_idles() {
+    let cyrus = [(true, true), (true, false), (false, true), (false, false)]
+        .map(|(alt, unix)| Shape::from(Cyrus::styled(alt, unix).special_use("Sent", "\\Sent")));
+    let all = cyrus.into_iter().chain([Courier::plain().into()]);
+    for shape in all {
+        let mut mails = mails(0..8);
+        mails[5].uid = Some(9);
+        let Servers { old: mut server, dir: _dir, .. } = World::new().old(shape.clone()).servers();
+        server.seed("Work/2016", &mails);
+        let mut client = server.client();
+        let seen = everything(&mut client, &server.name("Work/2016"));
+        assert_eq!(seen.iter().map(|s| s.uid).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 9, 10, 11]);
+        for (seen, mail) in seen.iter().zip(&mails) {
+            assert_eq!(seen.octets, mail.octets, "{shape:?}");
+            assert_eq!(seen.flags, mail.flag_set(), "{shape:?}");
+        }
+        client.ok("SELECT INBOX");
+        client.idle();
+        server.deliver("INBOX", &mails[3]);
+        client.wait_for(|r| r == "* 1 EXISTS");
+        server.stop();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err(), "{shape:?}");
+        server.start();
+        assert_eq!(server.client().ok("SELECT INBOX").count("EXISTS"), Some(1), "{shape:?}");
+    }
 }

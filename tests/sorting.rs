@@ -3,7 +3,7 @@
 
 mod lab;
 
-use lab::{Dialogue, Dovecot, Mail, Reply, Server, World, eventually};
+use lab::{Dialogue, Dovecot, Mail, Reply, Server, Shape, World, eventually};
 
 /// 2016-03-01 12:00:00 UTC.
 const NOON: u64 = 1_456_833_600;
@@ -201,7 +201,8 @@ impl Stage {
             new.seed("INBOX", on_new);
         });
         let accounts = [("ann@example.com".to_owned(), "secret".to_owned())];
-        let one = Dovecot::new_style().start(&world.dir.path().join("one"), &accounts);
+        let one =
+            Shape::Dovecot(Dovecot::new_style()).start(&world.dir.path().join("one"), &accounts);
         one.seed("INBOX", corpus);
         let mut client = world.proxy.client();
         client.ok("SELECT INBOX");
@@ -379,7 +380,8 @@ fn a_server_that_has_all_messages_may_sort_them_itself() {
             .set("old.mask", mask)
             .seeded(|old, _| old.seed("INBOX", &holes));
         let accounts = [("ann@example.com".to_owned(), "secret".to_owned())];
-        let one = Dovecot::new_style().start(&world.dir.path().join("one"), &accounts);
+        let one =
+            Shape::Dovecot(Dovecot::new_style()).start(&world.dir.path().join("one"), &accounts);
         one.seed("INBOX", &left);
         let stage = Stage { world, one };
         sorts_alike(&stage);
@@ -425,7 +427,7 @@ fn v3_a_hidden_copy_takes_no_part_in_threads() {
     let corpus = realistic();
     let world = World::new().seeded(|old, _| old.seed("INBOX", &corpus));
     let accounts = [("ann@example.com".to_owned(), "secret".to_owned())];
-    let one = Dovecot::new_style().start(&world.dir.path().join("one"), &accounts);
+    let one = Shape::Dovecot(Dovecot::new_style()).start(&world.dir.path().join("one"), &accounts);
     one.seed("INBOX", &corpus);
     // What was opened and then deleted is still on old, where nobody shall see it.
     let mut client = world.proxy.client();

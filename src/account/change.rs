@@ -274,17 +274,12 @@ impl Account {
         let mut lease = access.pools.new.lend(&Want::Nothing).await?;
         let mut name = wanted.clone();
         let mut done = lease.run(&command("CREATE ", &name)).await?;
-        let disliked = matches!(done.code, None | Some(Code::Cannot | Code::Other(_)));
-        if !done.is_ok() && disliked {
-            let taken = |name: &MailboxName| {
-                records.iter().any(|r| r.new.as_ref() == Some(name))
-                    || folders.list.iter().any(|f| f.joined.new.as_ref() == Some(name))
-            };
-            if let Some(other) = plainer(wanted, &folders.styles.new, taken) {
-                info!(account = %self.name, mailbox = %wanted, %other, "CREATE: {}", done.words());
-                done = lease.run(&command("CREATE ", &other)).await?;
-                name = other;
-            }
+        if dislikes(&done)
+            && let Some(other) = plainer_on_new(folders, records, wanted)
+        {
+            info!(account = %self.name, mailbox = %wanted, %other, "CREATE: {}", done.words());
+            done = lease.run(&command("CREATE ", &other)).await?;
+            name = other;
         }
         lease.give_back();
         if done.is_ok() { Ok(name) } else { Err(Unchanged::Server(done)) }
@@ -507,6 +502,24 @@ fn moved(
     let rest = name.as_bytes().strip_prefix(from.as_bytes())?;
     let fits = rest.first().is_none_or(|b| Some(*b) == separator);
     if fits { MailboxName::new(&[to.as_bytes(), rest].concat()) } else { None }
+}
+
+/// Whether a CREATE was refused for what may be the name's octets: for no reason of another kind.
+pub(super) fn dislikes(done: &Done) -> bool {
+    !done.is_ok() && matches!(done.code, None | Some(Code::Cannot | Code::Other(_)))
+}
+
+/// The plainer name, different from all that are used on new or kept for other mailboxes.
+pub(super) fn plainer_on_new(
+    folders: &Folders,
+    records: &[MailboxRecord],
+    wanted: &MailboxName,
+) -> Option<MailboxName> {
+    let taken = |name: &MailboxName| {
+        records.iter().any(|r| r.new.as_ref() == Some(name))
+            || folders.list.iter().any(|f| f.joined.new.as_ref() == Some(name))
+    };
+    plainer(wanted, &folders.styles.new, taken)
 }
 
 /// The name without octets that some server dislikes; none where it has no such octet.

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::change::{dislikes, plainer_on_new};
 use super::mailbox::now;
 use super::names::{Decided, Joined, Listed, Special, Style, join};
 use super::shared::{self, Foreign, is_shared};
 use super::{Access, Account, AccountError, Mailbox};
-use crate::backend::{BackendError, Conn, Want, text};
+use crate::backend::{BackendError, Conn, Done, Pending, Want, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Config;
 use crate::imap::names::encode;
-use crate::imap::response::{ListEntry, Response, SpecialUse};
+use crate::imap::response::{Code, ListEntry, Response, SpecialUse, Status};
 use crate::imap::write::Parts;
 use crate::index::{Batch, IndexError, ListedAs, MailboxId, MailboxRecord};
 use crate::uid::{Uid, UidSet};
@@ -404,7 +405,21 @@ impl Account {
         let subscribed =
             folders.find(&record.client).is_some_and(|folder| folder.joined.subscribed);
         let mut lease = access.pools.new.lend(&Want::Nothing).await?;
-        create(&mut lease, &name).await?;
+        let mut name = name;
+        if let Err(refused) = create(&mut lease, &name).await? {
+            let other = match dislikes(&refused) {
+                true => plainer_on_new(&folders, &self.records().await?, &name),
+                false => None,
+            };
+            let Some(other) = other else {
+                return Err(lease.answer(&format!("CREATE {name}"), &refused).into());
+            };
+            info!(account = %self.name, mailbox = %name, %other, "CREATE: {}", refused.words());
+            name = other;
+            if let Err(refused) = create(&mut lease, &name).await? {
+                return Err(lease.answer(&format!("CREATE {name}"), &refused).into());
+            }
+        }
         if subscribed {
             let done = lease.run(&command("SUBSCRIBE ", &name)).await?;
             if !done.is_ok() {
@@ -415,7 +430,7 @@ impl Account {
         info!(account = %self.name, mailbox = %record.client, new = %name, "made on new");
         let mut listed = record.listed;
         listed.new = Some(ListedAs { selectable: true, subscribed, children: None, special: None });
-        mailbox.set_listed(&MailboxRecord { listed, ..record }).await
+        mailbox.set_listed(&MailboxRecord { listed, new: Some(name), ..record }).await
     }
 }
 
@@ -425,19 +440,18 @@ pub fn explicit_names(config: &Config) -> Vec<(MailboxName, MailboxName)> {
     config.folders.iter().filter_map(|(old, new)| Some((wire(old)?, wire(new)?))).collect()
 }
 
-/// CREATE; a mailbox that is there already is as good as a new one.
-pub async fn create(conn: &mut Conn, name: &MailboxName) -> Result<(), BackendError> {
-    use crate::imap::response::Code;
+/// CREATE; a mailbox that is there already is as good as a new one. `Err`: the server's refusal.
+async fn create(conn: &mut Conn, name: &MailboxName) -> Result<Result<(), Done>, BackendError> {
     let done = conn.run(&command("CREATE ", name)).await?;
     if done.is_ok() || done.code == Some(Code::AlreadyExists) {
-        return Ok(());
+        return Ok(Ok(()));
     }
     // Courier and others tell no code: ask whether it is there.
     let mut list = Parts::new();
     list.text("LIST \"\" ").mailbox(name);
     let listed = conn.run(&list).await?;
     let exists = listed.untagged.iter().any(|r| matches!(r, Response::List(e) if e.name == *name));
-    if exists { Ok(()) } else { Err(conn.answer(&format!("CREATE {name}"), &done)) }
+    Ok(if exists { Ok(()) } else { Err(done) })
 }
 
 /// A command with one mailbox for its argument.
@@ -519,11 +533,9 @@ async fn list_side(access: &Access, side: Side) -> Result<SideFolders, BackendEr
 
 /// Lists one side's folders on a connection, changing nothing there.
 pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
-    let extended = conn.profile().list_special_use();
+    let mut extended = conn.profile().list_special_use();
     let namespace = conn.profile().namespace().then(|| conn.queue(&text("NAMESPACE")));
-    let options = if extended { " RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)" } else { "" };
-    let list = conn.queue(&text(&format!("LIST \"\" \"*\"{options}")));
-    let lsub = (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\"")));
+    let (list, mut lsub) = queue_list(conn, extended);
 
     let mut prefix = None;
     let mut foreign = Foreign::default();
@@ -536,7 +548,14 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
             }
         }
     }
-    let done = conn.finish(list).await?;
+    let mut done = conn.finish(list).await?;
+    if extended && done.status == Status::Bad {
+        // Servers of several makes name LIST-EXTENDED and know not all options of it (FIELD §5).
+        extended = false;
+        let list;
+        (list, lsub) = queue_list(conn, extended);
+        done = conn.finish(list).await?;
+    }
     if !done.is_ok() {
         return Err(conn.answer("LIST", &done));
     }
@@ -553,7 +572,10 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         .as_ref()
         .and_then(|(_, separator)| *separator)
         .or_else(|| entries.iter().find_map(|e| e.separator));
-    let prefix = prefix.map(|(prefix, _)| prefix.to_vec()).unwrap_or_default();
+    let prefix = match prefix {
+        Some((prefix, _)) => prefix.to_vec(),
+        None => guessed_prefix(&entries, separator),
+    };
     // Some servers show other namespaces only to who asks for them.
     for (prefix, _) in foreign.prefixes() {
         let unwanted = conn.side() == Side::New || prefix.is_empty();
@@ -562,7 +584,7 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         }
         let Some(pattern) = MailboxName::new(&[prefix, &b"*"[..]].concat()) else { continue };
         let mut list = Parts::new();
-        list.text("LIST \"\" ").mailbox(&pattern).text(options);
+        list.text("LIST \"\" ").mailbox(&pattern).text(list_options(extended));
         let done = conn.run(&list).await?;
         entries.extend(done.untagged.into_iter().filter_map(list_entry));
     }
@@ -594,6 +616,29 @@ fn list_entry(response: Response) -> Option<ListEntry> {
     }
 }
 
+/// Queues LIST, with all that is asked for by options (RFC 5258, RFC 6154), or with LSUB beside it.
+fn queue_list(conn: &mut Conn, extended: bool) -> (Pending, Option<Pending>) {
+    let list = conn.queue(&text(&format!("LIST \"\" \"*\"{}", list_options(extended))));
+    (list, (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\""))))
+}
+
+fn list_options(extended: bool) -> &'static str {
+    if extended { " RETURN (SUBSCRIBED CHILDREN SPECIAL-USE)" } else { "" }
+}
+
+/// The prefix of the personal namespace on a server that cannot be asked for it (RFC 2342): where
+/// all folders lie below INBOX, that is the only place for folders.
+fn guessed_prefix(entries: &[ListEntry], separator: Option<u8>) -> Vec<u8> {
+    let Some(separator) = separator else { return Vec::new() };
+    let prefix = [&b"INBOX"[..], &[separator]].concat();
+    let below = |name: &MailboxName| {
+        let start = name.as_bytes().get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(&prefix))
+    };
+    let mut folders = entries.iter().map(|e| &e.name).filter(|name| !name.is_inbox()).peekable();
+    if folders.peek().is_some() && folders.all(below) { prefix } else { Vec::new() }
+}
+
 fn special(special: SpecialUse) -> Option<Special> {
     match special {
         SpecialUse::All => Some(Special::All),
@@ -610,6 +655,25 @@ fn special(special: SpecialUse) -> Option<Special> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_that_nobody_tells_is_where_all_folders_lie() {
+        let guessed = |names: &[&str]| {
+            let entries: Vec<ListEntry> = names
+                .iter()
+                .map(|name| ListEntry {
+                    attributes: Vec::new(),
+                    separator: Some(b'.'),
+                    name: MailboxName::new(name.as_bytes()).unwrap(),
+                })
+                .collect();
+            String::from_utf8(guessed_prefix(&entries, Some(b'.'))).unwrap()
+        };
+        assert_eq!(guessed(&["INBOX", "INBOX.Sent", "INBOX.Work.2016"]), "INBOX.");
+        assert_eq!(guessed(&["INBOX", "INBOX.Sent", "Work"]), "");
+        assert_eq!(guessed(&["INBOX"]), "");
+        assert_eq!(guessed(&["INBOX", "INBOXES"]), "");
+    }
 
     #[test]
     fn v1_own_uid_validity_fits_in_31_bits_and_differs() {

@@ -31,7 +31,7 @@ use crate::index::{AccountId, Index, MailboxId};
 
 pub use change::Unchanged;
 pub use error::AccountError;
-pub use folders::{Folder, Folders, SideFolders, command, create, explicit_names, list_with};
+pub use folders::{Folder, Folders, SideFolders, command, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, likenesses, without_recent};
 pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::conn::{Conn, Done, text};
 use super::{BackendError, Fetched};
 use crate::base::MailboxName;
-use crate::imap::response::{Code, Response};
+use crate::imap::response::{Code, Response, StatusKey};
 use crate::imap::write::Parts;
 use crate::index::Snapshot;
 use crate::uid::{SideUid, UidSet};
@@ -171,6 +171,12 @@ impl Conn {
         if selected.uid_validity == 0 {
             return Err(self.protocol(format!("SELECT {name} told no UIDVALIDITY")));
         }
+        if selected.uid_next == 0 {
+            self.ask_uid_next(name).await?;
+        }
+        let Some(selected) = self.selected_mut() else {
+            return Err(self.protocol("no mailbox selected".into()));
+        };
         let same = |k: &&Known| {
             k.snapshot.uid_validity == selected.uid_validity
                 && k.snapshot.uid_next.0 == selected.uid_next
@@ -184,10 +190,34 @@ impl Conn {
         if selected.exists > 0 {
             self.list_from(None).await?;
         }
+        self.list_arrivals().await
+    }
+
+    /// Asks for the UIDNEXT that SELECT did not tell (Courier does not; RFC 3501 §6.3.1 lets it).
+    /// Without it, a mailbox that lost its last message would look as if it went back in time.
+    ///
+    /// STATUS looks at the mailbox, not at what this connection was told of it: with the NOOP the
+    /// listing that follows holds whatever is below that UIDNEXT.
+    async fn ask_uid_next(&mut self, name: &MailboxName) -> Result<(), BackendError> {
+        let mut status = Parts::new();
+        status.text("STATUS ").mailbox(name).text(" (UIDNEXT)");
+        let done = self.run(&status).await?;
+        self.must("NOOP", &text("NOOP")).await?;
+        let items = done.untagged.iter().filter_map(|response| match response {
+            Response::StatusOf { items, .. } => Some(items),
+            _ => None,
+        });
+        let told = items.flatten().find(|(key, _)| *key == StatusKey::UidNext);
+        if let (Some((_, uid_next)), Some(selected)) = (told, self.selected_mut()) {
+            selected.uid_next = u32::try_from(*uid_next).unwrap_or(0);
+        }
         Ok(())
     }
 
     /// Learns the UIDs of what has arrived since the last listing.
+    ///
+    /// A server whose SEARCH does not find what has just arrived (Exchange 2010, FIELD §5) is asked
+    /// by sequence numbers instead.
     pub async fn list_arrivals(&mut self) -> Result<(), BackendError> {
         for _ in 0..LISTINGS {
             let Some(selected) = self.selected() else { return Ok(()) };
@@ -195,8 +225,27 @@ impl Conn {
                 return Ok(());
             }
             self.list_from(selected.announced.last()).await?;
+            self.fetch_arrivals().await?;
         }
-        Err(self.protocol("EXISTS counts messages that no SEARCH finds".into()))
+        Err(self.protocol("EXISTS counts messages that cannot be found".into()))
+    }
+
+    /// Learns UIDs that no SEARCH found: of the messages behind those that are known.
+    async fn fetch_arrivals(&mut self) -> Result<(), BackendError> {
+        let Some(selected) = self.selected().filter(|s| s.has_arrivals()) else { return Ok(()) };
+        let (known, last) = (selected.announced.len(), selected.announced.last());
+        let command = text(&format!("FETCH {}:* (UID)", known + 1));
+        let mut found = UidSet::new();
+        // No EXPUNGE comes while sequence numbers are in use (RFC 3501 §7.4.1).
+        let done = self.fetch(&command, |fetched| found.extend(fetched.uid)).await?;
+        if !done.is_ok() {
+            return Err(self.answer("FETCH", &done));
+        }
+        let newer = found.range_from(SideUid(last.map_or(0, |uid| uid.0).saturating_add(1)));
+        if let Some(selected) = self.selected_mut() {
+            selected.announced = selected.announced.union(&newer);
+        }
+        Ok(())
     }
 
     async fn list_from(&mut self, last: Option<SideUid>) -> Result<(), BackendError> {

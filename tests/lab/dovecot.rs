@@ -1,14 +1,11 @@
 //! A Dovecot of any shape for one test: in a directory of its own, on a free loopback port, gone with the test.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::chown;
+use std::path::Path;
 use std::process::Command;
 
-use super::client::Dialogue;
-use super::mail::{Mail, deliver_maildir, seed_maildir};
-use super::process::{Running, free_port, owner};
+use super::process::owner;
 use super::tls;
 
 /// What a server shall be like.
@@ -105,8 +102,8 @@ impl Dovecot {
         self
     }
 
-    /// Starts it in `dir`; the first account is the one that `client` and `seed` mean.
-    pub fn start(&self, dir: &Path, accounts: &[(String, String)]) -> Server {
+    /// Makes all that it needs before its first start.
+    pub(super) fn prepare(&self, dir: &Path, accounts: &[(String, String)]) {
         for sub in ["run", "state", "mail", "rawlog"] {
             fs::create_dir_all(dir.join(sub)).expect("server directory");
         }
@@ -114,7 +111,6 @@ impl Dovecot {
         for sub in ["mail", "rawlog"] {
             chown(dir.join(sub), Some(uid), Some(gid)).expect("chown");
         }
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("mode");
         let lines = |users: &[(String, String)]| -> String {
             users.iter().map(|(user, password)| format!("{user}:{{PLAIN}}{password}\n")).collect()
         };
@@ -130,16 +126,20 @@ impl Dovecot {
         if self.tls {
             tls::certificates(dir);
         }
-        let mut server = Server {
-            port: free_port(),
-            tls_port: free_port(),
-            shape: self.clone(),
-            dir: dir.to_owned(),
-            accounts: accounts.to_vec(),
-            running: None,
-        };
-        server.start();
-        server
+    }
+
+    /// What starts it on these ports, and what it greets with.
+    pub(super) fn command(&self, dir: &Path, port: u16, tls_port: u16) -> (Command, String) {
+        let text = self.configuration(dir, port, tls_port);
+        fs::write(dir.join("dovecot.conf"), text).expect("dovecot.conf");
+        let mut command = Command::new("dovecot");
+        command.arg("-F").arg("-c").arg(dir.join("dovecot.conf"));
+        (command, format!("lab {port}"))
+    }
+
+    /// Separator and prefix of its names.
+    pub(super) fn style(&self) -> (char, &str) {
+        (self.separator, &self.prefix)
     }
 
     fn configuration(&self, dir: &Path, port: u16, tls_port: u16) -> String {
@@ -192,133 +192,5 @@ impl Dovecot {
             separator = self.separator,
             prefix = self.prefix,
         )
-    }
-}
-
-/// A Dovecot that runs.
-pub struct Server {
-    /// Where it listens in clear (and for STARTTLS).
-    pub port: u16,
-    /// Where it listens with TLS from the start, if its shape says so.
-    pub tls_port: u16,
-    /// Its directory.
-    pub dir: PathBuf,
-    shape: Dovecot,
-    accounts: Vec<(String, String)>,
-    running: Option<Running>,
-}
-
-impl Server {
-    /// Starts it again after `stop`, on the same port.
-    pub fn start(&mut self) {
-        let first = self.running.is_none() && !self.dir.join("dovecot.conf").exists();
-        for attempt in 1.. {
-            let text = self.shape.configuration(&self.dir, self.port, self.tls_port);
-            fs::write(self.dir.join("dovecot.conf"), text).expect("dovecot.conf");
-            let mut command = Command::new("dovecot");
-            command.arg("-F").arg("-c").arg(self.dir.join("dovecot.conf"));
-            let mut running = Running::start(command, &self.dir.join("out"));
-            let greeting = format!("lab {}", self.port);
-            if running.answers(self.port, &greeting) {
-                self.running = Some(running);
-                return;
-            }
-            drop(running);
-            assert!(attempt < 5, "Dovecot does not start: {}", self.log());
-            if first {
-                self.port = free_port();
-                self.tls_port = free_port();
-            }
-        }
-    }
-
-    /// Stops it, with every process it started.
-    pub fn stop(&mut self) {
-        self.running = None;
-    }
-
-    /// A client logged in to the first account.
-    pub fn client(&self) -> Dialogue {
-        let (user, password) = self.account();
-        Dialogue::connect(self.port).login(user, password)
-    }
-
-    /// A client logged in as somebody.
-    pub fn client_of(&self, user: &str, password: &str) -> Dialogue {
-        Dialogue::connect(self.port).login(user, password)
-    }
-
-    /// Name and password of the first account.
-    pub fn account(&self) -> (&str, &str) {
-        let (user, password) = self.accounts.first().expect("an account");
-        (user, password)
-    }
-
-    /// A mailbox name on this server: the prefix before it, its separator for `/`.
-    pub fn name(&self, folder: &str) -> String {
-        if folder == "INBOX" {
-            return folder.to_owned();
-        }
-        format!("{}{}", self.shape.prefix, folder.replace('/', &self.shape.separator.to_string()))
-    }
-
-    /// Fills a folder of the first account that the server has never opened. `folder` is written with `/` and
-    /// without prefix, in modified UTF-7.
-    pub fn seed(&self, folder: &str, mails: &[Mail]) {
-        self.seed_of(self.account().0, folder, mails);
-    }
-
-    /// The same for another account.
-    pub fn seed_of(&self, user: &str, folder: &str, mails: &[Mail]) {
-        let dir = self.maildir(user, folder);
-        assert!(!dir.join("dovecot-uidlist").exists(), "{} was opened before", dir.display());
-        let side = if self.shape.prefix.is_empty() { 1_600_000_000 } else { 1_300_000_000 };
-        let sum =
-            folder.bytes().fold(7_u32, |sum, b| sum.wrapping_mul(31).wrapping_add(u32::from(b)));
-        seed_maildir(&dir, side + sum % 100_000_000, mails, owner());
-        self.own(user);
-    }
-
-    /// Delivers a message to a folder of the first account that exists, as an MDA does.
-    pub fn deliver(&self, folder: &str, mail: &Mail) {
-        let user = self.account().0;
-        deliver_maildir(&self.maildir(user, folder), mail, owner());
-        self.own(user);
-    }
-
-    /// Where a folder's messages lie.
-    pub fn maildir(&self, user: &str, folder: &str) -> PathBuf {
-        let root = self.home(user).join("Maildir");
-        if folder == "INBOX" { root } else { root.join(format!(".{}", folder.replace('/', "."))) }
-    }
-
-    /// Everything clients have said after login, per connection (needs `rawlog`).
-    pub fn commands_heard(&self) -> BTreeMap<String, String> {
-        let dir = self.dir.join("rawlog").join(self.account().0);
-        let entries = fs::read_dir(dir).expect("rawlog");
-        let files = entries.map(|e| e.expect("entry").path());
-        files
-            .filter(|path| path.extension().is_some_and(|e| e == "in"))
-            .map(|path| {
-                let octets = fs::read(&path).expect("rawlog");
-                (path.display().to_string(), String::from_utf8_lossy(&octets).into_owned())
-            })
-            .collect()
-    }
-
-    /// Its log so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
-    }
-
-    fn own(&self, user: &str) {
-        let (uid, gid) = owner();
-        for above in [self.home(user), self.home(user).join("Maildir")] {
-            chown(above, Some(uid), Some(gid)).expect("chown");
-        }
-    }
-
-    fn home(&self, user: &str) -> PathBuf {
-        self.dir.join("mail").join(user)
     }
 }

@@ -63,6 +63,23 @@ impl Mail {
         self
     }
 
+    /// Flags and INTERNALDATE as an APPEND gives them.
+    pub fn options(&self) -> String {
+        let at =
+            time::OffsetDateTime::from_unix_timestamp(self.date.cast_signed()).expect("a date");
+        let month = at.month().to_string();
+        format!(
+            "({}) \"{:02}-{}-{} {:02}:{:02}:{:02} +0000\"",
+            self.flags.join(" "),
+            at.day(),
+            &month[..3],
+            at.year(),
+            at.hour(),
+            at.minute(),
+            at.second()
+        )
+    }
+
     /// The flags as FETCH shows them.
     pub fn flag_set(&self) -> BTreeSet<String> {
         self.flags.iter().cloned().collect()

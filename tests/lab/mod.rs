@@ -14,6 +14,8 @@
 #![allow(clippy::print_stderr, reason = "the logs of a failed test go to its output")]
 
 pub mod client;
+pub mod courier;
+pub mod cyrus;
 pub mod deflate;
 pub mod dovecot;
 pub mod mail;
@@ -21,6 +23,8 @@ pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod reply;
+pub mod server;
+pub mod syslog;
 pub mod tls;
 pub mod tools;
 pub mod view;
@@ -31,11 +35,14 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub use client::{Dialogue, quoted};
-pub use dovecot::{Dovecot, Server};
+pub use courier::Courier;
+pub use cyrus::Cyrus;
+pub use dovecot::Dovecot;
 pub use mail::{Mail, large, mails, small};
 pub use proxy::{MAILFERRY, Proxy};
 pub use relay::{Fate, Relay, Way, has};
 pub use reply::{Fetched, Reply, numbers};
+pub use server::{Server, Shape};
 pub use view::{Seen, everything, folder_names, sorted};
 
 /// Waits until something is so, for half a minute at most, and gives what it is.
@@ -64,8 +71,8 @@ pub fn eventually_holds(client: &mut Dialogue, mailbox: &str, count: usize) -> V
 
 /// What a world shall be like.
 pub struct Builder {
-    old: Dovecot,
-    new: Dovecot,
+    old: Shape,
+    new: Shape,
     accounts: Vec<(String, String)>,
     settings: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
@@ -104,8 +111,8 @@ impl World {
     #[allow(clippy::new_ret_no_self, reason = "a world is described before it is built")]
     pub fn new() -> Builder {
         Builder {
-            old: Dovecot::old_style(),
-            new: Dovecot::new_style(),
+            old: Dovecot::old_style().into(),
+            new: Dovecot::new_style().into(),
             accounts: Vec::new(),
             settings: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -116,8 +123,8 @@ impl World {
 
 impl Builder {
     /// The server that is left.
-    pub fn old(mut self, shape: Dovecot) -> Builder {
-        self.old = shape;
+    pub fn old(mut self, shape: impl Into<Shape>) -> Builder {
+        self.old = shape.into();
         self
     }
 
@@ -127,8 +134,8 @@ impl Builder {
         clippy::should_implement_trait,
         reason = "it is the new side"
     )]
-    pub fn new(mut self, shape: Dovecot) -> Builder {
-        self.new = shape;
+    pub fn new(mut self, shape: impl Into<Shape>) -> Builder {
+        self.new = shape.into();
         self
     }
 

@@ -116,6 +116,21 @@ impl Drop for Running {
     }
 }
 
+/// A command that runs a shell script as root with mounts of its own, and whose end is the end of every process
+/// that the script started, whatever user and group they chose.
+pub fn isolated(script: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-e"]).arg(script);
+    command
+}
+
+/// Where `tests/lab.sh install` keeps the files of a package that cannot be installed beside Dovecot's.
+pub fn unpacked(package: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(package);
+    assert!(dir.is_dir(), "{package} is missing: run tests/lab.sh install");
+    dir
+}
+
 /// A port of the loopback interface that was free just now.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");

@@ -12,7 +12,7 @@ pub struct Seen {
     pub uid: u32,
     /// Flags and keywords, without \Recent.
     pub flags: BTreeSet<String>,
-    /// INTERNALDATE as shown.
+    /// INTERNALDATE as shown, the day with two digits (RFC 3501 lets the first be a space).
     pub date: String,
     /// RFC822.SIZE.
     pub size: usize,
@@ -56,23 +56,40 @@ pub fn everything(client: &mut Dialogue, mailbox: &str) -> Vec<Seen> {
         }
     }
     let numbers: Vec<u32> = fetched.iter().map(|m| m.seq).collect();
-    let wanted: Vec<u32> = (1..=exists).collect();
+    // What arrived since EXAMINE may be among them.
+    let wanted: Vec<u32> = (1..).take(numbers.len().max(exists as usize)).collect();
     assert_eq!(numbers, wanted, "{mailbox}: sequence numbers are 1 to EXISTS, ascending");
     assert!(fetched.windows(2).all(|w| w[0].uid < w[1].uid), "{mailbox}: UIDs ascend");
-    let uidnext = selected.number("UIDNEXT");
+    // Courier tells it in STATUS only.
+    let uidnext = match selected.code("UIDNEXT") {
+        Some(number) => number.parse().expect("UIDNEXT"),
+        None => {
+            let status = client.ok(&format!("STATUS {} (UIDNEXT)", quoted(mailbox)));
+            status.status_of(mailbox)["UIDNEXT"]
+        }
+    };
     let seen = fetched.into_iter().map(|message| {
         let octets = message.body().to_vec();
         assert_eq!(message.size, Some(octets.len()), "{mailbox}: the size is that of the octets");
-        assert!(u64::from(message.uid) < uidnext, "{mailbox}: UIDNEXT is above every UID");
+        let arrived = message.seq > exists;
+        assert!(arrived || u64::from(message.uid) < uidnext, "{mailbox}: UIDNEXT is above UIDs");
         Seen {
             uid: message.uid,
             flags: message.flags.expect("FLAGS"),
-            date: message.date.expect("INTERNALDATE"),
+            date: two_digits(message.date.expect("INTERNALDATE")),
             size: octets.len(),
             octets,
         }
     });
     seen.collect()
+}
+
+/// A date whose day has two digits: RFC 3501 lets the first be a space.
+pub fn two_digits(date: String) -> String {
+    match date.strip_prefix(' ') {
+        Some(rest) => format!("0{rest}"),
+        None => date,
+    }
 }
 
 /// Messages in an order that depends on the messages only, without their numbers: for comparing two sides.
