@@ -21,6 +21,9 @@ use crate::uid::{Place, SideUid, Uid, UidSet};
 /// Octets of one command to a server (DESIGN §3).
 pub const MAX_COMMAND: usize = 8_000;
 
+/// Of so many arrivals at once the flags are asked for; of more, a client has to ask anyway.
+const FEW_ARRIVALS: u32 = 64;
+
 /// So often is asked for flags of which two connections told differently.
 const ASK_FLAGS: usize = 3;
 
@@ -84,6 +87,9 @@ impl Mailbox {
             // Nobody listened when these were changed, and somebody wants to hear of it.
             flags.extend(self.changed_since(conn, absorbed).await?);
         }
+        if absorbed > 0 && arrivals.len() <= FEW_ARRIVALS {
+            self.flags_of_arrivals(conn, &arrivals, &mut flags).await?;
+        }
         if !vanished.is_empty() || !arrivals.is_empty() || (complete && !known) {
             let hold = self.possible_copies(conn, &arrivals).await?;
             let Some(selected) = conn.selected() else { return Ok(()) };
@@ -104,6 +110,14 @@ impl Mailbox {
                 .await?;
             if held {
                 self.undecided.note(self);
+            }
+        }
+        // The flags that a message came with belong to its arrival, and are no news of their own.
+        let (first, flags): (Vec<_>, Vec<_>) =
+            flags.into_iter().partition(|(uid, _)| arrivals.contains(*uid));
+        for (uid, list) in first {
+            if let Some(uid) = self.uid_of(side, uid) {
+                self.remember_flags(uid, without_recent(&list));
             }
         }
         // What a server told unasked may have been true long ago.
@@ -138,6 +152,27 @@ impl Mailbox {
         let told =
             |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, origin, since);
         Ok(flags.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect())
+    }
+
+    /// Learns of a few arrivals the flags they came with, and their MODSEQ, which no EXISTS tells:
+    /// else the next connection that selects the mailbox would take them for changes.
+    async fn flags_of_arrivals(
+        &self,
+        conn: &mut Conn,
+        arrivals: &UidSet<SideUid>,
+        flags: &mut Vec<(SideUid, Bytes)>,
+    ) -> Result<(), BackendError> {
+        if arrivals.is_empty() || !conn.profile().condstore() {
+            return Ok(());
+        }
+        let command = text(&format!("UID FETCH {arrivals} (UID FLAGS MODSEQ)"));
+        let each = |fetched: crate::backend::Fetched| {
+            if let (Some(uid), Some(list)) = (fetched.uid, fetched.flags()) {
+                flags.push((uid, list));
+            }
+        };
+        let done = conn.fetch(&command, each).await?;
+        if done.is_ok() { Ok(()) } else { Err(conn.answer("UID FETCH (FLAGS MODSEQ)", &done)) }
     }
 
     /// Flags that were changed while no connection had the mailbox selected.

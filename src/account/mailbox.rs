@@ -223,9 +223,9 @@ impl Mailbox {
         true
     }
 
-    /// A message was copied with these flags: when the copy's server tells of them, that is no
-    /// news, unless others were told last.
-    pub fn copied_with_flags(&self, uid: Uid, flags: Bytes) {
+    /// A message arrived or was copied with these flags: when a server tells of them later, that is
+    /// no news, unless others were told last.
+    pub fn remember_flags(&self, uid: Uid, flags: Bytes) {
         let mut told = lock(&self.told);
         if told.flags.contains_key(&uid) {
             drop(told);

@@ -174,7 +174,7 @@ impl<'a> Carry<'a> {
             .collect();
         let count = settled.len();
         for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
-            self.mailbox.copied_with_flags(message.uid, message.flags.clone());
+            self.mailbox.remember_flags(message.uid, message.flags.clone());
         }
         let refused = self.mailbox.commit_copies(settled).await?;
         let carried = count - refused.len();
