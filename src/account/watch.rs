@@ -19,6 +19,9 @@ use crate::imap::response::Response;
 
 /// Servers may drop an IDLE after 30 minutes (RFC 2177 §3).
 const RENEW_IDLE: Duration = Duration::from_secs(25 * 60);
+/// The first IDLE after news is renewed so soon: a server may pass over a change that is made in the
+/// moment in which IDLE begins (Dovecot then looks again after half a minute).
+const SETTLE: Duration = Duration::from_secs(1);
 /// After giving way, so that whoever waited comes first.
 const AFTER_YIELD: Duration = Duration::from_millis(100);
 /// Pause after a failure; doubles up to [`LONGEST_PAUSE`].
@@ -133,9 +136,11 @@ impl Mailbox {
             }
         };
         self.hear(&mut lease).await?;
+        let mut renew = SETTLE;
         let gave_way = loop {
-            match self.idle_once(&mut lease, stop, access).await? {
-                Woken::News => {}
+            match self.idle_once(&mut lease, stop, access, renew).await? {
+                Woken::News => renew = SETTLE,
+                Woken::Quiet => renew = RENEW_IDLE,
                 Woken::Stop => break false,
                 Woken::Wanted => break true,
             }
@@ -152,11 +157,12 @@ impl Mailbox {
         lease: &mut Lease,
         stop: &CancellationToken,
         access: &Access,
+        renew: Duration,
     ) -> Result<Woken, AccountError> {
         let pending = lease.queue(&text("IDLE"));
         lease.flush().await?;
         let side = lease.side();
-        let renew = sleep(RENEW_IDLE);
+        let renew = sleep(renew);
         tokio::pin!(renew);
         let woken = loop {
             tokio::select! {
@@ -179,7 +185,7 @@ impl Mailbox {
                 },
                 () = access.pools[side].wanted() => break Woken::Wanted,
                 () = stop.cancelled() => break Woken::Stop,
-                () = &mut renew => break Woken::News,
+                () = &mut renew => break Woken::Quiet,
             }
         };
         lease.queue_octets(b"DONE\r\n");
@@ -194,6 +200,8 @@ impl Mailbox {
 
 enum Woken {
     News,
+    /// Nothing came until the IDLE was to be renewed.
+    Quiet,
     Stop,
     Wanted,
 }
