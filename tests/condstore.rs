@@ -273,3 +273,27 @@ fn v10_modseqs_are_not_offered_where_a_side_has_none() {
     assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(3));
     client.bad("STATUS INBOX (HIGHESTMODSEQ)");
 }
+
+#[test]
+fn search_finds_what_has_changed_and_tells_up_to_where() {
+    let world = world();
+    let mut client = world.proxy.client();
+    let before = highest(&mut client);
+    client.ok("UID STORE 3,5 +FLAGS ($Changed)");
+    let new = client.ok("UID SEARCH ALL").found()[22];
+    client.ok(&format!("UID STORE {new} +FLAGS ($Changed)"));
+    let asked = format!("UID SEARCH MODSEQ {}", before + 1);
+    let reply = client.ok(&asked);
+    assert_eq!(reply.found(), [3, 5, new]);
+    let told = mod_seqs(&client.ok("UID FETCH 1:* (MODSEQ)"));
+    let greatest = [3, 5, new].iter().map(|uid| told[uid]).max().expect("three");
+    let line = reply.lines().into_iter().find(|l| l.starts_with("* SEARCH")).expect("SEARCH");
+    assert!(line.ends_with(&format!("(MODSEQ {greatest})")), "{line} {told:?}");
+
+    let entry = format!("UID SEARCH RETURN (MIN) MODSEQ \"/flags/$Changed\" all {}", before + 1);
+    let min = client.ok(&entry);
+    assert_eq!(min.esearch("MIN").as_deref(), Some("3"));
+    assert_eq!(min.esearch("MODSEQ"), Some(told[&3].to_string()));
+    let nothing = client.ok(&format!("UID SEARCH MODSEQ {}", greatest + 1));
+    assert_eq!((nothing.found().len(), nothing.lines()), (0, vec!["* SEARCH".to_owned()]));
+}

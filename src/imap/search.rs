@@ -40,6 +40,9 @@ pub enum SearchKey {
     Keyword(Flag),
     /// LARGER: octets.
     Larger(u64),
+    /// MODSEQ: changed at this value or later (RFC 7162 §3.1.5). What a client says of a single flag
+    /// is not kept: no server counts flags one by one.
+    ModSeq(u64),
     /// NEW: recent and unseen.
     New,
     /// NOT.
@@ -126,6 +129,7 @@ impl SearchKey {
                     | SearchKey::Draft
                     | SearchKey::Flagged
                     | SearchKey::Keyword(_)
+                    | SearchKey::ModSeq(_)
                     | SearchKey::Seen
                     | SearchKey::Unanswered
                     | SearchKey::Undeleted
@@ -136,6 +140,13 @@ impl SearchKey {
             );
         });
         flags
+    }
+
+    /// Whether the program asks for changes by MODSEQ: then the answer tells one.
+    pub fn asks_for_changes(&self) -> bool {
+        let mut asks = false;
+        self.walk(&mut |key| asks |= matches!(key, SearchKey::ModSeq(_)));
+        asks
     }
 
     /// Shows every key of the program to `look`, the program itself first.
@@ -247,6 +258,7 @@ impl SearchKey {
             SearchKey::Unkeyword(flag) => _ = parts.text("UNKEYWORD ").text(flag.as_str()),
             SearchKey::Older(n) => _ = parts.text(&format!("OLDER {n}")),
             SearchKey::Younger(n) => _ = parts.text(&format!("YOUNGER {n}")),
+            SearchKey::ModSeq(n) => _ = parts.text(&format!("MODSEQ {n}")),
             SearchKey::Larger(n) => _ = parts.text(&format!("LARGER {n}")),
             SearchKey::Smaller(n) => _ = parts.text(&format!("SMALLER {n}")),
             SearchKey::Before(date) => _ = parts.text(&format!("BEFORE {date}")),

@@ -90,6 +90,8 @@ pub struct Told<'a> {
     pub arrival: Option<i64>,
     /// RFC822.SIZE.
     pub size: Option<u64>,
+    /// MODSEQ, as the message's server counts.
+    pub mod_seq: Option<u64>,
     /// ENVELOPE, as it came.
     pub envelope: &'a [u8],
     /// The header fields asked for, as the `nstring` in which they came.
@@ -234,7 +236,7 @@ mod tests {
     }
 
     fn told(header: &'static str) -> Told<'static> {
-        Told { arrival: Some(1000), size: Some(5), header: header.as_bytes(), envelope: b"" }
+        Told { arrival: Some(1000), size: Some(5), header: header.as_bytes(), ..Told::default() }
     }
 
     fn order(criteria: &[SortCriterion], messages: &[Told<'_>]) -> Vec<usize> {

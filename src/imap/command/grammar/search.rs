@@ -10,7 +10,8 @@ use nom::{Err, IResult};
 use super::Fault;
 use super::date::search_date;
 use super::token::{
-    argument, astring, atom, expect, listed, number64, nz_number, partial_range, set, sp, sp0,
+    argument, astring, atom, expect, listed, number64, nz_number, partial_range, quoted, set, sp,
+    sp0,
 };
 use crate::imap::command::{
     Command, Flag, MAX_NESTING, Reason, SearchDate, SearchKey, SearchReturn, SortCriterion,
@@ -180,6 +181,7 @@ fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
         b"UNKEYWORD" => keyword(SearchKey::Unkeyword)(rest),
         b"OLDER" => seconds(SearchKey::Older)(rest),
         b"YOUNGER" => seconds(SearchKey::Younger)(rest),
+        b"MODSEQ" => must(mod_seq)(rest),
         b"LARGER" => size(SearchKey::Larger)(rest),
         b"SMALLER" => size(SearchKey::Smaller)(rest),
         b"BEFORE" => date(SearchKey::Before)(rest),
@@ -231,6 +233,13 @@ fn size<'a>(
     make: impl FnMut(u64) -> SearchKey,
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
     must(map(argument("a size", number64), make))
+}
+
+/// `search-modsequence = "MODSEQ" [search-modseq-ext] SP mod-sequence-valzer`;
+/// `search-modseq-ext = SP entry-name SP entry-type-req` (RFC 7162 §7).
+fn mod_seq(input: &[u8]) -> IResult<&[u8], SearchKey, Fault> {
+    let entry = pair(preceded(sp, quoted), preceded(sp, atom));
+    map(preceded(opt(entry), argument("a MODSEQ", number64)), SearchKey::ModSeq)(input)
 }
 
 /// `SP nz-number` (RFC 5032 §4).

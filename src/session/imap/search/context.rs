@@ -174,7 +174,8 @@ impl Context {
         if told.peek().is_none() {
             return;
         }
-        let answer = Answer { name: "SEARCH", tag: &self.tag, uid: self.uid, returns: None };
+        let answer =
+            Answer { name: "SEARCH", tag: &self.tag, uid: self.uid, returns: None, mod_seq: None };
         let line = || -> io::Result<()> {
             answer.write_head(out)?;
             write!(out, " {name} ")?;

@@ -99,6 +99,7 @@ fn read(fetched: &Fetched) -> Told<'_> {
     let mut told = Told {
         arrival: fetched.internal_date().and_then(|date| internal_date(&date)),
         size: fetched.size(),
+        mod_seq: fetched.mod_seq(),
         ..Told::default()
     };
     for item in items {

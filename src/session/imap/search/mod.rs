@@ -18,9 +18,12 @@ use std::sync::Arc;
 use self::plan::Plan;
 use super::reply::{Failure, Reply};
 use super::{Session, User};
+use crate::account::AccountError;
+use crate::base::{Side, Sides};
 use crate::imap::charset::{BAD_CHARSET, Charset};
 use crate::imap::command::{SearchKey, SearchReturn, SortCriterion, Tag};
 use crate::imap::found::Found;
+use crate::imap::sort::Told;
 use crate::uid::UidSet;
 
 pub(in crate::session) use self::context::Context;
@@ -43,8 +46,9 @@ impl Session {
         user: &User,
         search: Search,
     ) -> Result<Reply, Failure> {
-        let answer = Answer { name: "SEARCH", tag, uid: search.uid, returns: search.returns };
-        let plan = match self.plan(user, &answer, search.charset.as_deref(), search.key) {
+        let Search { uid, returns, charset, key } = search;
+        let mut answer = Answer { name: "SEARCH", tag, uid, returns, mod_seq: None };
+        let plan = match self.plan(user, &answer, charset.as_deref(), key) {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
         };
@@ -52,6 +56,7 @@ impl Session {
             Ok(found) => Found::from(&found),
             Err(refused) => return Ok(refused),
         };
+        answer.mod_seq = plan.highest_of(&answer, &found).await?;
         self.tell_found(&answer, &plan, &found, None).await?;
         Ok(Reply::ok("Search completed"))
     }
@@ -77,6 +82,9 @@ impl Session {
             saved: selected.saved.clone(),
             key,
         };
+        if plan.key.asks_for_changes() && !self.offer.has("CONDSTORE") {
+            return Err(Reply::bad("Unknown SEARCH key MODSEQ"));
+        }
         if !plan.names_messages() {
             return Err(Reply::bad("Invalid message sequence number"));
         }
@@ -85,6 +93,9 @@ impl Session {
         }
         if answer.wants(SearchReturn::Save) {
             selected.saved = UidSet::new();
+        }
+        if plan.key.asks_for_changes() {
+            self.enable_condstore();
         }
         if let Some(name) = charset {
             let charset = Charset::named(name)
@@ -119,5 +130,34 @@ impl Session {
         answer.write(&numbers, out);
         self.client.flush_if_full().await?;
         Ok(())
+    }
+}
+
+impl Plan {
+    /// The highest MODSEQ of what is told of messages that were found by it.
+    async fn highest_of(
+        &self,
+        answer: &Answer<'_>,
+        found: &Found,
+    ) -> Result<Option<u64>, AccountError> {
+        if !self.key.asks_for_changes() || found.is_empty() {
+            return Ok(None);
+        }
+        let told = saved(answer.returns.as_deref().unwrap_or_default(), found);
+        let mod_seq = |told: &Told<'_>| (told.mod_seq, size_of::<u64>());
+        // Where a server does not tell now, the message was told of all the same.
+        let Ok(values) = self.gather(&told, "MODSEQ", &mod_seq).await? else { return Ok(None) };
+        let mut greatest = Sides { old: 0, new: 0 };
+        for (uid, value) in values {
+            if let (Some(place), Some(value)) = (self.view.map.place(uid), value) {
+                let side = place.authority();
+                greatest[side] = value.max(greatest[side]);
+            }
+        }
+        let mut highest = None;
+        for side in Side::BOTH.into_iter().filter(|side| greatest[*side] > 0) {
+            highest = highest.max(Some(self.mailbox.mod_seq_of(side, greatest[side]).await?));
+        }
+        Ok(highest)
     }
 }

@@ -39,7 +39,8 @@ impl Session {
         user: &User,
         sort: Sort,
     ) -> Result<Reply, Failure> {
-        let answer = Answer { name: "SORT", tag, uid: sort.uid, returns: sort.returns };
+        let Sort { uid, returns, .. } = sort;
+        let mut answer = Answer { name: "SORT", tag, uid, returns, mod_seq: None };
         let plan = match self.plan(user, &answer, Some(&sort.charset), sort.key) {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
@@ -49,6 +50,7 @@ impl Session {
                 Ok(found) => found,
                 Err(refused) => return Ok(refused),
             };
+        answer.mod_seq = plan.highest_of(&answer, &found).await?;
         self.tell_found(&answer, &plan, &found, Some(sort.criteria)).await?;
         Ok(Reply::ok("Sort completed"))
     }
@@ -59,7 +61,7 @@ impl Session {
         user: &User,
         thread: Thread,
     ) -> Result<Reply, Failure> {
-        let answer = Answer { name: "THREAD", tag, uid: thread.uid, returns: None };
+        let answer = Answer { name: "THREAD", tag, uid: thread.uid, returns: None, mod_seq: None };
         let plan = match self.plan(user, &answer, Some(&thread.charset), thread.key) {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),

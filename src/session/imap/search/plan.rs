@@ -167,6 +167,14 @@ impl Plan {
 
     /// The program in one side's UIDs.
     pub fn translated(&self, key: &SearchKey, side: Side, candidates: &UidSet<SideUid>) -> Parts {
+        let mut key = key.clone();
+        key.walk_mut(&mut |key| {
+            if let SearchKey::ModSeq(value) = key {
+                // What changed after the value before this one.
+                let since = self.view.mod_seqs.since(value.saturating_sub(1))[side];
+                *value = since.saturating_add(1);
+            }
+        });
         key.rewrite(&|set, by_uid| {
             let uids = self.resolve(set, by_uid)?;
             // Whatever is no candidate is left out of the result, so a set may span it.

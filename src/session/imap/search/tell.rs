@@ -13,6 +13,8 @@ pub(super) struct Answer<'a> {
     pub tag: &'a Tag,
     pub uid: bool,
     pub returns: Option<Vec<SearchReturn>>,
+    /// The highest MODSEQ of what is told, where the program asks for changes (RFC 7162 §3.1.5).
+    pub mod_seq: Option<u64>,
 }
 
 impl Answer<'_> {
@@ -32,11 +34,15 @@ impl Answer<'_> {
         });
     }
 
-    /// `"SEARCH" *(SP nz-number)` (RFC 3501 §7.2.5), `"SORT" *(SP nz-number)` (RFC 5256 §4).
+    /// `"SEARCH" *(SP nz-number)` (RFC 3501 §7.2.5), `"SORT" *(SP nz-number)` (RFC 5256 §4), and
+    /// `SP "(" "MODSEQ" SP mod-sequence-value ")"` (RFC 7162 §7).
     fn write_list(&self, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
         write!(out, "* {}", self.name)?;
         for n in found.iter() {
             write!(out, " {n}")?;
+        }
+        if let Some(mod_seq) = self.mod_seq {
+            write!(out, " (MODSEQ {mod_seq})")?;
         }
         out.write_all(b"\r\n")
     }
@@ -68,6 +74,9 @@ impl Answer<'_> {
                 part if part.is_empty() => write!(out, " PARTIAL ({range} NIL)")?,
                 part => write!(out, " PARTIAL ({range} {part})")?,
             }
+        }
+        if let Some(mod_seq) = self.mod_seq {
+            write!(out, " MODSEQ {mod_seq}")?;
         }
         out.write_all(b"\r\n")
     }
@@ -122,7 +131,7 @@ mod tests {
         let tag = Tag::new(b"a1").unwrap();
         let returns = returns.map(<[_]>::to_vec);
         let mut out = Vec::new();
-        let answer = Answer { name: "SEARCH", tag: &tag, uid, returns };
+        let answer = Answer { name: "SEARCH", tag: &tag, uid, returns, mod_seq: None };
         answer.write(&found.iter().copied().collect(), &mut out);
         String::from_utf8(out).unwrap()
     }
