@@ -5,6 +5,8 @@
 #   tests/lab.sh demo [--once]   an old server, a new one, the proxy between them; stays up until Ctrl-C,
 #                                or with --once shows, checks and ends: exit code 0 if all was as it should be
 #   tests/lab.sh test            install, build, run every test
+#   tests/lab.sh bench [NAME…]   measure beside other proxies (installs nginx): all, or measures named so;
+#                                JSON lies in target/speed afterwards
 #
 # Nothing is left running, and nothing outside a temporary directory and cargo's target is written.
 set -euo pipefail
@@ -15,12 +17,15 @@ packages=(
     cyrus-common cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db
     courier-base courier-authdaemon courier-authlib courier-authlib-userdb
 )
+# The proxies that are measured beside ours.
+rivals=(nginx-light libnginx-mod-mail)
 
 main() {
     case "${1-}:${2-}" in
         install:) install_all ;;
         demo: | demo:--once) demo "${@:2}" ;;
         test:) run_tests ;;
+        bench:*) bench "${@:2}" ;;
         *) usage >&2; exit 2 ;;
     esac
 }
@@ -115,6 +120,14 @@ run_tests() {
     else
         cargo test --no-fail-fast
     fi
+}
+
+bench() {
+    packages+=("${rivals[@]}")
+    install_packages
+    cd "$root"
+    # The log as it is in service, not as tests want it.
+    LAB_LOG=warn cargo bench --quiet --bench speed -- "$@"
 }
 
 # A directory for this run, in memory where there is such, which the servers' users may enter.

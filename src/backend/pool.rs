@@ -182,10 +182,13 @@ impl Pool {
         self.slots.available_permits() == 0
     }
 
-    /// Takes a connection that was opened to judge a login.
+    /// Takes a connection that was opened to judge a login; closes it if there are enough.
     pub fn adopt(&self, mut conn: Conn) {
         conn.tell_strain(&self.strain);
-        self.state().idle.push((Instant::now(), conn));
+        let mut state = self.state();
+        if state.idle.len() < self.slots.available_permits() {
+            state.idle.push((Instant::now(), conn));
+        }
     }
 
     /// Closes what has been idle for long. Returns whether anything is left.

@@ -105,6 +105,11 @@ impl Proxy {
         code
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the proxy runs").pid()
+    }
+
     /// The most memory it ever held, in bytes.
     pub fn peak_rss(&self) -> u64 {
         self.running.as_ref().expect("the proxy runs").peak_rss()

@@ -129,6 +129,11 @@ impl Server {
         self.running = None;
     }
 
+    /// Its first process, which leads the group of all others.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").pid()
+    }
+
     /// A client logged in to the first account.
     pub fn client(&self) -> Dialogue {
         let (user, password) = self.account();
