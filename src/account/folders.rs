@@ -494,7 +494,8 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     Ok(SideFolders { style: Style { prefix, separator }, listed })
 }
 
-fn special(special: SpecialUse) -> Option<Special> {
+/// What a mailbox is for, if clients are told of it.
+pub(super) fn special(special: SpecialUse) -> Option<Special> {
     match special {
         SpecialUse::All => Some(Special::All),
         SpecialUse::Archive => Some(Special::Archive),

@@ -35,6 +35,7 @@ pub use ledger::Copied;
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
 pub use merge::{Distrust, Merged, Report, date_of};
+pub use status::{Asked, Status, statuses};
 pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's

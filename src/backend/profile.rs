@@ -124,6 +124,11 @@ impl Profile {
         self.can("LIST-EXTENDED") && self.can("SPECIAL-USE")
     }
 
+    /// The largest message that may be appended to any mailbox, if the server tells one (RFC 7889).
+    pub fn append_limit(&self) -> Option<u64> {
+        self.names.iter().find_map(|name| name.strip_prefix("APPENDLIMIT=")?.parse().ok())
+    }
+
     /// The NAMESPACE command (RFC 2342).
     pub fn namespace(&self) -> bool {
         self.can("NAMESPACE")

@@ -10,6 +10,7 @@ mod error;
 mod flag;
 mod grammar;
 mod lens;
+mod list;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
+pub use self::list::{List, ListReturn, ListSelect};
 pub use self::parse::{AppendParse, TaggedAppend, parse, parse_append_head};
 pub use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 pub use crate::imap::search::{SearchDate, SearchKey};
@@ -147,6 +149,8 @@ pub enum Command {
     Create {
         /// The mailbox; a separator at its end is still there.
         mailbox: MailboxName,
+        /// What it is for, as attributes (RFC 6154 §3).
+        uses: Vec<Flag>,
     },
     /// DELETE (RFC 3501 §6.3.4).
     Delete {
@@ -170,13 +174,8 @@ pub enum Command {
         /// The mailbox.
         mailbox: MailboxName,
     },
-    /// LIST (RFC 3501 §6.3.8).
-    List {
-        /// The reference name; mostly empty.
-        reference: Vec<u8>,
-        /// The mailbox name with wildcards.
-        pattern: Vec<u8>,
-    },
+    /// LIST (RFC 3501 §6.3.8, RFC 5258).
+    List(List),
     /// LSUB (RFC 3501 §6.3.9).
     Lsub {
         /// The reference name; mostly empty.
@@ -256,7 +255,8 @@ pub enum Command {
     },
 }
 
-/// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162).
+/// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162;
+/// DELETED: RFC 9051 §6.3.11; APPENDLIMIT: RFC 7889).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StatusItem {
     /// MESSAGES.
@@ -275,11 +275,13 @@ pub enum StatusItem {
     HighestModSeq,
     /// DELETED.
     Deleted,
+    /// APPENDLIMIT.
+    AppendLimit,
 }
 
 impl StatusItem {
     /// Every item.
-    pub const ALL: [StatusItem; 8] = [
+    pub const ALL: [StatusItem; 9] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -288,6 +290,7 @@ impl StatusItem {
         StatusItem::Size,
         StatusItem::HighestModSeq,
         StatusItem::Deleted,
+        StatusItem::AppendLimit,
     ];
 
     /// Its name on the wire.
@@ -301,6 +304,7 @@ impl StatusItem {
             StatusItem::Size => "SIZE",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
             StatusItem::Deleted => "DELETED",
+            StatusItem::AppendLimit => "APPENDLIMIT",
         }
     }
 }

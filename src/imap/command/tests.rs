@@ -164,7 +164,7 @@ fn mailboxes_in_every_form() {
     );
     assert_eq!(
         command(b"A003 CREATE owatagusiam/"),
-        Command::Create { mailbox: name("owatagusiam/") }
+        Command::Create { mailbox: name("owatagusiam/"), uses: vec![] }
     );
     assert_eq!(
         command(b"A683 DELETE blurdybloop"),
@@ -180,9 +180,12 @@ fn mailboxes_in_every_form() {
 
 #[test]
 fn lists() {
-    let list = |reference: &[u8], pattern: &[u8]| Command::List {
-        reference: reference.to_vec(),
-        pattern: pattern.to_vec(),
+    let list = |reference: &[u8], pattern: &[u8]| {
+        Command::List(List {
+            reference: reference.to_vec(),
+            patterns: vec![pattern.to_vec()],
+            ..List::default()
+        })
     };
     assert_eq!(command(b"A101 LIST \"\" \"\""), list(b"", b""));
     assert_eq!(command(b"A102 LIST #news.comp.mail.misc *"), list(b"#news.comp.mail.misc", b"*"));
@@ -193,8 +196,53 @@ fn lists() {
         command(b"a LSUB \"\" INBOX.%"),
         Command::Lsub { reference: vec![], pattern: b"INBOX.%".to_vec() }
     );
-    assert_eq!(refusal(b"a LIST (SUBSCRIBED) \"\" *"), "Expected a reference name");
-    assert_eq!(refusal(b"a LIST \"\" * RETURN (CHILDREN)"), "Unexpected text after the command");
+}
+
+#[test]
+fn lists_with_options() {
+    let asked = |line: &[u8]| match command(line) {
+        Command::List(list) => list,
+        other => panic!("{other:?}"),
+    };
+    let several = asked(b"a LIST \"\" (INBOX \"Drafts\" {4}\r\nS%nt)");
+    assert_eq!(several.patterns, [&b"INBOX"[..], b"Drafts", b"S%nt"]);
+    assert!(several.extended);
+    assert_eq!(several.select, ListSelect::default());
+    assert_eq!(several.returns, ListReturn::default());
+
+    let chosen = asked(b"a list (subscribed REMOTE Special-Use recursivematch ) \"\" *");
+    assert!(chosen.extended);
+    let all = ListSelect { subscribed: true, special_use: true, recursive_match: true };
+    assert_eq!(chosen.select, all);
+    assert!(asked(b"a LIST () \"\" *").extended);
+
+    let told =
+        asked(b"a LIST \"\" % RETURN (CHILDREN STATUS (MESSAGES unseen) SPECIAL-USE SUBSCRIBED)");
+    let everything = ListReturn {
+        subscribed: true,
+        children: true,
+        special_use: true,
+        status: vec![StatusItem::Messages, StatusItem::Unseen],
+    };
+    assert_eq!(told.returns, everything);
+    assert!(asked(b"a LIST \"\" % RETURN ()").extended);
+
+    assert_eq!(refusal(b"a LIST (SUBSCRIBEDX) \"\" *"), "Expected a known LIST selection option");
+    assert_eq!(refusal(b"a LIST (RECURSIVEMATCH) \"\" *"), "RECURSIVEMATCH needs SUBSCRIBED");
+    assert_eq!(refusal(b"a LIST \"\" * RETURN (NONSENSE)"), "Expected a known LIST return option");
+    assert_eq!(refusal(b"a LIST \"\" * RETURN (STATUS)"), "Expected a known LIST return option");
+    assert_eq!(refusal(b"a LIST \"\" * CHILDREN"), "Unexpected text after the command");
+}
+
+#[test]
+fn create_for_a_special_use() {
+    let uses = |line: &[u8]| match command(line) {
+        Command::Create { uses, .. } => uses,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(uses(b"a CREATE MySent (USE (\\Sent \\Archive))"), flags(&["\\Sent", "\\Archive"]));
+    assert!(uses(b"a CREATE MySent (USE ())").is_empty());
+    assert_eq!(refusal(b"a CREATE x (KEEP 1)"), "Expected a known CREATE parameter");
 }
 
 #[test]

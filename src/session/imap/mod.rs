@@ -12,6 +12,7 @@ mod fetch;
 mod folders;
 mod idle;
 mod input;
+mod list;
 mod offer;
 mod pay;
 mod reply;
@@ -196,12 +197,12 @@ impl Session {
         let reply = match command {
             Command::Select { mailbox } => return self.select(user, &mailbox, false).await,
             Command::Examine { mailbox } => return self.select(user, &mailbox, true).await,
-            Command::Create { mailbox } => self.create(user, &mailbox).await,
+            Command::Create { mailbox, uses } => self.create(user, &mailbox, &uses).await,
             Command::Delete { mailbox } => self.delete(user, &mailbox).await,
             Command::Rename { from, to } => self.rename(user, &from, &to).await,
             Command::Subscribe { mailbox } => self.subscribe(user, &mailbox, true).await,
             Command::Unsubscribe { mailbox } => self.subscribe(user, &mailbox, false).await,
-            Command::List { reference, pattern } => self.list(user, &reference, &pattern).await,
+            Command::List(list) => self.list(user, &list).await,
             Command::Lsub { reference, pattern } => self.lsub(user, &reference, &pattern).await,
             Command::Namespace => self.namespace(user).await,
             Command::Status { mailbox, items } => self.status(user, &mailbox, &items).await,

@@ -58,6 +58,7 @@ impl Reply {
             Some(Code::AlreadyExists) => Some("ALREADYEXISTS"),
             Some(Code::NonExistent) => Some("NONEXISTENT"),
             Some(Code::Cannot) => Some("CANNOT"),
+            Some(Code::UseAttr) => Some("USEATTR"),
             _ => None,
         };
         match done.status {

@@ -1,11 +1,12 @@
 //! Our own grammar (nom): the arguments of every command, read as tolerantly as real clients need.
 //!
-//! `token` holds what all commands share, `fetch`, `search` and `date` the larger arguments. Each
+//! `token` holds what all commands share, `fetch`, `list`, `search` and `date` the larger arguments. Each
 //! rule's ABNF stands above it, from RFC 3501 §9 unless another is named; `1*SP` stands for every
 //! SP. The input is a whole command, so all parsers are of nom's `complete` kind.
 
 mod date;
 mod fetch;
+mod list;
 mod search;
 mod token;
 
@@ -53,7 +54,7 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("ENABLE", _) => all(enable, arguments),
         ("SELECT", _) => all(map(select, |mailbox| Command::Select { mailbox }), arguments),
         ("EXAMINE", _) => all(map(select, |mailbox| Command::Examine { mailbox }), arguments),
-        ("CREATE", _) => all(map(mailbox, |mailbox| Command::Create { mailbox }), arguments),
+        ("CREATE", _) => all(create, arguments),
         ("DELETE", _) => all(map(mailbox, |mailbox| Command::Delete { mailbox }), arguments),
         ("SUBSCRIBE", _) => all(map(mailbox, |mailbox| Command::Subscribe { mailbox }), arguments),
         ("UNSUBSCRIBE", _) => {
@@ -62,12 +63,8 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("RENAME", _) => {
             all(map(pair(mailbox, mailbox), |(from, to)| Command::Rename { from, to }), arguments)
         }
-        ("LIST", _) => {
-            all(map(list, |(reference, pattern)| Command::List { reference, pattern }), arguments)
-        }
-        ("LSUB", _) => {
-            all(map(list, |(reference, pattern)| Command::Lsub { reference, pattern }), arguments)
-        }
+        ("LIST", _) => all(list::arguments, arguments),
+        ("LSUB", _) => all(lsub, arguments),
         ("STATUS", _) => all(status, arguments),
         ("APPEND", _) => Err(Reason::Expected("a message to append")),
         _ => match Command::bare(word) {
@@ -150,20 +147,38 @@ fn select(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
     terminated(mailbox, opt(preceded(sp, parameters)))(input)
 }
 
-/// `list = "LIST" SP mailbox SP list-mailbox`. Wildcards are let through in both.
-fn list(input: &[u8]) -> IResult<&[u8], (Vec<u8>, Vec<u8>), Fault> {
-    pair(argument("a reference name", astring), argument("a mailbox pattern", astring))(input)
+/// `create = "CREATE" SP mailbox [SP "(" create-param *(SP create-param) ")"]`, where the one
+/// `create-param` is `"USE" SP "(" [use-attr *(SP use-attr)] ")"` (RFC 4466 §2.2, RFC 6154 §6).
+fn create(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let uses = preceded(tag_no_case("USE"), argument("attributes", listed("an attribute", flag)));
+    let parameters = opt(preceded(sp, listed("a known CREATE parameter", uses)));
+    map(pair(mailbox, parameters), |(mailbox, uses)| Command::Create {
+        mailbox,
+        uses: uses.unwrap_or_default().concat(),
+    })(input)
+}
+
+/// `lsub = "LSUB" SP mailbox SP list-mailbox`. Wildcards are let through in both.
+fn lsub(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    map(
+        pair(argument("a reference name", astring), argument("a mailbox pattern", astring)),
+        |(reference, pattern)| Command::Lsub { reference, pattern },
+    )(input)
 }
 
 /// `status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"`.
 fn status(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    map(pair(mailbox, argument("a list of STATUS items", status_items)), |(mailbox, items)| {
+        Command::Status { mailbox, items }
+    })(input)
+}
+
+/// `"(" status-att *(SP status-att) ")"`.
+fn status_items(input: &[u8]) -> IResult<&[u8], Vec<StatusItem>, Fault> {
     let item = map_opt(atom, |word| {
         StatusItem::ALL.into_iter().find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
     });
-    map(
-        pair(mailbox, argument("a list of STATUS items", listed("a known STATUS item", item))),
-        |(mailbox, items)| Command::Status { mailbox, items },
-    )(input)
+    listed("a known STATUS item", item)(input)
 }
 
 /// `store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))`.
