@@ -237,3 +237,24 @@ fn curl_and_imaplib_trust_the_certificates_that_mailferry_makes() {
     assert_eq!(shown.len(), 7 + 2, "two by imaplib, one by curl");
     assert_eq!(shown.iter().filter(|m| m.octets == small(77)).count(), 1);
 }
+
+fn password(server: &lab::Server, password: &str) {
+    let line = format!("ann@example.com:{{PLAIN}}{password}\n");
+    fs::write(server.dir.join("passwd"), line).expect("passwd");
+}
+
+#[test]
+fn a_password_that_comes_to_new_later_is_used_at_the_next_login() {
+    let world = World::new().set("auth.remember", "\"1s\"").seeded(|old, new| {
+        old.seed("INBOX", &mails(0..3));
+        new.seed("INBOX", &mails(10..12));
+        password(new, "not yet");
+    });
+    let mut first = world.proxy.client();
+    assert_eq!(first.ok("SELECT INBOX").count("EXISTS"), Some(3), "old alone");
+    password(&world.new, "secret");
+    lab::eventually("both", || {
+        let mut client = world.proxy.client();
+        (client.ok("SELECT INBOX").count("EXISTS") == Some(5)).then_some(())
+    });
+}

@@ -218,3 +218,38 @@ fn twelve_sessions_share_what_the_server_allows() {
         assert!(!refused, "no more connections than the server allows");
     }
 }
+
+#[test]
+fn a_command_without_end_is_not_kept_before_login() {
+    let world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..3)));
+    alive(&world, 3, "before");
+    let before = world.proxy.peak_rss();
+    let mut client = Dialogue::connect(world.proxy.port);
+    client.raw(b"a LOGIN ");
+    let pieces = format!("{{1+}}\r\nx {}", "y".repeat(6000)).repeat(20);
+    for _ in 0..600 {
+        client.raw(pieces.as_bytes());
+    }
+    client.raw(b"\r\n");
+    assert_eq!(client.until("a").status, "BAD");
+    let grown = world.proxy.peak_rss().saturating_sub(before);
+    assert!(grown < 16 << 20, "72 MB were sent, and {grown} octets kept");
+    alive(&world, 3, "afterwards");
+}
+
+#[test]
+fn who_does_not_log_in_in_time_is_disconnected_whatever_he_says() {
+    let world = World::new().set("limits.login_timeout", "\"2s\"").start();
+    let mut client = Dialogue::connect(world.proxy.port);
+    let until = Instant::now() + Duration::from_secs(20);
+    let closed = loop {
+        client.raw(b"n NOOP\r\n");
+        if client.is_closed_within(Duration::from_millis(300)) {
+            break true;
+        }
+        if Instant::now() > until {
+            break false;
+        }
+    };
+    assert!(closed, "NOOP upon NOOP keeps a connection open without a login");
+}

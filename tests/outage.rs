@@ -106,3 +106,38 @@ fn v7_a_restart_of_a_server_under_an_open_session_is_a_pause() {
     });
     assert_eq!(client.ok("UID SEARCH ALL").found()[..uids.len()], uids);
 }
+
+#[test]
+fn v1_a_restart_while_old_is_away_gives_no_folder_of_old_another_uidvalidity() {
+    let mut world = World::new().set("auth.primary", "\"new\"").seeded(|old, new| {
+        old.seed("Work", &mails(0..4));
+        old.seed("Sent Items", &mails(4..6));
+        new.seed("Work", &mails(10..12));
+    });
+    let names = |client: &mut lab::Dialogue| {
+        let mut listed = client.ok("LIST \"\" *").lines();
+        listed.retain(|line| line.starts_with("* LIST"));
+        listed
+    };
+    // Folders are known, none was ever opened.
+    let before = names(&mut world.proxy.client());
+    world.proxy.stop();
+    world.old.stop();
+    world.new.seed("Later", &mails(20..21));
+    world.proxy.restart();
+
+    let mut client = world.proxy.client();
+    assert_eq!(names(&mut client), before, "as they were, in old's style, and none undecided");
+    client.no("SELECT INBOX.Work");
+    client.no("STATUS INBOX.Work (UIDVALIDITY MESSAGES)");
+
+    world.old.start();
+    let on_old = world.old.client().ok("SELECT INBOX.Work").number("UIDVALIDITY");
+    let opened = eventually("old is back", || {
+        let reply = client.cmd("SELECT INBOX.Work");
+        (reply.status == "OK").then_some(reply)
+    });
+    assert_eq!(opened.number("UIDVALIDITY"), on_old);
+    assert_eq!(opened.count("EXISTS"), Some(6));
+    assert_eq!(client.ok("SELECT INBOX.Later").count("EXISTS"), Some(1), "seen since");
+}

@@ -81,7 +81,7 @@ impl Account {
                     old: Some(folder.joined.old_wanted.clone()),
                     new: Some(new.clone()),
                 };
-                self.rename_records(&records, vec![(folder.id, names)], Batch::new()).await?;
+                self.rename_records(vec![(folder.id, names)], Batch::new()).await?;
             }
             info!(account = %self.name, mailbox = %client, %new, "created");
             self.list_now(access).await?;
@@ -166,7 +166,6 @@ impl Account {
                 if !kept && merged.record.sides.old.is_none() {
                     merged.record.old = None;
                 }
-                merged.there = Sides::default();
                 Ok(((), true))
             })
             .await?;
@@ -204,7 +203,7 @@ impl Account {
             records.iter().filter(|r| !kept.contains(&r.id)).cloned().collect();
         self.forget_gone(&folders, &others, &targets, &mut batch);
         let count = plan.names.len();
-        self.rename_records(&records, plan.names, batch).await?;
+        self.rename_records(plan.names, batch).await?;
         info!(account = %self.name, %from, %to, mailboxes = count, "renamed");
         self.list_now(access).await?;
         Ok(())
@@ -414,12 +413,13 @@ impl Account {
     /// Writes new names into records, of open mailboxes and of others, in one batch.
     async fn rename_records(
         &self,
-        records: &[MailboxRecord],
         renamed: Vec<(MailboxId, Names)>,
         mut batch: Batch,
     ) -> Result<(), AccountError> {
         // Nobody opens a mailbox meanwhile: it would be opened under its former name.
         let _loading = self.loading.lock().await;
+        // Read only now: one that was open a moment ago may have changed since it was looked at.
+        let records = self.index.mailboxes(self.id).await?;
         let mut open: Vec<(Arc<Mailbox>, Names)> = Vec::new();
         for (id, names) in renamed {
             if let Some(mailbox) = self.open.get(&id).map(|m| Arc::clone(&m)) {

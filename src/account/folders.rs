@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::hear::own_uid_validity;
 use super::mailbox::now;
 use super::names::{Decided, Joined, Listed, Special, Style, join};
 use super::{Access, Account, AccountError, Mailbox};
@@ -18,8 +17,8 @@ use crate::config::Config;
 use crate::imap::names::encode;
 use crate::imap::response::{ListEntry, Response, SpecialUse};
 use crate::imap::write::Parts;
-use crate::index::{Batch, IndexError, MailboxId, MailboxRecord};
-use crate::uid::Uid;
+use crate::index::{Batch, IndexError, ListedAs, MailboxId, MailboxRecord};
+use crate::uid::{Uid, UidSet};
 
 /// All folders of an account at one moment.
 #[derive(Debug)]
@@ -78,11 +77,17 @@ impl Folders {
 }
 
 impl Account {
-    /// The folders as last listed; listed now if they never were.
+    /// The folders as last listed; listed now if they never were, or not by a side that was away
+    /// then and can be asked by now.
     pub async fn folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
+        let asks = |folders: &Folders, side| {
+            folders.sides[side].is_none() && !access.pools[side].is_away()
+        };
         match self.folders.load_full() {
-            Some(folders) => Ok(folders),
-            None => self.list_folders(access).await,
+            Some(folders) if !Side::BOTH.into_iter().any(|side| asks(&folders, side)) => {
+                Ok(folders)
+            }
+            _ => self.list_folders(access).await,
         }
     }
 
@@ -109,17 +114,28 @@ impl Account {
             }
         });
         let known = Sides::from_fn(|side| listed[side].is_some());
-        let listed = match (listed.old, listed.new) {
-            (Some(old), new) => Sides { old: Some(old), new },
-            (None, _) if records.is_empty() => return Err(AccountError::NeverSeen(Side::Old)),
-            (None, new) => Sides { old: Some(remembered(&records, Side::Old)), new },
+        let mut account = self.index.account_record(self.id).await?;
+        let told = listed.as_ref().map(|_, listed| listed.as_ref().map(|l| l.style.clone()));
+        let was = account.styles.clone();
+        let styles = was.clone().map(|side, was| told[side].clone().or(was));
+        let Some(old_style) = styles.old.clone() else {
+            return Err(AccountError::NeverSeen(Side::Old));
         };
-        let sides = listed.map(|side, l| l.unwrap_or_else(|| remembered(&records, side)));
-        let styles = sides.as_ref().map(|_, s| s.style.clone());
+        let sides = listed.map(|side, listed| {
+            let style = || styles[side].clone().unwrap_or_default();
+            listed.unwrap_or_else(|| remembered(&records, side, style()))
+        });
+        if styles != was {
+            account.styles = styles;
+            let mut batch = Batch::new();
+            batch.put_account(self.id, &self.name, &account);
+            self.index.submit(batch).await?;
+        }
+        let styles = Sides { old: old_style, new: sides.new.style.clone() };
         let explicit = explicit_names(&self.config);
         let decided: Vec<Decided> = records.iter().map(decided).collect();
         let joined = join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
-        self.decide(&joined, &mut records).await?;
+        self.decide(&joined, &sides, known, &mut records).await?;
 
         let by_name: HashMap<&MailboxName, &MailboxRecord> =
             records.iter().filter(|r| !r.hidden).map(|r| (&r.client, r)).collect();
@@ -138,9 +154,6 @@ impl Account {
             };
             let there =
                 Sides { old: opens(Side::Old, &joined.old), new: opens(Side::New, &joined.new) };
-            if let Some(mailbox) = self.open.get(&record.id).map(|m| Arc::clone(&m)) {
-                mailbox.set_there(record, there);
-            }
             list.push(Folder { joined, id: record.id, there });
         }
         let by_client =
@@ -158,10 +171,13 @@ impl Account {
         Ok(folders)
     }
 
-    /// Persists the names that were decided just now.
+    /// Persists what the listings say of each mailbox: its names, and where it is. `known` tells
+    /// which side's listing is one, and not just what is remembered.
     async fn decide(
         &self,
         joined: &[Joined],
+        sides: &Sides<SideFolders>,
+        known: Sides<bool>,
         records: &mut Vec<MailboxRecord>,
     ) -> Result<(), AccountError> {
         let mut at: HashMap<MailboxName, usize> = records
@@ -170,39 +186,61 @@ impl Account {
             .filter(|(_, r)| !r.hidden)
             .map(|(at, r)| (r.client.clone(), at))
             .collect();
+        let listed = sides.as_ref().map(|_, side| {
+            let each = side.listed.iter().map(|l| (&l.name, l));
+            each.collect::<HashMap<&MailboxName, &Listed>>()
+        });
+        let mut taken: HashSet<u32> = records.iter().map(|r| r.uid_validity).collect();
         let mut batch = Batch::new();
+        let mut open = Vec::new();
         for j in joined {
-            let (old, new) = (Some(j.old_wanted.clone()), Some(j.new_wanted.clone()));
-            match at.get(&j.client) {
-                Some(known) => {
-                    let record = &mut records[*known];
-                    if record.old != old || record.new != new {
-                        record.old = old;
-                        record.new = new;
-                        // The rest of an open mailbox's record is ahead of what was loaded here.
-                        if !self.open.contains_key(&record.id) {
-                            batch.put_mailbox(self.id, record);
-                        }
-                    }
+            let first_seen = !at.contains_key(&j.client);
+            if first_seen {
+                if !known.old {
+                    // Whether it is on old too cannot be known now (DESIGN §3): it is not shown.
+                    continue;
                 }
-                None => {
-                    let id = self.index.next_mailbox_id(self.id);
-                    // A name that was deleted and is used again means another mailbox.
-                    let again = records.iter().filter(|r| r.hidden && r.client == j.client);
-                    let again = again.map(|r| r.uid_validity).max();
-                    let record = self.new_record(id, j.client.clone(), old, new, again);
-                    batch.put_mailbox(self.id, &record);
-                    info!(
-                        account = %self.name, mailbox = %j.client, old = %j.old_wanted,
-                        new = %j.new_wanted, "folder first seen"
-                    );
-                    at.insert(j.client.clone(), records.len());
-                    records.push(record);
+                let id = self.index.next_mailbox_id(self.id);
+                // A name that was deleted and is used again means another mailbox.
+                let again = records.iter().filter(|r| r.hidden && r.client == j.client);
+                let again = again.map(|r| r.uid_validity).max();
+                at.insert(j.client.clone(), records.len());
+                records.push(self.new_record(id, j.client.clone(), None, None, again));
+                info!(
+                    account = %self.name, mailbox = %j.client, old = %j.old_wanted,
+                    new = %j.new_wanted, "folder first seen"
+                );
+            }
+            let Some(record) = at.get(&j.client).and_then(|at| records.get_mut(*at)) else {
+                continue;
+            };
+            let before = record.clone();
+            record.old = Some(j.old_wanted.clone());
+            record.new = Some(j.new_wanted.clone());
+            for (side, name) in [(Side::Old, &j.old), (Side::New, &j.new)] {
+                if known[side] {
+                    let listed = name.as_ref().and_then(|name| listed[side].get(name));
+                    record.listed[side] = listed.map(|listed| listed_as(listed));
                 }
+            }
+            if record.uid_validity == 0 && known.old && j.old.is_none() {
+                // It exists on new alone: a value of its own, fixed at first sight (V1).
+                record.uid_validity = own_uid_validity(now(), &taken);
+            }
+            taken.insert(record.uid_validity);
+            if *record == before && !first_seen {
+                continue;
+            }
+            match self.open.get(&record.id).map(|m| Arc::clone(&m)) {
+                Some(mailbox) => open.push((mailbox, record.clone())),
+                None => batch.put_mailbox(self.id, record),
             }
         }
         if !batch.is_empty() {
             self.index.submit(batch).await?;
+        }
+        for (mailbox, record) in open {
+            mailbox.set_listed(&record).await?;
         }
         Ok(())
     }
@@ -257,21 +295,25 @@ impl Account {
         let above = again.map(|before| before.max(remembered.map_or(0, |r| r.uid_validity)));
         let remembered = remembered.filter(|_| above.is_none());
         let uid_validity = match above {
-            Some(before) => uid_validity_above(before, own_uid_validity(now(), id.0)),
+            Some(before) => uid_validity_above(before, own_uid_validity(now(), &HashSet::new())),
             None => remembered.map_or(0, |r| r.uid_validity),
         };
+        // Without a boundary every UID that was given out is old's own, and is kept again.
+        let ours = remembered.filter(|r| r.boundary.is_some());
         MailboxRecord {
             id,
             client,
             old,
             new,
             uid_validity,
-            uid_next: remembered.map_or(Uid(1), |r| r.mark),
+            uid_next: ours.map_or(Uid(1), |r| r.mark),
             boundary: remembered.and_then(|r| r.boundary),
             sides: Sides::default(),
             mod_seq: 1,
             checkpoints: Vec::new(),
             hidden: false,
+            listed: Sides::default(),
+            unshown: UidSet::new(),
         }
     }
 
@@ -307,14 +349,15 @@ impl Account {
             Err(IndexError::UnknownMailbox(..)) => return Err(missing()),
             stored => stored?,
         };
-        let record = stored.record.clone();
-        if record.hidden {
+        if stored.record.hidden {
             return Err(missing());
         }
-        let mailbox = Arc::new(Mailbox::new(self.index.clone(), self.id, stored));
-        // The listing may be older than the mailbox: what was absorbed was there.
-        let there = Sides::from_fn(|side| folder.there[side] || record.sides[side].is_some());
-        mailbox.set_there(&record, there);
+        let mailbox = Arc::new(Mailbox::new(
+            self.index.clone(),
+            self.id,
+            Arc::clone(&self.undecided),
+            stored,
+        ));
         self.open.insert(folder.id, Arc::clone(&mailbox));
         Ok(mailbox)
     }
@@ -323,7 +366,7 @@ impl Account {
     pub async fn make_on_new(
         &self,
         access: &Access,
-        mailbox: &Mailbox,
+        mailbox: &Arc<Mailbox>,
     ) -> Result<(), AccountError> {
         if mailbox.view().names.new.is_some() {
             return Ok(());
@@ -336,8 +379,7 @@ impl Account {
         // A listing that began before would tell afterwards that the mailbox is not there.
         let _no_listing = self.listing.lock().await;
         let record = mailbox.peek(|m| m.record.clone());
-        let there = mailbox.peek(|m| m.there);
-        if there.new {
+        if mailbox.view().names.new.is_some() {
             return Ok(());
         }
         let Some(name) = record.new.clone() else {
@@ -355,8 +397,9 @@ impl Account {
         }
         lease.give_back();
         info!(account = %self.name, mailbox = %record.client, new = %name, "made on new");
-        mailbox.set_there(&record, Sides { new: true, ..there });
-        Ok(())
+        let mut listed = record.listed;
+        listed.new = Some(ListedAs { selectable: true, subscribed, children: None, special: None });
+        mailbox.set_listed(&MailboxRecord { listed, ..record }).await
     }
 }
 
@@ -397,30 +440,49 @@ fn decided(record: &MailboxRecord) -> Decided {
     }
 }
 
+/// A UIDVALIDITY of our own: below 2^31, for clients that hold it signed; rising with time, for a
+/// name that is made anew; and another one for each of an account's mailboxes.
+fn own_uid_validity(now: u64, taken: &HashSet<u32>) -> u32 {
+    const Y2020: u64 = 1_577_836_800;
+    let seconds = u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX);
+    let first = seconds & 0x7fff_ffff | 1 << 24;
+    let free = (first..1 << 31).chain(1 << 24..first).find(|value| !taken.contains(value));
+    // An account with 2^30 mailboxes has other troubles.
+    free.unwrap_or(first)
+}
+
 /// The UIDVALIDITY of a mailbox whose name was another one's: clients that know that one must see
 /// a greater value (RFC 3501 §2.3.1.1). Our own values count from 2020, most servers' from 1970.
 fn uid_validity_above(before: u32, own: u32) -> u32 {
     if own > before { own } else { before.checked_add(1).unwrap_or(own) }
 }
 
-/// A side's folders as the records have them, for a side that cannot be asked.
-fn remembered(records: &[MailboxRecord], side: Side) -> SideFolders {
-    let name = |r: &MailboxRecord| match side {
-        Side::Old => r.old.clone(),
-        Side::New => r.new.clone(),
-    };
-    let seen = records.iter().filter(|r| r.sides[side].is_some());
-    let listed = seen
-        .filter_map(name)
-        .map(|name| Listed {
-            name,
-            special: None,
-            selectable: true,
-            children: None,
-            subscribed: true,
-        })
-        .collect();
-    SideFolders { style: Style { prefix: Vec::new(), separator: None }, listed }
+/// A side's folders as its last listing had them, for a side that cannot be asked.
+fn remembered(records: &[MailboxRecord], side: Side, style: Style) -> SideFolders {
+    let listed = records.iter().filter_map(|record| {
+        let name = match side {
+            Side::Old => record.old.clone(),
+            Side::New => record.new.clone(),
+        };
+        let ListedAs { selectable, subscribed, children, special: used } = record.listed[side]?;
+        let special = used.and_then(special);
+        Some(Listed { name: name?, special, selectable, children, subscribed })
+    });
+    SideFolders { style, listed: listed.collect() }
+}
+
+fn listed_as(listed: &Listed) -> ListedAs {
+    let Listed { selectable, subscribed, children, special, .. } = *listed;
+    let special = special.map(|special| match special {
+        Special::All => SpecialUse::All,
+        Special::Archive => SpecialUse::Archive,
+        Special::Drafts => SpecialUse::Drafts,
+        Special::Flagged => SpecialUse::Flagged,
+        Special::Junk => SpecialUse::Junk,
+        Special::Sent => SpecialUse::Sent,
+        Special::Trash => SpecialUse::Trash,
+    });
+    ListedAs { selectable, subscribed, children, special }
 }
 
 async fn list_side(access: &Access, side: Side) -> Result<SideFolders, BackendError> {
@@ -511,6 +573,17 @@ pub(super) fn special(special: SpecialUse) -> Option<Special> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn v1_own_uid_validity_fits_in_31_bits_and_differs() {
+        let now = 1_790_000_000;
+        let first = own_uid_validity(now, &HashSet::new());
+        assert!(first < 1 << 31);
+        let second = own_uid_validity(now, &HashSet::from([first]));
+        let third = own_uid_validity(now - 1, &HashSet::from([first, second, first - 1]));
+        assert!(second > first && third > second);
+        assert_ne!(own_uid_validity(u64::MAX, &HashSet::new()), 0);
+    }
 
     #[test]
     fn a_name_used_again_has_a_greater_uid_validity() {

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::mailbox::{FlagsOffered, Mailbox, Moment, SessionId, now};
-use super::merge::{Report, date_of};
+use super::merge::{Likeness, Report};
 use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
-use crate::base::{Side, Sides};
+use crate::base::Side;
 use crate::imap::fetch_scan::flags;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
@@ -82,11 +82,15 @@ impl Mailbox {
                 vanished: &vanished,
                 hold: &hold,
             };
-            self.change(|merged, _| {
-                let changed = merged.see(side, &report, now())?;
-                Ok(((), changed))
-            })
-            .await?;
+            let held = self
+                .change(|merged, _| {
+                    let changed = merged.see(side, &report, now())?;
+                    Ok((!merged.held.is_empty(), changed))
+                })
+                .await?;
+            if held {
+                self.undecided.note(self);
+            }
         }
         // What a server told unasked may have been true long ago.
         let long_ago = Moment::default();
@@ -151,34 +155,23 @@ impl Mailbox {
         decided.is_none_or(|uid| self.tell_flags(uid, without_recent(list), origin, since))
     }
 
-    /// Which arrivals on new may be copies of ours: their INTERNALDATE is that of an open intent.
+    /// Which arrivals on new may be copies of ours: those that are like one that was begun.
     async fn possible_copies(
         &self,
         conn: &mut Conn,
         arrivals: &UidSet<SideUid>,
-    ) -> Result<BTreeMap<SideUid, i64>, BackendError> {
+    ) -> Result<BTreeMap<SideUid, Likeness>, BackendError> {
         let mut hold = BTreeMap::new();
         if conn.side() != Side::New || arrivals.is_empty() {
             return Ok(hold);
         }
-        let expected: Vec<i64> = self.peek(|m| m.intents.values().filter_map(date_of).collect());
+        let expected = self.peek(|m| m.intents.clone());
         if expected.is_empty() {
             return Ok(hold);
         }
-        for set in arrivals.chunks_of(MAX_COMMAND) {
-            let command = text(&format!("UID FETCH {set} (UID INTERNALDATE)"));
-            let done = conn
-                .fetch(&command, |fetched| {
-                    let date = fetched.internal_date().and_then(|d| internal_date(&d));
-                    if let (Some(uid), Some(date)) = (fetched.uid, date)
-                        && expected.contains(&date)
-                    {
-                        hold.insert(uid, date);
-                    }
-                })
-                .await?;
-            if !done.is_ok() {
-                return Err(conn.answer("UID FETCH INTERNALDATE", &done));
+        for (uid, likeness) in likenesses(conn, arrivals).await? {
+            if expected.values().any(|intent| likeness.fits(intent)) {
+                hold.insert(uid, likeness);
             }
         }
         Ok(hold)
@@ -193,7 +186,6 @@ impl Mailbox {
     pub async fn refresh(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
         let _one_at_a_time = self.opening.lock().await;
         let names = self.view().names.clone();
-        self.fix_uid_validity(&names).await?;
         // Both sides in parallel; slots are taken in the sides' order (see `backend::Pool`).
         let mut slots = Vec::new();
         for side in Side::BOTH.into_iter().filter(|side| names[*side].is_some()) {
@@ -233,29 +225,34 @@ impl Mailbox {
         Ok(())
     }
 
-    /// A mailbox that exists on new alone gets a UIDVALIDITY of its own, fixed at first sight (V1).
-    async fn fix_uid_validity(
-        self: &Arc<Self>,
-        names: &Sides<Option<crate::base::MailboxName>>,
-    ) -> Result<(), AccountError> {
-        if names.old.is_some() || self.view().uid_validity != 0 {
-            return Ok(());
-        }
-        let own = own_uid_validity(now(), self.id.0);
-        self.change(|merged, _| {
-            let unset = merged.record.uid_validity == 0;
-            if unset {
-                merged.record.uid_validity = own;
-            }
-            Ok(((), unset))
-        })
-        .await
-    }
-
     /// The places of messages, as of what is durable.
     pub fn place(&self, uid: Uid) -> Option<Place> {
         self.view().map.place(uid)
     }
+}
+
+/// By what messages can be told to be like a copy that was begun.
+pub async fn likenesses(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+) -> Result<Vec<(SideUid, Likeness)>, BackendError> {
+    let mut found = Vec::new();
+    for set in uids.chunks_of(MAX_COMMAND) {
+        let command = text(&format!("UID FETCH {set} (UID INTERNALDATE RFC822.SIZE)"));
+        let done = conn
+            .fetch(&command, |fetched| {
+                let date = fetched.internal_date().and_then(|date| internal_date(&date));
+                let size = fetched.size();
+                if let Some(uid) = fetched.uid.filter(|_| date.is_some() || size.is_some()) {
+                    found.push((uid, Likeness { date, size }));
+                }
+            })
+            .await?;
+        if !done.is_ok() {
+            return Err(conn.answer("UID FETCH (INTERNALDATE RFC822.SIZE)", &done));
+        }
+    }
+    Ok(found)
 }
 
 /// A flag list without `\Recent`: who was told first of a message is the proxy's pools' business,
@@ -273,14 +270,6 @@ pub fn without_recent(list: &[u8]) -> Bytes {
     kept.into()
 }
 
-/// Below 2^31, for clients that hold it signed; rising with time, for a name that is made anew;
-/// and another one for each mailbox.
-pub(super) fn own_uid_validity(now: u64, mailbox: u32) -> u32 {
-    const Y2020: u64 = 1_577_836_800;
-    let seconds = u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX);
-    seconds.wrapping_add(mailbox) & 0x7fff_ffff | 1 << 24
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,13 +278,5 @@ mod tests {
     fn recent_is_never_claimed() {
         assert_eq!(without_recent(b"(\\Recent)"), "()");
         assert_eq!(without_recent(b"(\\Seen \\recent $x)"), "(\\Seen $x)");
-    }
-
-    #[test]
-    fn v1_own_uid_validity_fits_in_31_bits_and_differs() {
-        let now = 1_790_000_000;
-        assert!(own_uid_validity(now, 1) < 1 << 31);
-        assert_ne!(own_uid_validity(now, 1), own_uid_validity(now, 2));
-        assert_ne!(own_uid_validity(u64::MAX, 1), 0);
     }
 }

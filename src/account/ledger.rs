@@ -3,13 +3,15 @@
 //! An intent is durable before its APPEND is sent, and goes in the same batch in which the
 //! message's place changes. One that is found open later says: look on new before appending again.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, Weak};
 
-use super::mailbox::{Mailbox, now};
+use tokio::sync::Notify;
+
+use super::mailbox::{Mailbox, lock, now};
 use super::{AccountError, Merged};
 use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Stuck};
-use crate::uid::{Place, SideUid, Uid};
+use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A copy that turns up so many seconds after its intent was given up is still recognised.
 const REMEMBER: u64 = 24 * 3600;
@@ -26,7 +28,48 @@ pub struct Copied {
     pub doubtful: bool,
 }
 
+/// The mailboxes of an account in which something waits to be decided: copies whose fate is not
+/// known, arrivals that may be copies. Whoever decides is woken by a new one.
+#[derive(Default)]
+pub struct Undecided {
+    mailboxes: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
+    /// Somebody shall look.
+    pub wake: Notify,
+}
+
+impl Undecided {
+    /// Something in this mailbox may have to be decided.
+    pub fn note(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.mailboxes).insert(mailbox.id(), Arc::downgrade(mailbox));
+        self.wake.notify_one();
+    }
+
+    /// The mailboxes to look at. Each is to be noted again if something stays undecided.
+    pub fn take(&self) -> Vec<Arc<Mailbox>> {
+        let noted = std::mem::take(&mut *lock(&self.mailboxes));
+        noted.into_values().filter_map(|mailbox| mailbox.upgrade()).collect()
+    }
+
+    /// Puts a mailbox back in which something stays undecided, without waking anybody.
+    pub fn put_back(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.mailboxes).insert(mailbox.id(), Arc::downgrade(mailbox));
+    }
+
+    /// Whether there is nothing to decide.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.mailboxes).is_empty()
+    }
+}
+
 impl Mailbox {
+    /// Has it looked into whatever is undecided here, as an earlier life of the proxy may have left
+    /// it.
+    pub fn look_into(self: &Arc<Self>) {
+        if self.peek(|m| !m.intents.is_empty() || !m.held.is_empty()) {
+            self.undecided.note(self);
+        }
+    }
+
     /// Writes intents, durably. Returns those messages that may be appended now: still `Old`, and
     /// without an open intent whose fate is unknown.
     pub async fn begin_copies(
@@ -36,9 +79,18 @@ impl Mailbox {
         let (account, id) = (self.account, self.id);
         self.change(|merged, batch| {
             let mut begun = Vec::new();
-            for (uid, intent) in copies {
+            for (uid, mut intent) in copies {
                 let old = matches!(merged.map.place(uid), Some(Place::Old(_)));
-                let open = merged.intents.get(&uid).is_some_and(|i| !i.closed);
+                let open = match merged.intents.get(&uid) {
+                    // What the earlier APPEND left may still turn up, while this one is under way
+                    // and after it: it is looked for from where that one began.
+                    Some(earlier) if earlier.closed => {
+                        intent.again = true;
+                        intent.new_uid_next = intent.new_uid_next.min(earlier.new_uid_next);
+                        false
+                    }
+                    open => open.is_some(),
+                };
                 if old && !open {
                     batch.put_intent(account, id, uid, Direction::ToNew, &intent);
                     merged.intents.insert(uid, intent);
@@ -51,7 +103,9 @@ impl Mailbox {
     }
 
     /// Settles copies: place and intent change in one batch. Returns those whose message is not
-    /// `Old` any more: their copy has no place in the view, and the caller removes it from new.
+    /// `Old` any more: their copy has no place in the view. The caller removes it from new, and
+    /// only then gives up its intent ([`abandon_copies`](Self::abandon_copies)), which meanwhile
+    /// tells what the copy is.
     pub async fn commit_copies(
         self: &Arc<Self>,
         copies: Vec<Copied>,
@@ -61,15 +115,14 @@ impl Mailbox {
             let mut refused = Vec::new();
             let mut changed = false;
             for copy in copies {
+                changed = true;
                 if merged.copied(copy.uid, copy.new) {
-                    changed = true;
                     batch.del_stuck(account, id, copy.uid);
+                    settle(merged, batch, (account, id), copy.uid, copy.doubtful);
                 } else {
                     merged.hide_new(copy.new);
-                    changed = true;
                     refused.push(copy);
                 }
-                settle(merged, batch, (account, id), copy.uid, copy.doubtful);
             }
             changed |= merged.release(now())?;
             Ok((refused, changed))
@@ -106,11 +159,16 @@ impl Mailbox {
         .await
     }
 
-    /// Decides over a copy that turned up late: it is not shown.
-    pub async fn hide_late_copy(self: &Arc<Self>, new: SideUid) -> Result<(), AccountError> {
+    /// Decides over copies that have no place in the view: they are not shown.
+    pub async fn hide_copies(
+        self: &Arc<Self>,
+        copies: &UidSet<SideUid>,
+    ) -> Result<(), AccountError> {
         self.change(|merged, _| {
-            merged.hide_new(new);
-            Ok(((), true))
+            for new in copies.iter() {
+                merged.hide_new(new);
+            }
+            Ok(((), !copies.is_empty()))
         })
         .await
     }
@@ -166,7 +224,7 @@ fn settle(
     doubtful: bool,
 ) {
     let Some(intent) = merged.intents.get_mut(&uid) else { return };
-    if doubtful || intent.closed {
+    if doubtful || intent.closed || intent.again {
         intent.closed = true;
         batch.put_intent(account, id, uid, Direction::ToNew, intent);
     } else {

@@ -131,6 +131,7 @@ impl Accounts {
                 .value(),
         );
         let access = account.admit(digest, || self.access(typed, &name, password));
+        access.pools.iter().for_each(|(_, pool)| pool.try_again());
         if matches!(backend.credentials.mode, Mode::Same) {
             access.pools[primary].adopt(conn);
         }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{RwLock, broadcast, watch};
 
 use super::AccountError;
+use super::ledger::Undecided;
 use super::merge::{Distrust, Merged};
 use super::watch::Watching;
 use crate::backend::Known;
@@ -82,6 +83,7 @@ pub struct Mailbox {
     pub guard: RwLock<()>,
     pub(super) opening: tokio::sync::Mutex<()>,
     pub(super) watching: Mutex<Watching>,
+    pub(super) undecided: Arc<Undecided>,
 }
 
 /// What a mailbox is called: by its client, and where it exists or would be made.
@@ -116,7 +118,12 @@ struct Tip {
 
 impl Mailbox {
     /// The hub of a mailbox as the index remembers it.
-    pub(super) fn new(index: Index, account: AccountId, stored: Stored) -> Mailbox {
+    pub(super) fn new(
+        index: Index,
+        account: AccountId,
+        undecided: Arc<Undecided>,
+        stored: Stored,
+    ) -> Mailbox {
         let intents: BTreeMap<Uid, Intent> = stored
             .intents
             .into_iter()
@@ -139,6 +146,7 @@ impl Mailbox {
             guard: RwLock::new(()),
             opening: tokio::sync::Mutex::new(()),
             watching: Mutex::default(),
+            undecided,
         }
     }
 
@@ -332,26 +340,22 @@ impl Mailbox {
     }
 
     /// Takes over what the listing of folders told: the mailbox's names, and where it exists.
-    pub(super) fn set_there(&self, record: &MailboxRecord, there: Sides<bool>) {
-        let mut tip = lock(&self.tip);
-        let merged = &mut tip.merged;
-        let same = merged.there == there
-            && merged.record.old == record.old
-            && merged.record.new == record.new
-            && merged.record.client == record.client
-            && merged.record.hidden == record.hidden;
-        if same {
-            return;
-        }
-        merged.there = there;
-        merged.record.old.clone_from(&record.old);
-        merged.record.new.clone_from(&record.new);
-        merged.record.client.clone_from(&record.client);
-        merged.record.hidden = record.hidden;
-        tip.version += 1;
-        let view = view_of(&tip.merged, tip.version);
-        drop(tip);
-        self.publish(view);
+    pub(super) async fn set_listed(
+        self: &Arc<Self>,
+        told: &MailboxRecord,
+    ) -> Result<(), AccountError> {
+        self.change(|merged, _| {
+            let record = &mut merged.record;
+            let before = record.clone();
+            record.old.clone_from(&told.old);
+            record.new.clone_from(&told.new);
+            record.listed = told.listed;
+            if record.uid_validity == 0 {
+                record.uid_validity = told.uid_validity;
+            }
+            Ok(((), *record != before))
+        })
+        .await
     }
 
     fn publish(&self, view: View) {
@@ -374,8 +378,8 @@ fn view_of(merged: &Merged, version: u64) -> View {
         uid_next: merged.record.uid_next,
         client: merged.record.client.clone(),
         names: Sides {
-            old: merged.record.old.clone().filter(|_| merged.there.old),
-            new: merged.record.new.clone().filter(|_| merged.there.new),
+            old: merged.record.old.clone().filter(|_| merged.is_there(Side::Old)),
+            new: merged.record.new.clone().filter(|_| merged.is_there(Side::New)),
         },
     }
 }

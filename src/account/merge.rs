@@ -65,8 +65,25 @@ pub struct Report<'a> {
     pub complete: bool,
     /// What the server said is gone.
     pub vanished: &'a UidSet<SideUid>,
-    /// Arrivals that may be copies of ours still in flight, with their INTERNALDATE.
-    pub hold: &'a BTreeMap<SideUid, i64>,
+    /// Arrivals that may be copies of ours still in flight.
+    pub hold: &'a BTreeMap<SideUid, Likeness>,
+}
+
+/// What an arrival has in common with a copy that is on its way: either is enough to wait for it,
+/// for some servers keep no date, and some report a wrong size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Likeness {
+    /// INTERNALDATE, in seconds since 1970.
+    pub date: Option<i64>,
+    /// RFC822.SIZE.
+    pub size: Option<u64>,
+}
+
+impl Likeness {
+    /// Whether the arrival could be the copy that an intent is about.
+    pub fn fits(&self, intent: &Intent) -> bool {
+        self.size == Some(intent.octets) || (self.date.is_some() && self.date == date_of(intent))
+    }
 }
 
 /// A mailbox's record and map, and what is believed of its sides.
@@ -82,11 +99,9 @@ pub struct Merged {
     /// what is gone; then the number of messages differs from the server's, and it is not used.
     pub live: Sides<Option<UidSet<SideUid>>>,
     /// Arrivals on new that wait until it is known whether they are copies of ours.
-    pub held: BTreeMap<SideUid, i64>,
+    pub held: BTreeMap<SideUid, Likeness>,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
-    /// On which sides the mailbox exists now, as the last listing of folders told.
-    pub there: Sides<bool>,
 }
 
 impl Merged {
@@ -98,29 +113,28 @@ impl Merged {
             let snapshot = record.sides[side].as_ref()?;
             (snapshot.messages == mapped.len()).then_some(mapped)
         });
-        let there = Sides::from_fn(|side| record.sides[side].is_some());
-        Merged { record, map, live, held: BTreeMap::new(), intents, there }
+        Merged { record, map, live, held: BTreeMap::new(), intents }
     }
 
-    /// Arrivals in a report: at or above the watermark, not mapped, not held.
+    /// Whether the mailbox exists on a side and can be selected there, as its last listing told.
+    pub fn is_there(&self, side: Side) -> bool {
+        !self.record.hidden && self.record.listed[side].is_some_and(|listed| listed.selectable)
+    }
+
+    /// Arrivals in a report: at or above the watermark, neither mapped, nor held, nor hidden.
     pub fn arrivals(&self, side: Side, announced: &UidSet<SideUid>) -> UidSet<SideUid> {
         let watermark = self.record.sides[side].as_ref().map_or(SideUid(1), |s| s.uid_next);
-        let mut found = announced.range_from(watermark);
+        let found = announced.range_from(watermark);
         if found.is_empty() {
             return found;
         }
-        let above: UidSet<SideUid> = found
-            .ranges()
-            .flat_map(|(a, b)| (a.0..=b.0).map(SideUid))
-            .filter(|uid| {
-                self.map.uid_of(side, *uid).is_some()
-                    || (side == Side::New && self.held.contains_key(uid))
-            })
-            .collect();
-        if !above.is_empty() {
-            found = found.subtract(&above);
+        let found = found.subtract(&self.map.side_uids(side).range_from(watermark));
+        match side {
+            Side::Old => found,
+            Side::New => {
+                found.subtract(&self.held.keys().copied().collect()).subtract(&self.record.unshown)
+            }
         }
-        found
     }
 
     /// Takes a report into the map. Returns whether anything changed.
@@ -137,10 +151,14 @@ impl Merged {
                 && report.snapshot.uid_next < was.uid_next
             {
                 // A lagging connection may not know of what another one was told; only numbers
-                // that do not cover what is mapped say that the server went back.
-                let beyond = self.map.side_uids(side).range_from(report.snapshot.uid_next);
-                let lost = beyond.iter().next().is_some_and(|uid| uid < was.uid_next);
-                if lost && report.snapshot.messages < was.messages {
+                // that do not cover what is mapped say that the server went back, and that it has
+                // fewer messages, or lacks one that its own numbers cover.
+                let known = self.map.side_uids(side);
+                let beyond = known.range_from(report.snapshot.uid_next);
+                let lost = beyond.first().is_some_and(|uid| uid < was.uid_next);
+                let fewer = report.snapshot.messages < was.messages
+                    || !known.subtract(&beyond).is_subset(report.announced);
+                if lost && fewer {
                     return Err(Distrust::WentBack {
                         side,
                         was: was.uid_next,
@@ -179,9 +197,9 @@ impl Merged {
         }
         if side == Side::New {
             let waiting = arrived.intersect(&held);
-            for (uid, date) in report.hold {
+            for (uid, likeness) in report.hold {
                 if waiting.contains(*uid) {
-                    self.held.insert(*uid, *date);
+                    self.held.insert(*uid, *likeness);
                 }
             }
         }
@@ -218,6 +236,11 @@ impl Merged {
             // The watermark never passes an arrival that is held back.
             uid_next = uid_next.min(*first_held);
         }
+        if side == Side::New {
+            let unshown = self.record.unshown.range_from(uid_next);
+            *changed |= unshown != self.record.unshown;
+            self.record.unshown = unshown;
+        }
         let snapshot = Snapshot {
             uid_validity: report.snapshot.uid_validity,
             uid_next,
@@ -245,11 +268,13 @@ impl Merged {
     fn vanish(&mut self, side: Side, gone: &UidSet<SideUid>) -> bool {
         let mut removed = Vec::new();
         let mut moved = Vec::new();
+        let mut cursor = self.map.cursor();
         for uid in gone.iter() {
             if side == Side::New {
                 self.held.remove(&uid);
+                self.record.unshown.remove(uid);
             }
-            let Some(virtual_uid) = self.map.uid_of(side, uid) else { continue };
+            let Some((virtual_uid, _)) = cursor.find(side, uid) else { continue };
             match (self.map.place(virtual_uid), side) {
                 (Some(Place::Both { new, .. }), Side::Old) => {
                     moved.push((virtual_uid, Place::New(new)));
@@ -290,8 +315,10 @@ impl Merged {
         let len = last.0 - first.0 + 1;
         let uid = match (side, self.record.boundary) {
             (Side::Old, None) if first.0 >= self.record.uid_next.0 => Uid(first.0),
-            (Side::New, None) => {
-                let boundary = if self.record.sides.old.is_none() && self.map.is_empty() {
+            // New's UIDs are not old's; nor can old's own be kept once a later one was told of.
+            (_, None) => {
+                let alone = side == Side::New && self.record.sides.old.is_none();
+                let boundary = if alone && self.map.is_empty() {
                     // Nobody else numbers this mailbox: keep new's UIDs as they are.
                     Uid(first.0.max(self.record.uid_next.0))
                 } else {
@@ -341,11 +368,16 @@ impl Merged {
 
     /// A copy has been proved: the message lies on both sides from now on. False if it is not
     /// `Old` any more; then the copy has no place in the view.
+    ///
+    /// A copy that was taken for mail of its own meanwhile is the message's from now on.
     pub fn copied(&mut self, uid: Uid, new: SideUid) -> bool {
         let Some(Place::Old(old)) = self.map.place(uid) else { return false };
         self.held.remove(&new);
-        if self.map.uid_of(Side::New, new).is_some() {
-            return false;
+        if let Some(twin) = self.map.uid_of(Side::New, new) {
+            if !matches!(self.map.place(twin), Some(Place::New(_))) {
+                return false;
+            }
+            self.map.remove(&[twin].into_iter().collect());
         }
         let done = self.map.set_place(uid, Place::Both { old, new });
         self.add_live(Side::New, new);
@@ -355,23 +387,19 @@ impl Merged {
     /// A message on new that shall not be seen: a copy that turned up late, and is removed.
     pub fn hide_new(&mut self, new: SideUid) {
         self.held.remove(&new);
+        self.record.unshown.insert(new);
         self.add_live(Side::New, new);
     }
 
     /// Shows what was held back for copies that are decided by now. Returns whether anything was.
     pub fn release(&mut self, now: u64) -> Result<bool, Distrust> {
-        let waiting = |date: &i64| self.intents.values().any(|i| date_of(i) == Some(*date));
+        let waiting = |held: &Likeness| self.intents.values().any(|intent| held.fits(intent));
         let free: Vec<SideUid> =
-            self.held.iter().filter(|(_, date)| !waiting(date)).map(|(uid, _)| *uid).collect();
+            self.held.iter().filter(|(_, held)| !waiting(held)).map(|(uid, _)| *uid).collect();
         for uid in &free {
             self.claim(Side::New, *uid, now)?;
         }
         Ok(!free.is_empty())
-    }
-
-    /// Whether some intent could have made an arrival on new.
-    pub fn expects_copies(&self) -> bool {
-        !self.intents.is_empty()
     }
 
     /// Removes messages that the authority has expunged.
@@ -397,7 +425,7 @@ impl Merged {
 }
 
 /// The instant of an intent's INTERNALDATE.
-pub fn date_of(intent: &Intent) -> Option<i64> {
+fn date_of(intent: &Intent) -> Option<i64> {
     crate::backend::internal_date(intent.internal_date.as_bytes())
 }
 

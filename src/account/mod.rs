@@ -30,11 +30,11 @@ use crate::index::{AccountId, Index, MailboxId};
 pub use change::Unchanged;
 pub use error::AccountError;
 pub use folders::{Folder, Folders, SideFolders, command, create, explicit_names, list_with};
-pub use hear::{MAX_COMMAND, without_recent};
-pub use ledger::Copied;
+pub use hear::{MAX_COMMAND, likenesses, without_recent};
+pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
-pub use merge::{Distrust, Merged, Report, date_of};
+pub use merge::{Distrust, Likeness, Merged, Report};
 pub use status::{Asked, Status, statuses};
 pub use watch::Idle;
 
@@ -59,6 +59,7 @@ pub struct Account {
     loading: tokio::sync::Mutex<()>,
     making: tokio::sync::Mutex<()>,
     access: DashMap<login::Digest, login::Judged>,
+    undecided: Arc<Undecided>,
 }
 
 impl Account {
@@ -74,6 +75,7 @@ impl Account {
             loading: tokio::sync::Mutex::new(()),
             making: tokio::sync::Mutex::new(()),
             access: DashMap::new(),
+            undecided: Arc::default(),
         }
     }
 
@@ -85,6 +87,11 @@ impl Account {
     /// The account's number in the index.
     pub fn id(&self) -> AccountId {
         self.id
+    }
+
+    /// Where something waits to be decided.
+    pub fn undecided(&self) -> &Arc<Undecided> {
+        &self.undecided
     }
 
     /// What is remembered.

@@ -29,7 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Who idles on a mailbox, and the watchers that run for them.
 #[derive(Default)]
 pub struct Watching {
-    idlers: usize,
+    /// What each idler's login may reach; the watchers work with that of any.
+    idlers: Vec<Arc<Access>>,
     watch: Option<Watch>,
 }
 
@@ -47,13 +48,15 @@ impl Drop for Watch {
 /// While it lives, the mailbox is watched.
 pub struct Idle {
     mailbox: Arc<Mailbox>,
+    access: Arc<Access>,
 }
 
 impl Drop for Idle {
     fn drop(&mut self) {
         let mut watching = lock(&self.mailbox.watching);
-        watching.idlers -= 1;
-        if watching.idlers == 0 {
+        let own = watching.idlers.iter().position(|access| Arc::ptr_eq(access, &self.access));
+        own.map(|at| watching.idlers.swap_remove(at));
+        if watching.idlers.is_empty() {
             watching.watch = None;
         }
     }
@@ -63,22 +66,30 @@ impl Mailbox {
     /// Has the mailbox watched on both sides for as long as the result lives.
     pub fn watch(self: &Arc<Self>, access: &Arc<Access>) -> Idle {
         let mut watching = lock(&self.watching);
-        watching.idlers += 1;
+        watching.idlers.push(Arc::clone(access));
         if watching.watch.is_none() {
             let stop = CancellationToken::new();
             for side in Side::BOTH {
-                let (mailbox, access) = (Arc::clone(self), Arc::clone(access));
-                let stop = stop.clone();
-                tokio::spawn(async move { mailbox.watch_side(&access, side, &stop).await });
+                let (mailbox, stop) = (Arc::clone(self), stop.clone());
+                tokio::spawn(async move { mailbox.watch_side(side, &stop).await });
             }
             watching.watch = Some(Watch { stop });
         }
-        Idle { mailbox: Arc::clone(self) }
+        Idle { mailbox: Arc::clone(self), access: Arc::clone(access) }
     }
 
-    async fn watch_side(self: Arc<Self>, access: &Access, side: Side, stop: &CancellationToken) {
+    /// What some idler's login may reach, one that can reach this side if there is one.
+    fn idlers_access(&self, side: Side) -> Option<Arc<Access>> {
+        let watching = lock(&self.watching);
+        let able = watching.idlers.iter().find(|access| !access.pools[side].is_away());
+        able.or(watching.idlers.first()).map(Arc::clone)
+    }
+
+    async fn watch_side(self: Arc<Self>, side: Side, stop: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
+            let Some(access) = self.idlers_access(side) else { return };
+            let access = &*access;
             if self.view().names[side].is_none() {
                 // A folder that appears on this side is found by the listing of folders.
                 if stop.run_until_cancelled(sleep(access.poll_interval)).await.is_none() {

@@ -221,7 +221,7 @@ impl Conn {
                         return Ok(done);
                     }
                 }
-                Event::Response(response) => self.listed(&response, last),
+                Event::Response(response) => self.listed(&response, last)?,
                 Event::Chunk { .. } | Event::More { .. } => {
                     return Err(self.protocol("a literal outside of a FETCH".into()));
                 }

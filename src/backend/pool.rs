@@ -160,6 +160,12 @@ impl Pool {
         self.demand.notified().await;
     }
 
+    /// The login was judged anew, and its secret found right: where the server refused it before,
+    /// it may be asked once more (a password may have come to the new server since).
+    pub fn try_again(&self) {
+        self.state().refused = None;
+    }
+
     /// Takes a connection that was opened to judge a login.
     pub fn adopt(&self, conn: Conn) {
         self.state().idle.push((Instant::now(), conn));

@@ -14,6 +14,9 @@ use crate::uid::{SideUid, UidSet};
 /// A server that announces and withdraws messages faster than it lists them is asked this often.
 const LISTINGS: usize = 5;
 
+/// So many messages a listing may hold beyond what EXISTS told.
+const MOST_UNANNOUNCED: u32 = 1 << 16;
+
 /// What was heard of the selected mailbox and not taken yet.
 #[derive(Debug, Default)]
 pub struct News {
@@ -204,15 +207,27 @@ impl Conn {
         if done.is_ok() { Ok(()) } else { Err(self.answer("UID SEARCH", &done)) }
     }
 
-    pub(super) fn listed(&mut self, response: &Response, last: Option<SideUid>) {
+    /// Takes a listing: all messages, or those above `last`.
+    ///
+    /// # Errors
+    /// It names more messages than a mailbox can hold: what is counted one by one later on must
+    /// not be without end.
+    pub(super) fn listed(
+        &mut self,
+        response: &Response,
+        last: Option<SideUid>,
+    ) -> Result<(), BackendError> {
         let found: UidSet<SideUid> = match response {
             Response::Search(uids) => uids.iter().map(|&uid| SideUid(uid)).collect(),
             Response::Esearch { all, .. } => {
                 UidSet::from_ranges(all.iter().map(|&(a, b)| (SideUid(a), SideUid(b))))
             }
-            _ => return,
+            _ => return Ok(()),
         };
-        let Some(selected) = self.selected_mut() else { return };
+        let Some(selected) = self.selected_mut() else { return Ok(()) };
+        if found.len() > selected.exists.saturating_add(MOST_UNANNOUNCED) {
+            return Err(self.protocol(format!("SEARCH finds {} messages", found.len())));
+        }
         match last {
             None => selected.announced = found,
             // `n:*` names the last message even where it is below `n`.
@@ -223,6 +238,7 @@ impl Conn {
         }
         // A server may list what it has not announced yet; the numbers must agree.
         selected.exists = selected.exists.max(selected.announced.len());
+        Ok(())
     }
 
     /// Notes an unasked FETCH: its FLAGS are news.

@@ -9,10 +9,9 @@ use tracing::warn;
 use super::copier::{Copier, Job, lock};
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
-use crate::backend::{
-    BackendError, Conn, Done, Event, Fetched, Lease, Pending, internal_date, text, words,
-};
+use crate::backend::{BackendError, Conn, Done, Event, Fetched, Lease, Pending, text};
 use crate::base::Side;
+use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
 use crate::imap::framer::Literal;
 use crate::imap::response::{Code, Response};
@@ -176,18 +175,9 @@ impl<'a> Carry<'a> {
         let count = settled.len();
         let refused = self.mailbox.commit_copies(settled).await?;
         let carried = count - refused.len();
-        let orphans: UidSet<SideUid> =
-            refused.iter().map(|copy| copy.new).chain(gone.values().copied()).collect();
-        if !gone.is_empty() {
-            let uids = gone.keys().copied().collect();
-            for uid in gone.values() {
-                self.mailbox.hide_late_copy(*uid).await?;
-            }
-            self.mailbox.abandon_copies(uids, false).await?;
-        }
-        if !orphans.is_empty() {
-            remove_copies(new, &orphans).await?;
-        }
+        let mut orphans = gone;
+        orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
+        remove_orphans(new, self.mailbox, &orphans, false).await?;
         Ok(carried)
     }
 
@@ -456,8 +446,9 @@ impl<'a> Carry<'a> {
         }
         for (uid, copy, kept, sent) in altered {
             copies.remove(&uid);
-            self.mailbox.hide_late_copy(copy).await?;
-            remove_copies(conn, &[copy].into_iter().collect()).await?;
+            let copy = [copy].into_iter().collect();
+            self.mailbox.hide_copies(&copy).await?;
+            remove_copies(conn, &copy).await?;
             let kept = kept.map_or("nothing".to_owned(), |n| format!("{n} octets"));
             let why = format!("new kept {kept} of {sent}: altered, so it stays on old");
             self.stuck(uid, why).await?;
@@ -548,6 +539,7 @@ fn intent(message: &Message, uid_next: SideUid) -> Intent {
         hash: message.body.hash(),
         written_at: now(),
         closed: false,
+        again: false,
     }
 }
 
@@ -559,8 +551,8 @@ fn append_command(conn: &Conn, message: &Message) -> Parts {
     }
     let flags = String::from_utf8_lossy(&message.flags).into_owned();
     // A date that is none would fail every APPEND of the message.
-    let date = match internal_date(&message.date) {
-        Some(_) => format!(" \"{}\"", words(&message.date)),
+    let date = match InternalDate::new(&message.date) {
+        Some(date) => format!(" \"{date}\""),
         None => String::new(),
     };
     command.text(&format!(" {flags}{date} "));
@@ -586,6 +578,23 @@ async fn begin_append(
     conn.queue_octets(b"\r\n");
     conn.flush().await?;
     Ok(Ok(pending))
+}
+
+/// Removes copies whose message is gone, and only then gives their intents up: after a crash in
+/// between these tell what the copies are. `doubtful`: others of them may still turn up.
+pub(super) async fn remove_orphans(
+    conn: &mut Conn,
+    mailbox: &Arc<Mailbox>,
+    orphans: &BTreeMap<Uid, SideUid>,
+    doubtful: bool,
+) -> Result<(), AccountError> {
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let copies = orphans.values().copied().collect();
+    mailbox.hide_copies(&copies).await?;
+    remove_copies(conn, &copies).await?;
+    mailbox.abandon_copies(orphans.keys().copied().collect(), doubtful).await
 }
 
 /// Removes copies from new that have no place in the view. Without UID EXPUNGE they stay there,

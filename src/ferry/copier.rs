@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::carry::Carry;
 use super::tee::{Budget, Tee};
-use crate::account::{Access, Account, AccountError, Mailbox};
+use crate::account::{Access, Account, AccountError, Mailbox, Undecided};
 use crate::config::Config;
 use crate::index::MailboxId;
 use crate::uid::{Place, Uid, UidSet};
@@ -37,13 +36,10 @@ pub struct Copier {
     pub(super) access: ArcSwap<Access>,
     pub(super) budget: Arc<Budget>,
     queue: Mutex<Queue>,
-    wake: Arc<Notify>,
     /// Held while a batch is under way: one at a time.
     pub(super) busy: tokio::sync::Mutex<()>,
     /// Since when an intent's fate is unknown, by mailbox and UID.
     pub(super) unsure: Mutex<HashMap<(MailboxId, Uid), Instant>>,
-    /// Mailboxes that had something to decide.
-    watched: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
 }
 
 #[derive(Default)]
@@ -73,21 +69,17 @@ impl Copier {
             access: ArcSwap::new(access),
             budget,
             queue: Mutex::default(),
-            wake: Arc::new(Notify::new()),
             busy: tokio::sync::Mutex::new(()),
             unsure: Mutex::default(),
-            watched: Mutex::default(),
         })
     }
 
     /// Starts the worker. It ends with the copier, or between two batches on shutdown.
     pub(super) fn start(copier: &Arc<Copier>, shutdown: CancellationToken) {
         let weak = Arc::downgrade(copier);
-        let wake = Arc::clone(&copier.wake);
+        let undecided = Arc::clone(copier.account.undecided());
         let span = info_span!("copier", account = %copier.account.name());
-        tokio::spawn(
-            async move { shutdown.run_until_cancelled(work(weak, wake)).await }.instrument(span),
-        );
+        tokio::spawn(work(weak, undecided, shutdown).instrument(span));
     }
 
     /// From now on with what this login may reach.
@@ -104,7 +96,7 @@ impl Copier {
         let tee = tee.filter(Tee::is_whole);
         queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
         drop(queue);
-        self.wake.notify_one();
+        self.account.undecided().wake.notify_one();
     }
 
     /// Starts collecting a message on its way to a client, if there is room for it.
@@ -118,9 +110,9 @@ impl Copier {
         mailbox: &Arc<Mailbox>,
         uids: &UidSet<Uid>,
     ) -> Result<(), AccountError> {
-        let _one_at_a_time = self.busy.lock().await;
         let all: Vec<Uid> = uids.iter().collect();
         for some in all.chunks(BATCH) {
+            let _one_at_a_time = self.busy.lock().await;
             let jobs = some
                 .iter()
                 .filter(|uid| matches!(mailbox.place(**uid), Some(Place::Old(_))))
@@ -133,23 +125,14 @@ impl Copier {
 
     /// Whether nothing waits and nothing is undecided.
     pub(super) fn is_idle(&self) -> bool {
-        lock(&self.queue).jobs.is_empty() && lock(&self.watched).is_empty()
+        lock(&self.queue).jobs.is_empty() && self.account.undecided().is_empty()
     }
 
     /// Has the worker look for intents and arrivals that are undecided.
     pub(super) fn look_around(&self) {
-        if !lock(&self.watched).is_empty() {
-            self.wake.notify_one();
+        if !self.account.undecided().is_empty() {
+            self.account.undecided().wake.notify_one();
         }
-    }
-
-    /// A mailbox was opened: what an earlier life of the proxy left undecided is looked into.
-    pub fn look_after(&self, mailbox: &Arc<Mailbox>) {
-        if mailbox.intents().is_empty() && mailbox.held().is_empty() {
-            return;
-        }
-        lock(&self.watched).insert(mailbox.id(), Arc::downgrade(mailbox));
-        self.wake.notify_one();
     }
 
     /// Waits until no batch is under way.
@@ -157,26 +140,24 @@ impl Copier {
         drop(self.busy.lock().await);
     }
 
-    async fn work_once(&self, pause: &mut Duration) {
-        let _one_at_a_time = self.busy.lock().await;
-        let watched: Vec<(MailboxId, Weak<Mailbox>)> =
-            lock(&self.watched).iter().map(|(id, m)| (*id, Weak::clone(m))).collect();
-        for (id, mailbox) in watched {
-            let undecided = match mailbox.upgrade() {
-                None => false,
-                Some(mailbox) => match self.recover(&mailbox).await {
-                    Ok(undecided) => undecided,
-                    Err(e) => {
-                        warn!(mailbox = %mailbox.name(), "undecided copies: {e}");
-                        true
-                    }
-                },
-            };
-            if !undecided {
-                lock(&self.watched).remove(&id);
+    /// Works until nothing is left that can be done now. A batch is carried to its end: only
+    /// between two of them a shutdown is heeded, and whoever else wants to carry something is let
+    /// in.
+    async fn work_once(&self, pause: &mut Duration, shutdown: &CancellationToken) {
+        for mailbox in self.account.undecided().take() {
+            let _one_at_a_time = self.busy.lock().await;
+            let undecided = !shutdown.is_cancelled()
+                && self.recover(&mailbox).await.unwrap_or_else(|e| {
+                    warn!(mailbox = %mailbox.name(), "undecided copies: {e}");
+                    true
+                });
+            if undecided {
+                self.account.undecided().put_back(&mailbox);
             }
         }
-        while let Some(jobs) = self.next_batch() {
+        while !shutdown.is_cancelled() {
+            let Some(jobs) = self.next_batch() else { return };
+            let _one_at_a_time = self.busy.lock().await;
             let Some(mailbox) = jobs.first().map(|job| Arc::clone(&job.mailbox)) else { continue };
             let keys: Vec<Uid> = jobs.iter().map(|job| job.uid).collect();
             let ended = self.carry_batch(&mailbox, jobs).await;
@@ -193,9 +174,7 @@ impl Copier {
                 }
             };
             self.finish_jobs(&mailbox, &keys, again);
-            if !mailbox.intents().is_empty() || !mailbox.held().is_empty() {
-                lock(&self.watched).insert(mailbox.id(), Arc::downgrade(&mailbox));
-            }
+            mailbox.look_into();
         }
     }
 
@@ -253,28 +232,32 @@ impl Copier {
     fn next_look(&self) -> Option<Instant> {
         let queue = lock(&self.queue);
         let waiting = queue.not_before.filter(|_| !queue.jobs.is_empty());
-        let looking = (!lock(&self.watched).is_empty())
+        let looking = (!self.account.undecided().is_empty())
             .then(|| Instant::now() + self.config.copy.grace.min(PAUSE));
         waiting.into_iter().chain(looking).min()
     }
 }
 
-async fn work(copier: Weak<Copier>, wake: Arc<Notify>) {
+async fn work(copier: Weak<Copier>, undecided: Arc<Undecided>, shutdown: CancellationToken) {
     let mut pause = PAUSE;
-    loop {
+    while !shutdown.is_cancelled() {
         let next = match copier.upgrade() {
             None => return,
             Some(copier) => {
-                copier.work_once(&mut pause).await;
+                copier.work_once(&mut pause, &shutdown).await;
                 copier.next_look()
             }
         };
-        match next {
-            Some(at) => tokio::select! {
-                () = wake.notified() => {}
-                () = sleep_until(at) => {}
-            },
-            None => wake.notified().await,
+        let later = async {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = undecided.wake.notified() => {}
+            () = later => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }

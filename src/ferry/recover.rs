@@ -4,16 +4,16 @@
 //! grace, for the first APPEND may still have been on its way. An arrival that was held back turns
 //! out as a copy (same octets) or as mail of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::info;
 
-use super::carry::remove_copies;
+use super::carry::{remove_copies, remove_orphans};
 use super::copier::{Copier, lock};
-use crate::account::{AccountError, Copied, Mailbox, date_of, without_recent};
-use crate::backend::{Conn, Event, Fetched, internal_date, text};
+use crate::account::{AccountError, Copied, Mailbox, likenesses, without_recent};
+use crate::backend::{Conn, Event, Fetched, text};
 use crate::base::Side;
 use crate::imap::response::Response;
 use crate::index::Intent;
@@ -78,13 +78,13 @@ impl Copier {
         let mut old = mailbox.lease(&access, Side::Old).await?;
         let _alone = mailbox.guard.write().await;
         let mut copies = Vec::new();
-        let mut orphans = UidSet::new();
+        let mut orphans = BTreeMap::new();
         let places: Vec<(Uid, SideUid, SideUid)> = found
             .iter()
             .filter_map(|(uid, new)| match mailbox.place(*uid) {
                 Some(Place::Old(old)) => Some((*uid, old, *new)),
                 _ => {
-                    orphans.insert(*new);
+                    orphans.insert(*uid, *new);
                     None
                 }
             })
@@ -106,7 +106,7 @@ impl Copier {
         }
         for (uid, old, new_uid) in places {
             let Some(list) = flags.get(&old) else {
-                orphans.insert(new_uid);
+                orphans.insert(uid, new_uid);
                 continue;
             };
             let list = String::from_utf8_lossy(list);
@@ -115,15 +115,8 @@ impl Copier {
             copies.push(Copied { uid, new: new_uid, doubtful: true });
         }
         let refused = mailbox.commit_copies(copies).await?;
-        for copy in refused {
-            orphans.insert(copy.new);
-        }
-        if !orphans.is_empty() {
-            for uid in orphans.iter() {
-                mailbox.hide_late_copy(uid).await?;
-            }
-            remove_copies(new, &orphans).await?;
-        }
+        orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
+        remove_orphans(new, mailbox, &orphans, true).await?;
         mailbox.give_back(old).await;
         Ok(())
     }
@@ -144,8 +137,9 @@ impl Copier {
             let late = intents.values().any(|intent| Some(intent.hash) == hash);
             if late {
                 info!(mailbox = %mailbox.name(), new = %uid, "a copy turned up late: removed");
-                mailbox.hide_late_copy(uid).await?;
-                remove_copies(conn, &[uid].into_iter().collect()).await?;
+                let copy = [uid].into_iter().collect();
+                mailbox.hide_copies(&copy).await?;
+                remove_copies(conn, &copy).await?;
             } else {
                 mailbox.show_held(uid).await?;
             }
@@ -153,8 +147,8 @@ impl Copier {
         Ok(())
     }
 
-    /// Looks for the message of an intent on new: at or above the UIDNEXT of then, not mapped, of
-    /// its date and with its octets.
+    /// Looks for the message of an intent on new: at or above the UIDNEXT of then, not mapped, like
+    /// it and with its octets.
     pub(super) async fn find_copy(
         &self,
         conn: &mut Conn,
@@ -172,26 +166,8 @@ impl Copier {
         if candidates.is_empty() {
             return Ok(None);
         }
-        let wanted = date_of(intent);
-        let mut likely = Vec::new();
-        for set in candidates.chunks_of(crate::account::MAX_COMMAND) {
-            let command = text(&format!("UID FETCH {set} (UID INTERNALDATE)"));
-            let done = conn
-                .fetch(&command, |fetched: Fetched| {
-                    let date = fetched.internal_date().and_then(|d| internal_date(&d));
-                    if let Some(uid) = fetched.uid
-                        && (date == wanted || wanted.is_none())
-                    {
-                        likely.push(uid);
-                    }
-                })
-                .await?;
-            if !done.is_ok() {
-                return Err(conn.answer("UID FETCH (INTERNALDATE)", &done).into());
-            }
-        }
-        for uid in likely {
-            if self.hash_of(conn, uid).await? == Some(intent.hash) {
+        for (uid, likeness) in likenesses(conn, &candidates).await? {
+            if likeness.fits(intent) && self.hash_of(conn, uid).await? == Some(intent.hash) {
                 return Ok(Some(uid));
             }
         }

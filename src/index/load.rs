@@ -28,6 +28,13 @@ pub fn accounts(
     Ok(accounts)
 }
 
+/// What is known of one account.
+pub fn account(store: &dyn Store, account: AccountId) -> Result<AccountRecord, IndexError> {
+    let key = Key::account(account);
+    let value = store.value(&key)?.ok_or(IndexError::UnknownAccount(account))?;
+    unpack_account(&value).map(|(_, record)| record).map_err(damaged(key.as_bytes()))
+}
+
 /// For each account, the number its next mailbox gets.
 pub fn counters(store: &dyn Store) -> Result<HashMap<AccountId, u32>, IndexError> {
     let mut counters = HashMap::new();

@@ -48,7 +48,8 @@ pub use self::epoch::Remembered;
 pub use self::error::IndexError;
 pub use self::open::Opened;
 pub use self::records::{
-    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Snapshot, Stored, Stuck,
+    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Snapshot,
+    Stored, Stuck, Style,
 };
 
 /// The index. Clones are the same index; it ends when closed, or with its last clone.
@@ -111,6 +112,11 @@ impl Index {
         let (done, answer) = mpsc::channel();
         self.send_read(load::accounts, move |result| drop(done.send(result)));
         answer.recv().unwrap_or(Err(IndexError::Closed))
+    }
+
+    /// What is known of an account besides its mailboxes.
+    pub async fn account_record(&self, account: AccountId) -> Result<AccountRecord, IndexError> {
+        self.read(move |store| load::account(store, account)).await
     }
 
     /// The mailboxes of an account, by number.

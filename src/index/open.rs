@@ -215,7 +215,7 @@ fn sync_dir(dir: &Path) -> Result<(), IndexError> {
 }
 
 /// The format of keys and values that this version writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Names in [`super::keys::Tree::Meta`].
 pub const VERSION: &str = "version";

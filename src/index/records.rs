@@ -3,7 +3,8 @@
 
 use super::pack::{Malformed, Packer, Unpacker};
 use crate::base::{AccountName, MailboxName, Sides};
-use crate::uid::{SideUid, Uid, UidMap};
+use crate::imap::response::SpecialUse;
+use crate::uid::{SideUid, Uid, UidMap, UidSet};
 
 /// An account's number in this index. Another index may give the same account another one: what
 /// must outlive the index is kept by name.
@@ -26,6 +27,30 @@ pub struct AccountRecord {
     pub phase_since: u64,
     /// The wave it moves with.
     pub wave: Option<String>,
+    /// How each side names mailboxes, as its last listing told.
+    pub styles: Sides<Option<Style>>,
+}
+
+/// How a side spells its personal mailboxes: what its NAMESPACE (RFC 2342) and LIST say.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Style {
+    /// The prefix of the personal namespace, with its separator: `INBOX.`, or nothing.
+    pub prefix: Vec<u8>,
+    /// What divides the levels of a name; none on a server without hierarchy.
+    pub separator: Option<u8>,
+}
+
+/// A mailbox as one side listed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListedAs {
+    /// Neither `\Noselect` nor `\NonExistent`.
+    pub selectable: bool,
+    /// Subscribed there.
+    pub subscribed: bool,
+    /// `\HasChildren` or `\HasNoChildren`, if the server said so.
+    pub children: Option<bool>,
+    /// Its special use, if the server said one.
+    pub special: Option<SpecialUse>,
 }
 
 /// A mailbox as the client sees it, and what was last absorbed from both sides (DESIGN §3).
@@ -53,6 +78,11 @@ pub struct MailboxRecord {
     pub checkpoints: Vec<(u64, Sides<u64>)>,
     /// Deleted by the client, kept on old (V6).
     pub hidden: bool,
+    /// Where it is, as each side's last complete listing told: while a side is away, or before it
+    /// was asked again after a restart, this says what it has.
+    pub listed: Sides<Option<ListedAs>>,
+    /// Messages on new, at or above the watermark, that were decided over and are not shown.
+    pub unshown: UidSet<SideUid>,
 }
 
 /// Four numbers of one side's mailbox, taken from one connection.
@@ -83,6 +113,9 @@ pub struct Intent {
     pub written_at: u64,
     /// Settled, and kept a day: a copy that turns up late is recognised.
     pub closed: bool,
+    /// An earlier APPEND of the same message came to no known end: its copy may still turn up, so
+    /// that settling this one closes it and does not forget it.
+    pub again: bool,
 }
 
 /// Which way a copy goes. The numbers are on disk.
@@ -131,6 +164,13 @@ pub fn pack_account(name: &AccountName, record: &AccountRecord) -> Vec<u8> {
             out.octets(text.as_bytes());
         }
     }
+    for (_, style) in record.styles.iter() {
+        out.byte(u8::from(style.is_some()));
+        if let Some(style) = style {
+            out.octets(&style.prefix);
+            out.octets(style.separator.as_slice());
+        }
+    }
     out.done()
 }
 
@@ -148,6 +188,12 @@ pub fn unpack_account(bytes: &[u8]) -> Result<(AccountName, AccountRecord), Malf
             0 => None,
             _ => Some(input.text()?),
         };
+    }
+    for style in [&mut record.styles.old, &mut record.styles.new] {
+        if input.byte()? != 0 {
+            let prefix = input.octets()?.to_vec();
+            *style = Some(Style { prefix, separator: input.octets()?.first().copied() });
+        }
     }
     input.finish()?;
     Ok((name, record))
@@ -189,6 +235,14 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
         out.number(sides.old);
         out.number(sides.new);
     }
+    for (_, listed) in record.listed.iter() {
+        pack_listed(&mut out, listed.as_ref());
+    }
+    out.number(record.unshown.range_count() as u64);
+    for (first, last) in record.unshown.ranges() {
+        out.number(first.0.into());
+        out.number(last.0.into());
+    }
     out.done()
 }
 
@@ -217,6 +271,11 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         let at = input.number()?;
         checkpoints.push((at, Sides { old: input.number()?, new: input.number()? }));
     }
+    let listed = Sides { old: unpack_listed(&mut input)?, new: unpack_listed(&mut input)? };
+    let mut unshown = Vec::new();
+    for _ in 0..input.number()? {
+        unshown.push((SideUid(input.number32()?), SideUid(input.number32()?)));
+    }
     input.finish()?;
     Ok(MailboxRecord {
         id,
@@ -230,7 +289,47 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         mod_seq,
         checkpoints,
         hidden: has(HIDDEN),
+        listed,
+        unshown: UidSet::from_ranges(unshown),
     })
+}
+
+/// One byte of facts, and one for the special use: its place in [`SpecialUse::ALL`], from 1.
+fn pack_listed(out: &mut Packer, listed: Option<&ListedAs>) {
+    let Some(listed) = listed else { return out.byte(0) };
+    let mut facts = LISTED;
+    for (bit, set) in [
+        (SELECTABLE, listed.selectable),
+        (SUBSCRIBED, listed.subscribed),
+        (CHILDREN, listed.children == Some(true)),
+        (NO_CHILDREN, listed.children == Some(false)),
+    ] {
+        facts |= if set { bit } else { 0 };
+    }
+    out.byte(facts);
+    let place = |special| SpecialUse::ALL.iter().position(|known| *known == special);
+    out.number(listed.special.and_then(place).map_or(0, |at| at as u64 + 1));
+}
+
+fn unpack_listed(input: &mut Unpacker<'_>) -> Result<Option<ListedAs>, Malformed> {
+    let facts = input.byte()?;
+    if facts == 0 {
+        return Ok(None);
+    }
+    let has = |bit: u8| facts & bit != 0;
+    let special = match input.number()? {
+        0 => None,
+        at => {
+            let at = usize::try_from(at - 1).ok().and_then(|at| SpecialUse::ALL.get(at));
+            Some(*at.ok_or(Malformed("unknown special use"))?)
+        }
+    };
+    Ok(Some(ListedAs {
+        selectable: has(SELECTABLE),
+        subscribed: has(SUBSCRIBED),
+        children: has(CHILDREN).then_some(true).or(has(NO_CHILDREN).then_some(false)),
+        special,
+    }))
 }
 
 fn pack_snapshot(out: &mut Packer, snapshot: &Snapshot) {
@@ -258,7 +357,7 @@ fn unpack_snapshot(input: &mut Unpacker<'_>) -> Result<Snapshot, Malformed> {
 /// An intent's value.
 pub fn pack_intent(intent: &Intent) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
-    out.byte(u8::from(intent.closed));
+    out.byte(u8::from(intent.closed) | u8::from(intent.again) << 1);
     out.number(intent.new_uid_next.0.into());
     out.number(intent.octets);
     out.number(intent.written_at);
@@ -270,8 +369,10 @@ pub fn pack_intent(intent: &Intent) -> Vec<u8> {
 /// The other way round.
 pub fn unpack_intent(bytes: &[u8]) -> Result<Intent, Malformed> {
     let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let state = input.byte()?;
     let intent = Intent {
-        closed: input.byte()? != 0,
+        closed: state & 1 != 0,
+        again: state & 2 != 0,
         new_uid_next: SideUid(input.number32()?),
         octets: input.number()?,
         written_at: input.number()?,
@@ -315,7 +416,7 @@ pub fn mailbox_name(octets: &[u8]) -> Result<MailboxName, Malformed> {
 /// page of them to stay small.
 const LONGEST_REASON: usize = 2_000;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HIDDEN: u8 = 1;
 const HAS_OLD: u8 = 1 << 1;
 const HAS_NEW: u8 = 1 << 2;
@@ -323,6 +424,11 @@ const HAS_BOUNDARY: u8 = 1 << 3;
 const SEEN_OLD: u8 = 1 << 4;
 const SEEN_NEW: u8 = 1 << 5;
 const ALL_FLAGS: u8 = (1 << 6) - 1;
+const LISTED: u8 = 1;
+const SELECTABLE: u8 = 1 << 1;
+const SUBSCRIBED: u8 = 1 << 2;
+const CHILDREN: u8 = 1 << 3;
+const NO_CHILDREN: u8 = 1 << 4;
 
 #[cfg(test)]
 mod tests {
@@ -350,33 +456,56 @@ mod tests {
         let numbers = (any::<u32>(), any::<u32>(), any::<Option<u32>>(), any::<u64>());
         let sides = (prop::option::of(any_snapshot()), prop::option::of(any_snapshot()));
         let checkpoints = prop::collection::vec(any::<(u64, u64, u64)>(), 0..5);
-        (any::<u32>(), names, numbers, sides, checkpoints, any::<bool>()).prop_map(
-            |(
-                id,
-                (client, old, new),
-                (validity, next, boundary, mod_seq),
-                sides,
-                points,
-                hidden,
-            )| {
-                MailboxRecord {
-                    id: MailboxId(id),
-                    client,
-                    old,
-                    new,
-                    uid_validity: validity,
-                    uid_next: Uid(next),
-                    boundary: boundary.map(Uid),
-                    sides: Sides { old: sides.0, new: sides.1 },
-                    mod_seq,
-                    checkpoints: points
-                        .into_iter()
-                        .map(|(at, old, new)| (at, Sides { old, new }))
-                        .collect(),
-                    hidden,
-                }
+        let listed = (prop::option::of(any_listed()), prop::option::of(any_listed()));
+        let unshown = prop::collection::vec(any::<u32>(), 0..5)
+            .prop_map(|uids| uids.into_iter().map(SideUid).collect::<UidSet<SideUid>>());
+        (any::<u32>(), names, numbers, sides, checkpoints, (any::<bool>(), listed, unshown))
+            .prop_map(
+                |(
+                    id,
+                    (client, old, new),
+                    (validity, next, boundary, mod_seq),
+                    sides,
+                    points,
+                    (hidden, listed, unshown),
+                )| {
+                    MailboxRecord {
+                        id: MailboxId(id),
+                        client,
+                        old,
+                        new,
+                        uid_validity: validity,
+                        uid_next: Uid(next),
+                        boundary: boundary.map(Uid),
+                        sides: Sides { old: sides.0, new: sides.1 },
+                        mod_seq,
+                        checkpoints: points
+                            .into_iter()
+                            .map(|(at, old, new)| (at, Sides { old, new }))
+                            .collect(),
+                        hidden,
+                        listed: Sides { old: listed.0, new: listed.1 },
+                        unshown,
+                    }
+                },
+            )
+    }
+
+    fn any_listed() -> impl Strategy<Value = ListedAs> {
+        let special = prop::option::of(prop::sample::select(SpecialUse::ALL.to_vec()));
+        (any::<bool>(), any::<bool>(), any::<Option<bool>>(), special).prop_map(
+            |(selectable, subscribed, children, special)| ListedAs {
+                selectable,
+                subscribed,
+                children,
+                special,
             },
         )
+    }
+
+    fn any_style() -> impl Strategy<Value = Option<Style>> {
+        let style = (any::<Vec<u8>>(), any::<Option<u8>>());
+        prop::option::of(style.prop_map(|(prefix, separator)| Style { prefix, separator }))
     }
 
     proptest! {
@@ -387,10 +516,12 @@ mod tests {
 
         #[test]
         fn intents_survive_packing(
-            next: u32, octets: u64, date: String, hash: [u8; 32], written_at: u64, closed: bool
+            next: u32, octets: u64, date: String, hash: [u8; 32], written_at: u64,
+            closed: bool, again: bool
         ) {
             let intent = Intent {
                 new_uid_next: SideUid(next), octets, internal_date: date, hash, written_at, closed,
+                again,
             };
             prop_assert_eq!(unpack_intent(&pack_intent(&intent)), Ok(intent));
         }
@@ -411,10 +542,12 @@ mod tests {
 
         #[test]
         fn accounts_survive_packing(
-            created_at: u64, phase_since: u64, phase: Option<String>, wave: Option<String>
+            created_at: u64, phase_since: u64, phase: Option<String>, wave: Option<String>,
+            old in any_style(), new in any_style()
         ) {
             let name = AccountName::canonical("ann@example.com", None).unwrap();
-            let record = AccountRecord { created_at, phase_since, phase, wave };
+            let styles = Sides { old, new };
+            let record = AccountRecord { created_at, phase_since, phase, wave, styles };
             prop_assert_eq!(unpack_account(&pack_account(&name, &record)), Ok((name, record)));
         }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::imap::framer::{FrameError, Framer, Piece};
 use crate::net::{ServerTls, Stream};
@@ -44,17 +44,20 @@ pub struct Client {
     /// What is to be sent; public so that answers are written straight into it.
     pub out: Vec<u8>,
     patience: Duration,
+    /// Until then the client must have logged in.
+    deadline: Option<Instant>,
 }
 
 impl Client {
-    /// Takes a connection over. `max_line` bounds a line, `patience` a wait.
-    pub fn new(stream: Stream, max_line: usize, patience: Duration) -> Client {
+    /// Takes a connection over. `max_line` bounds a line, `deadline` everything until a login.
+    pub fn new(stream: Stream, max_line: usize, deadline: Instant) -> Client {
         Client {
             stream,
             framer: Framer::for_client(max_line),
             input: BytesMut::new(),
             out: Vec::new(),
-            patience,
+            patience: deadline.saturating_duration_since(Instant::now()),
+            deadline: Some(deadline),
         }
     }
 
@@ -63,10 +66,19 @@ impl Client {
         self.stream.is_tls()
     }
 
-    /// Other bounds from now on, as after a login. Only between commands.
+    /// Other bounds from now on, after a login: `patience` bounds each wait. Only between commands.
     pub fn set_bounds(&mut self, max_line: usize, patience: Duration) {
         self.framer = Framer::for_client(max_line);
         self.patience = patience;
+        self.deadline = None;
+    }
+
+    /// How long the client may take for what it does next.
+    fn patience(&self) -> Duration {
+        match self.deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => self.patience,
+        }
     }
 
     /// Begins TLS, after the OK to STARTTLS was sent. Whatever came in clear behind STARTTLS is
@@ -75,11 +87,12 @@ impl Client {
         mut self,
         tls: &ServerTls,
         max_line: usize,
-        patience: Duration,
+        deadline: Instant,
     ) -> io::Result<Client> {
         self.input.clear();
+        let patience = self.patience();
         let stream = tls.accept(self.stream, patience).await?;
-        Ok(Client::new(stream, max_line, patience))
+        Ok(Client::new(stream, max_line, deadline))
     }
 
     /// The next piece of what the client sends. Loses nothing if it is dropped.
@@ -97,7 +110,8 @@ impl Client {
                 self.input = BytesMut::new();
             }
             self.input.reserve(room);
-            let read = timeout(self.patience, self.stream.read_buf(&mut self.input)).await;
+            let patience = self.patience();
+            let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
             if read.map_err(|_| ClientError::Silent(self.patience))?? == 0 {
                 return Err(ClientError::Closed);
             }
@@ -152,11 +166,12 @@ impl Client {
     }
 
     async fn write(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+        let patience = self.patience();
         let work = async {
             self.stream.write_all(octets).await?;
             self.stream.flush().await
         };
-        match timeout(self.patience, work).await {
+        match timeout(patience, work).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(ClientError::Silent(self.patience)),
         }

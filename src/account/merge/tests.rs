@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Distrust, Merged, Report};
+use super::{Distrust, Likeness, Merged, Report, date_of};
 use crate::base::{MailboxName, Side, Sides};
-use crate::index::{MailboxId, MailboxRecord, Snapshot};
-use crate::uid::{SideUid, Uid, UidMap, UidSet};
+use crate::index::{Intent, MailboxId, MailboxRecord, Snapshot};
+use crate::uid::{Place, SideUid, Uid, UidMap, UidSet};
 
 const NOW: u64 = 1_790_000_000;
 
 fn set(text: &str) -> UidSet<SideUid> {
-    UidSet::parse(text.as_bytes()).unwrap()
+    if text.is_empty() { UidSet::new() } else { UidSet::parse(text.as_bytes()).unwrap() }
 }
 
 fn snapshot(uid_next: u32, messages: u32) -> Snapshot {
@@ -50,6 +50,8 @@ fn seen(uid_next: u32, announced: &str) -> Merged {
         mod_seq: 1,
         checkpoints: Vec::new(),
         hidden: false,
+        listed: Sides::default(),
+        unshown: UidSet::new(),
     };
     let mut merged = Merged::new(record, UidMap::default(), BTreeMap::new());
     listing(&mut merged, None, uid_next, announced).unwrap();
@@ -89,4 +91,93 @@ fn a_late_listing_leaves_no_set_that_only_has_the_right_size() {
     // SELECT shows 20 messages and UIDNEXT 22, and spares the listing if that is what is known.
     let believed = (snapshot.messages, snapshot.uid_next) == (20, SideUid(22));
     assert!(!believed || live == set("1:19,21"), "{snapshot:?} {live}");
+}
+
+/// What a connection tells that has just selected old's mailbox.
+fn listing_of_old(merged: &mut Merged, uid_next: u32, announced: &str, complete: bool) {
+    let announced = set(announced);
+    let report = Report {
+        snapshot: snapshot(uid_next, announced.len()),
+        before: merged.record.sides.old,
+        announced: &announced,
+        complete,
+        vanished: &UidSet::new(),
+        hold: &BTreeMap::new(),
+    };
+    merged.see(Side::Old, &report, NOW).unwrap();
+}
+
+fn seen_on_old(uid_next: u32, announced: &str) -> Merged {
+    let mut merged = seen(1, "");
+    merged.record.sides = Sides::default();
+    merged.live = Sides::default();
+    listing_of_old(&mut merged, uid_next, announced, true);
+    merged
+}
+
+#[test]
+fn a_backup_that_grew_since_is_a_restored_backup() {
+    let mut merged = seen(21, "1:20");
+    let before = merged.record.sides.new;
+    // Restored to a time before message 7 was there, and with more messages than it had.
+    merged.expunged(Side::New, &set("1:3"));
+    let why = listing(&mut merged, before, 20, "1:6,8:19").unwrap_err();
+    assert!(matches!(why, Distrust::WentBack { side: Side::New, .. }), "{why}");
+}
+
+#[test]
+fn v8_a_message_of_old_that_is_told_of_late_gets_a_uid_that_old_never_issues() {
+    let mut merged = seen_on_old(9, "1:8");
+    // COPYUID tells of 10 before anybody has heard of 9.
+    assert_eq!(merged.claim(Side::Old, SideUid(10), NOW).unwrap(), Uid(10));
+    listing_of_old(&mut merged, 11, "1:10", false);
+    let late = merged.map.uid_of(Side::Old, SideUid(9)).unwrap();
+    assert!(late > Uid(200_000_000), "{late} may be issued by old for another message");
+    assert_eq!(merged.record.boundary, Some(late));
+}
+
+#[test]
+fn v5_a_hidden_copy_above_the_watermark_does_not_come_back() {
+    let mut merged = seen(21, "1:20");
+    merged.hide_new(SideUid(25));
+    assert_eq!(merged.arrivals(Side::New, &set("1:26")), set("21:24,26"));
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 27, "1:26").unwrap();
+    assert_eq!(merged.map.uid_of(Side::New, SideUid(25)), None);
+    // The watermark has passed it.
+    assert!(merged.record.unshown.is_empty());
+    assert!(merged.arrivals(Side::New, &set("1:26")).is_empty());
+}
+
+#[test]
+fn v3_a_copy_that_was_taken_for_mail_becomes_the_messages_own() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    let twin = merged.claim(Side::New, SideUid(1), NOW).unwrap();
+    assert!(merged.copied(Uid(2), SideUid(1)));
+    assert_eq!(merged.map.len(), 3);
+    assert_eq!(merged.map.place(twin), None);
+    let both = Place::Both { old: SideUid(2), new: SideUid(1) };
+    assert_eq!(merged.map.place(Uid(2)), Some(both));
+    // Of two messages neither may lose its copy to the other.
+    assert!(!merged.copied(Uid(3), SideUid(1)));
+}
+
+#[test]
+fn an_arrival_waits_for_a_copy_of_its_date_or_of_its_size() {
+    let intent = Intent {
+        new_uid_next: SideUid(1),
+        octets: 900,
+        internal_date: " 1-Jul-2024 10:00:00 +0200".into(),
+        hash: [0; 32],
+        written_at: NOW,
+        closed: false,
+        again: false,
+    };
+    let date = date_of(&intent);
+    let likeness = |date, size| Likeness { date, size };
+    assert!(likeness(date, Some(901)).fits(&intent));
+    assert!(likeness(Some(1), Some(900)).fits(&intent), "servers that keep no date");
+    assert!(!likeness(Some(1), Some(901)).fits(&intent));
+    assert!(!likeness(None, None).fits(&Intent { internal_date: "?".into(), ..intent }));
 }

@@ -6,15 +6,7 @@
 use std::borrow::Cow;
 
 use crate::base::{MailboxName, Sides};
-
-/// How a side spells its personal mailboxes: what its NAMESPACE (RFC 2342) and LIST say.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Style {
-    /// The prefix of the personal namespace, with its separator: `INBOX.`, or nothing.
-    pub prefix: Vec<u8>,
-    /// What divides the levels of a name; none on a server without hierarchy.
-    pub separator: Option<u8>,
-}
+pub use crate::index::Style;
 
 /// Spells a client's name (which is in the old server's style) in the new server's style.
 ///

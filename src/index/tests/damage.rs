@@ -188,12 +188,12 @@ async fn a_newer_format_is_refused() {
     index.close().await;
     let store = SledStore::open(&dir.path().join("db")).unwrap();
     let mut writes = Writes::default();
-    writes.put(Key::meta(open::VERSION), 2u32.to_be_bytes().to_vec());
+    writes.put(Key::meta(open::VERSION), 3u32.to_be_bytes().to_vec());
     store.apply(&writes).unwrap();
     drop(store);
     for _ in 0..2 {
         let error = Index::open(dir.path()).err().unwrap();
-        assert!(matches!(error, IndexError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, IndexError::Newer { found: 3, known: 2, .. }), "{error}");
         assert!(error.to_string().contains(&dir.path().display().to_string()));
         assert!(matches!(Index::open_read_only(dir.path()), Err(IndexError::Newer { .. })));
     }

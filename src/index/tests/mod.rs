@@ -268,6 +268,8 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         mod_seq: 1,
         checkpoints: vec![],
         hidden: false,
+        listed: Sides::default(),
+        unshown: UidSet::new(),
     }
 }
 
@@ -290,6 +292,7 @@ fn an_intent() -> Intent {
         hash: [0xab; 32],
         written_at: 1_700_000_000,
         closed: false,
+        again: false,
     }
 }
 

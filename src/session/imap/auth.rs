@@ -48,7 +48,7 @@ impl Session {
         self.client.flush().await?;
         let limits = &self.server.config.limits;
         let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
-        self.client = self.client.starttls(&tls, line, limits.login_timeout).await?;
+        self.client = self.client.starttls(&tls, line, self.login_by).await?;
         Ok(self)
     }
 

@@ -24,11 +24,11 @@ impl Session {
         let mut too_long = false;
         loop {
             match self.client.piece().await? {
+                Piece::Line(_) if too_long => {
+                    return Ok(Input::Bad(tag_of(&line), "Command is too long".into()));
+                }
                 Piece::Line(text) => {
                     line.extend_from_slice(&text);
-                    if too_long {
-                        return Ok(Input::Bad(tag_of(&line), "Command is too long".into()));
-                    }
                     return Ok(match parse(&line) {
                         Ok(tagged) => Input::Command(tagged),
                         Err(e) => Input::Bad(e.tag.clone(), e.to_string()),
@@ -36,9 +36,16 @@ impl Session {
                 }
                 Piece::Chunk { octets, .. } if !too_long => line.extend_from_slice(&octets),
                 Piece::Chunk { .. } => {}
+                // Of a command that is too long nothing more is kept, however it goes on.
+                Piece::Head { literal, .. } if too_long && literal.sync => {
+                    self.client.forget_literal();
+                    let text = "[TOOBIG] Command is too long".to_owned();
+                    return Ok(Input::Bad(tag_of(&line), text));
+                }
+                Piece::Head { .. } if too_long => {}
                 Piece::Head { text, literal } => {
                     line.extend_from_slice(&text);
-                    let append = if self.user.is_some() && !too_long {
+                    let append = if self.user.is_some() {
                         parse_append_head(&line)
                     } else {
                         AppendParse::NotAppend

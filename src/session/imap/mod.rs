@@ -25,6 +25,7 @@ mod writes;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::client::{Client, ClientError};
@@ -56,12 +57,15 @@ pub(super) struct Session {
     pub selected: Option<Selected>,
     /// The same from the first octet of a connection to the last (V10).
     offer: Arc<Offer>,
+    /// By then the client must have logged in.
+    login_by: Instant,
     failed_logins: u32,
 }
 
 /// Serves one client to its end.
 pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_first: bool) {
     let limits = &server.config.limits;
+    let deadline = Instant::now() + limits.login_timeout;
     let stream = match (tls_first, &server.tls) {
         (false, _) => stream,
         (true, Some(tls)) => match tls.accept(stream, limits.login_timeout).await {
@@ -71,13 +75,14 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         (true, None) => return,
     };
     let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
-    let client = Client::new(stream, line, limits.login_timeout);
+    let client = Client::new(stream, line, deadline);
     let session = Session {
         client,
         id,
         user: None,
         selected: None,
         offer: server.offer(),
+        login_by: deadline,
         failed_logins: 0,
         server: Arc::clone(&server),
     };

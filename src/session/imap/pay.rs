@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use tokio::sync::broadcast::error::TryRecvError;
+use tracing::warn;
 
 use super::reply::{Failure, Reply};
 use super::select::Selected;
@@ -23,9 +24,19 @@ impl Session {
     }
 
     /// Tells the client what has changed: EXPUNGE only where it is allowed, then EXISTS, then FLAGS.
-    pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), Failure> {
+    ///
+    /// An error says that the client is gone. What a server does not tell now stays owed: whatever
+    /// the client asked for is done by now, and must not be answered with NO.
+    pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), ClientError> {
         self.pay_numbers(may_expunge).await?;
-        self.pay_flags(user).await
+        match self.pay_flags(user).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Client(e)) => Err(e),
+            Err(e) => {
+                warn!("flags are not told yet: {e}");
+                Ok(())
+            }
+        }
     }
 
     /// The difference between what the client was told and what is there.
@@ -67,6 +78,12 @@ impl Session {
     async fn pay_flags(&mut self, user: &User) -> Result<(), Failure> {
         loop {
             let Some(selected) = &mut self.selected else { return Ok(()) };
+            if selected.all_flags {
+                let items = [FetchItem::Flags];
+                self.fetch(user, true, &SeqSet::all(), &items).await?;
+                self.selected.iter_mut().for_each(|selected| selected.all_flags = false);
+                continue;
+            }
             match selected.flags.try_recv() {
                 Ok(news) => {
                     write_flags(&mut self.client.out, self.id, selected, &news);
@@ -76,8 +93,7 @@ impl Session {
                 Err(TryRecvError::Lagged(_)) => {
                     // Too many to remember each: tell all as they are now.
                     selected.flags = selected.mailbox.flag_news();
-                    let items = [FetchItem::Flags];
-                    self.fetch(user, true, &SeqSet::all(), &items).await?;
+                    selected.all_flags = true;
                 }
             }
         }

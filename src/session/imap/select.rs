@@ -23,6 +23,8 @@ pub(in crate::session) struct Selected {
     pub read_only: bool,
     /// Flag changes the client has not been told of.
     pub flags: broadcast::Receiver<FlagNews>,
+    /// Flag changes were missed: all flags are to be told as they are now.
+    pub all_flags: bool,
 }
 
 impl Session {
@@ -37,7 +39,7 @@ impl Session {
         self.selected = None;
         let mailbox = user.account.mailbox(&user.access, name).await?;
         mailbox.refresh(&user.access).await?;
-        user.copier.look_after(&mailbox);
+        mailbox.look_into();
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();
         let view = mailbox.view();
@@ -62,6 +64,7 @@ impl Session {
             mailbox,
             read_only,
             flags,
+            all_flags: false,
         });
         Ok(if read_only {
             Reply::ok_with("READ-ONLY", "Examine completed")

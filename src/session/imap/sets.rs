@@ -15,7 +15,7 @@ pub(super) fn places(map: &UidMap, uids: &UidSet<Uid>, side: Side) -> UidSet<Sid
     let mut found: Vec<(SideUid, SideUid)> = Vec::new();
     for run in map.intersect(uids).filter(|run| run.place.authority() == side) {
         if let Some(first) = run.place.on(side) {
-            found.push((first, SideUid(first.0 + run.len - 1)));
+            found.push((first, SideUid(first.0 + (run.len - 1))));
         }
     }
     UidSet::from_ranges(found)

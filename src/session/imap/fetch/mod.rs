@@ -46,7 +46,7 @@ impl Session {
             numbering: &selected.numbering,
             items: asked,
             wish,
-            done: None,
+            done: UidSet::new(),
             missing: UidSet::new(),
             seats: Vec::new(),
         };
@@ -62,10 +62,9 @@ impl Session {
             if attempt == TRIES {
                 return Err(lost.into());
             }
-            // Answers ascend, so what is left lies behind the last one.
-            if let Some(done) = fetch.done {
-                left = left.range_from(Uid(done.0.saturating_add(1)));
-            }
+            // Nobody waits for the connections of the attempt that broke off.
+            fetch.seats.clear();
+            left = left.subtract(&fetch.done);
         }
         Ok(Reply::ok("Fetch completed"))
     }

@@ -18,7 +18,7 @@ impl Step {
     pub fn uids(&self) -> UidSet<SideUid> {
         let ranges = self.runs.iter().filter_map(|run| {
             let first = run.place.on(self.side)?;
-            Some((first, SideUid(first.0 + run.len - 1)))
+            Some((first, SideUid(first.0 + (run.len - 1))))
         });
         UidSet::from_ranges(ranges)
     }

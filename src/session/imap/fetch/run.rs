@@ -63,8 +63,8 @@ pub struct Fetch<'a> {
     pub numbering: &'a UidMap,
     pub items: String,
     pub wish: Wish,
-    /// The last message that was answered.
-    pub done: Option<Uid>,
+    /// The messages that were answered.
+    pub done: UidSet<Uid>,
     /// What a side should have returned and did not.
     pub missing: UidSet<Uid>,
     /// The seats of the connections in use.
@@ -191,7 +191,7 @@ impl Fetch<'_> {
         let decides = found.is_some_and(|(_, place, _)| place.authority() == step.side);
         if let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
             // Unasked: news for everybody; \Seen set by this FETCH: news for the others.
-            if found.is_none() || (decides && !self.wish.flags) {
+            if found.is_none() || (decides && self.wish.seen) {
                 let origin = found.is_some().then_some(self.session);
                 let (mailbox, since) = (&self.mailbox, Moment::default());
                 if !mailbox.heard_flags(step.side, side_uid, &flags, origin, since) {
@@ -236,7 +236,7 @@ impl Fetch<'_> {
             }
         }
         writer.end(&mut self.client.out);
-        self.done = self.done.max(Some(uid));
+        self.done.push(uid);
         if let (Some(copier), Place::Old(_), true) = (&self.copier, place, self.wish.content) {
             copier.opened(&self.mailbox, uid, tee);
         }
@@ -324,7 +324,7 @@ impl Fetch<'_> {
             lines.sort_by_key(|(uid, _)| *uid);
             for (uid, line) in lines {
                 self.send(&line).await?;
-                self.done = self.done.max(Some(uid));
+                self.done.push(uid);
             }
         }
         Ok(())
