@@ -93,6 +93,9 @@
 //! - **What clients are offered stands on what both servers offered last**
 //!   ([`Offer`](session::imap::Offer)): before anybody has logged in on a side, nothing that needs
 //!   that side. It changes when a server does, and then for connections that begin afterwards.
+//! - **The first sight of a mailbox may be by STATUS**, where it has no message on new: its numbers are
+//!   old's, and its UIDVALIDITY is fixed by them, so that a listing with STATUS opens nothing.
+//! - **A subscription to a mailbox that does not exist is not listed**, on neither side.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

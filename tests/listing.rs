@@ -104,7 +104,7 @@ fn statuses_agree(client: &mut Dialogue, items: &str) {
     }
 }
 
-const ITEMS: &str = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE";
+const ITEMS: &str = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED DELETED-STORAGE SIZE";
 
 /// Mailboxes of every kind, some with copies.
 fn of_every_kind(old: Dovecot, new: Dovecot, mask: &str) -> World {
@@ -139,6 +139,9 @@ fn status_is_what_the_messages_are(world: &World) {
         assert_eq!(status["UNSEEN"], seen.len() as u64 - count("\\Seen"), "{name}");
         assert_eq!(status["DELETED"], count("\\Deleted"), "{name}");
         assert_eq!(status["SIZE"], size as u64, "{name}");
+        let deleted = seen.iter().filter(|m| m.flags.contains("\\Deleted"));
+        let storage: usize = deleted.map(|m| m.size).sum();
+        assert_eq!(status["DELETED-STORAGE"], storage as u64, "{name}");
     }
     assert_eq!(all["INBOX.Opened"]["DELETED"], 2);
     assert!(all["INBOX.Both"]["SIZE"] > 0);

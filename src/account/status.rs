@@ -22,7 +22,9 @@ pub struct Asked {
     pub unseen: bool,
     /// How many are marked as deleted.
     pub deleted: bool,
-    /// How many octets they have together (RFC 8438).
+    /// How many octets those have together (RFC 9208 §4.1.1).
+    pub deleted_storage: bool,
+    /// How many octets all have together (RFC 8438).
     pub size: bool,
     /// How large a message may be (RFC 7889).
     pub append_limit: bool,
@@ -41,6 +43,8 @@ pub struct Status {
     pub unseen: u64,
     /// DELETED: the same.
     pub deleted: u64,
+    /// DELETED-STORAGE: the same.
+    pub deleted_storage: u64,
     /// SIZE: the same.
     pub size: u64,
     /// APPENDLIMIT: the smaller one of both sides; `None` if neither tells one.
@@ -69,6 +73,7 @@ struct Numbers {
     messages: u64,
     unseen: Option<u64>,
     deleted: Option<u64>,
+    deleted_storage: Option<u64>,
     size: Option<u64>,
     append_limit: Option<u64>,
 }
@@ -121,6 +126,7 @@ impl Mailbox {
             uid_validity: view.uid_validity,
             unseen: 0,
             deleted: 0,
+            deleted_storage: 0,
             size: 0,
             append_limit: append_limit(told),
         };
@@ -136,6 +142,8 @@ impl Mailbox {
             let counts = self.count(access, side, &decides, alone.copied(), asked).await?;
             status.unseen += counts.unseen.unwrap_or(0).min(decides.len().into());
             status.deleted += counts.deleted.unwrap_or(0).min(decides.len().into());
+            let storage = counts.deleted_storage.unwrap_or(0);
+            status.deleted_storage = status.deleted_storage.saturating_add(storage);
             status.size = status.size.saturating_add(counts.size.unwrap_or(0));
         }
         Ok(status)
@@ -190,6 +198,7 @@ impl Mailbox {
             uid_validity,
             unseen: counted(asked.unseen, numbers.unseen)?,
             deleted: counted(asked.deleted, numbers.deleted)?,
+            deleted_storage: counted(asked.deleted_storage, numbers.deleted_storage)?,
             size: counted(asked.size, numbers.size)?,
             append_limit: append_limit(told),
         })
@@ -207,16 +216,21 @@ impl Mailbox {
         let mut counts = known.unwrap_or_default();
         let unseen = asked.unseen && counts.unseen.is_none();
         let deleted = asked.deleted && counts.deleted.is_none();
+        let storage = asked.deleted_storage && counts.deleted_storage.is_none();
         let size = asked.size && counts.size.is_none();
-        if !(unseen || deleted || size) {
+        if !(unseen || deleted || storage || size) {
             return Ok(counts);
         }
         let mut lease = self.lease(access, side).await?;
         if unseen {
-            counts.unseen = Some(count_found(&mut lease, "UNSEEN", decides).await?);
+            counts.unseen = Some(found(&mut lease, "UNSEEN", decides).await?.len().into());
         }
-        if deleted {
-            counts.deleted = Some(count_found(&mut lease, "DELETED", decides).await?);
+        if deleted || storage {
+            let marked = found(&mut lease, "DELETED", decides).await?;
+            counts.deleted = Some(marked.len().into());
+            if storage {
+                counts.deleted_storage = Some(sum_of_sizes(&mut lease, &marked).await?);
+            }
         }
         if size {
             counts.size = Some(sum_of_sizes(&mut lease, decides).await?);
@@ -240,12 +254,12 @@ fn append_limit(told: &Sides<Told>) -> Option<u64> {
     told.iter().filter_map(|(_, told)| told.numbers()?.append_limit).min()
 }
 
-/// How many of these messages a SEARCH finds.
-async fn count_found(
+/// Which of these messages a SEARCH finds.
+async fn found(
     conn: &mut Conn,
     key: &str,
     decides: &UidSet<SideUid>,
-) -> Result<u64, BackendError> {
+) -> Result<UidSet<SideUid>, BackendError> {
     let ret = if conn.profile().esearch() { "RETURN (ALL) " } else { "" };
     let mut command = format!("UID SEARCH {ret}");
     // Where the set is short the server need not look at the others.
@@ -266,7 +280,7 @@ async fn count_found(
             _ => {}
         }
     }
-    Ok(found.intersect(decides).len().into())
+    Ok(found.intersect(decides))
 }
 
 /// The octets of these messages together, one after the other.
@@ -355,7 +369,8 @@ fn items(conn: &Conn, asked: Asked) -> String {
     let mut items = "MESSAGES UIDNEXT UIDVALIDITY".to_owned();
     for (item, wanted) in [
         (" UNSEEN", asked.unseen),
-        (" DELETED", asked.deleted && profile.has("IMAP4REV2")),
+        (" DELETED", asked.deleted && profile.counts_deleted()),
+        (" DELETED-STORAGE", asked.deleted_storage && profile.has("QUOTA=RES-STORAGE")),
         (" SIZE", asked.size && profile.can("STATUS=SIZE")),
         (" APPENDLIMIT", asked.append_limit && profile.has("APPENDLIMIT")),
     ] {
@@ -424,6 +439,7 @@ fn numbers(name: &MailboxName, done: Done) -> Told {
         messages,
         unseen: number(StatusKey::Unseen),
         deleted: number(StatusKey::Deleted),
+        deleted_storage: number(StatusKey::DeletedStorage),
         size: number(StatusKey::Size),
         append_limit: number(StatusKey::AppendLimit),
     })

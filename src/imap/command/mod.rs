@@ -190,6 +190,18 @@ pub enum Command {
         /// What is asked, in the client's order.
         items: Vec<StatusItem>,
     },
+    /// GETQUOTA (RFC 9208 §4.1.2).
+    GetQuota {
+        /// The quota root.
+        root: Vec<u8>,
+    },
+    /// GETQUOTAROOT (RFC 9208 §4.1.3).
+    GetQuotaRoot {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// SETQUOTA (RFC 9208 §4.1.4), whatever it would set.
+    SetQuota,
     /// SEARCH (RFC 3501 §6.4.4, RFC 4731).
     Search {
         /// Whether the answer is to hold UIDs.
@@ -256,7 +268,7 @@ pub enum Command {
 }
 
 /// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162;
-/// DELETED: RFC 9051 §6.3.11; APPENDLIMIT: RFC 7889).
+/// DELETED: RFC 9051 §6.3.11; DELETED-STORAGE: RFC 9208 §4.1.1; APPENDLIMIT: RFC 7889).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StatusItem {
     /// MESSAGES.
@@ -275,13 +287,15 @@ pub enum StatusItem {
     HighestModSeq,
     /// DELETED.
     Deleted,
+    /// DELETED-STORAGE.
+    DeletedStorage,
     /// APPENDLIMIT.
     AppendLimit,
 }
 
 impl StatusItem {
     /// Every item.
-    pub const ALL: [StatusItem; 9] = [
+    pub const ALL: [StatusItem; 10] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -290,6 +304,7 @@ impl StatusItem {
         StatusItem::Size,
         StatusItem::HighestModSeq,
         StatusItem::Deleted,
+        StatusItem::DeletedStorage,
         StatusItem::AppendLimit,
     ];
 
@@ -304,6 +319,7 @@ impl StatusItem {
             StatusItem::Size => "SIZE",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
             StatusItem::Deleted => "DELETED",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
             StatusItem::AppendLimit => "APPENDLIMIT",
         }
     }

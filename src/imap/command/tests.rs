@@ -246,6 +246,13 @@ fn create_for_a_special_use() {
 }
 
 #[test]
+fn quotas() {
+    assert_eq!(command(b"a GETQUOTA \"\""), Command::GetQuota { root: vec![] });
+    assert_eq!(command(b"a GETQUOTAROOT \"a b\""), Command::GetQuotaRoot { mailbox: name("a b") });
+    assert_eq!(command(b"a SETQUOTA \"\" (STORAGE 512)"), Command::SetQuota);
+}
+
+#[test]
 fn status_in_the_order_asked() {
     assert_eq!(
         command(b"A042 STATUS blurdybloop (UIDNEXT MESSAGES)"),

@@ -15,6 +15,7 @@ mod input;
 mod list;
 mod offer;
 mod pay;
+mod quota;
 mod reply;
 mod search;
 mod select;
@@ -211,6 +212,9 @@ impl Session {
             Command::Lsub { reference, pattern } => self.lsub(user, &reference, &pattern).await,
             Command::Namespace => self.namespace(user).await,
             Command::Status { mailbox, items } => self.status(user, &mailbox, &items).await,
+            Command::GetQuota { root } => self.get_quota(user, &root).await,
+            Command::GetQuotaRoot { mailbox } => self.get_quota_root(user, &mailbox).await,
+            Command::SetQuota => Ok(Reply::no_with("NOPERM", "Quotas are not set through here")),
             Command::Enable(_) => {
                 // Nothing can be enabled yet (RFC 5161 §3.1: what is not known is ignored).
                 self.client.line("* ENABLED");

@@ -1,4 +1,4 @@
-//! STATUS (RFC 3501 §6.3.10, RFC 8438, RFC 7889): both sides pipelined, answered from the map.
+//! STATUS (RFC 3501 §6.3.10, RFC 8438, RFC 7889, RFC 9208 §4.1.1): both sides pipelined, answered from the map.
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
@@ -43,6 +43,7 @@ impl Session {
                     StatusItem::Unseen => status.unseen,
                     StatusItem::Deleted => status.deleted,
                     StatusItem::Size => status.size,
+                    StatusItem::DeletedStorage => status.deleted_storage,
                     StatusItem::AppendLimit => limit,
                     // The proxy claims no message to be recent.
                     StatusItem::Recent | StatusItem::HighestModSeq => 0,
@@ -65,6 +66,7 @@ pub(super) fn asked(items: &[StatusItem]) -> Option<Asked> {
             StatusItem::Unseen => asked.unseen = true,
             StatusItem::Deleted => asked.deleted = true,
             StatusItem::Size => asked.size = true,
+            StatusItem::DeletedStorage => asked.deleted_storage = true,
             StatusItem::AppendLimit => asked.append_limit = true,
             StatusItem::HighestModSeq => return None,
             StatusItem::Messages

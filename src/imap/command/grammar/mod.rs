@@ -66,6 +66,14 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("LIST", _) => all(list::arguments, arguments),
         ("LSUB", _) => all(lsub, arguments),
         ("STATUS", _) => all(status, arguments),
+        ("GETQUOTA", _) => all(
+            map(argument("a quota root", astring), |root| Command::GetQuota { root }),
+            arguments,
+        ),
+        ("GETQUOTAROOT", _) => {
+            all(map(mailbox, |mailbox| Command::GetQuotaRoot { mailbox }), arguments)
+        }
+        ("SETQUOTA", _) => Ok(Command::SetQuota),
         ("APPEND", _) => Err(Reason::Expected("a message to append")),
         _ => match Command::bare(word) {
             Some(command) => all(|input| Ok((input, command.clone())), arguments),
