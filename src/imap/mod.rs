@@ -14,4 +14,5 @@ pub mod names;
 pub mod response;
 pub mod scan;
 pub mod search;
+pub mod url;
 pub mod write;

@@ -6,6 +6,7 @@
 //! send. Both yield the one [`Command`]. Nothing here says what a command does, and nothing of a
 //! client's line is ever passed on as it came: it is written anew from these types.
 
+mod append;
 mod error;
 mod flag;
 mod grammar;
@@ -19,10 +20,13 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub use self::append::{AppendHead, AppendStep, MessageHead};
 pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
 pub use self::list::{List, ListReturn, ListSelect};
-pub use self::parse::{AppendParse, TaggedAppend, parse, parse_append_head};
+pub use self::parse::{
+    AppendParse, TaggedAppend, parse, parse_append_head, parse_append_steps, parse_section,
+};
 pub use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 pub use crate::imap::search::{SearchDate, SearchKey};
 
@@ -258,7 +262,7 @@ pub enum Command {
         /// The UIDs.
         set: SeqSet,
     },
-    /// APPEND (RFC 3501 §6.3.11), without its message; made by [`parse_append_head`] alone.
+    /// APPEND (RFC 3501 §6.3.11), without its messages; by [`parse`] only where it has no octets.
     Append(AppendHead),
     /// A command that the proxy does not know.
     Unknown {
@@ -347,21 +351,6 @@ pub enum StoreMode {
     Add,
     /// `-FLAGS`: these no longer.
     Remove,
-}
-
-/// An APPEND up to its message.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AppendHead {
-    /// Where to.
-    pub mailbox: MailboxName,
-    /// The message's flags; never `\Recent`.
-    pub flags: Vec<Flag>,
-    /// The message's internal date.
-    pub date: Option<InternalDate>,
-    /// How many octets the message has.
-    pub octets: u64,
-    /// Whether the client waits for a continuation (`{n}`) or not (`{n+}`, RFC 7888).
-    pub sync: bool,
 }
 
 /// A date and time as APPEND and INTERNALDATE write it: `17-Jul-1996 02:44:25 -0700`.

@@ -559,36 +559,56 @@ fn lines_that_are_no_command() {
     assert_eq!(refusal(b"a APPEND INBOX {1}\r\nx"), "Expected a message to append");
 }
 
+/// The mailbox, and the steps in few words.
+fn append_told(text: &[u8]) -> (MailboxName, String) {
+    match parse_append_head(text) {
+        AppendParse::Head(TaggedAppend { head, .. }) => (head.mailbox, told(&head.steps)),
+        other => panic!("{}: {other:?}", text.escape_ascii()),
+    }
+}
+
+fn told(steps: &[AppendStep]) -> String {
+    let words = steps.iter().map(|step| match step {
+        AppendStep::Message(head) => {
+            let flags: Vec<&str> = head.flags.iter().map(Flag::as_str).collect();
+            let date = head.date.as_ref().map_or("-", InternalDate::as_str);
+            format!("message ({}) {date}", flags.join(" "))
+        }
+        AppendStep::Catenate => "catenate".into(),
+        AppendStep::Url(url) => format!("url {}", url.escape_ascii()),
+        AppendStep::CatenateEnd => "catenated".into(),
+        AppendStep::Octets(l) => {
+            let (tilde, plus) = (if l.binary { "~" } else { "" }, if l.sync { "" } else { "+" });
+            format!("{tilde}{}{plus}", l.octets)
+        }
+        AppendStep::End => "end".into(),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn append_heads() {
-    let head = |text: &[u8]| match parse_append_head(text) {
-        AppendParse::Head(TaggedAppend { head, .. }) => head,
-        other => panic!("{}: {other:?}", text.escape_ascii()),
-    };
     assert_eq!(
-        head(b"A003 APPEND saved-messages (\\Seen) {310}"),
-        AppendHead {
-            mailbox: name("saved-messages"),
-            flags: flags(&["\\Seen"]),
-            date: None,
-            octets: 310,
-            sync: true
-        }
+        append_told(b"A003 APPEND saved-messages (\\Seen) {310}"),
+        (name("saved-messages"), "message (\\Seen) -, 310".into())
     );
     assert_eq!(
-        head(
+        append_told(
             b"a append {4}\r\nSent (\\Seen $MDNSent) \"17-Jul-1996 02:44:25 -0700\" {5000000000+}"
         ),
-        AppendHead {
-            mailbox: name("Sent"),
-            flags: flags(&["\\Seen", "$MDNSent"]),
-            date: InternalDate::new(b"17-Jul-1996 02:44:25 -0700"),
-            octets: 5_000_000_000,
-            sync: false
-        }
+        (name("Sent"), "message (\\Seen $MDNSent) 17-Jul-1996 02:44:25 -0700, 5000000000+".into())
     );
-    assert_eq!(head(b"a APPEND  \"a b\"  ()  \" 7-jul-1996 02:44:25 +0000\"  ~{3}").octets, 3);
-    for more in [&b"a APPEND {5}"[..], b"a APPEND {5+}", b"a APPEND  {5}\r\n"] {
+    assert_eq!(
+        append_told(b"a APPEND  \"a b\"  ()  \" 7-jul-1996 02:44:25 +0000\"  ~{3}").1,
+        "message () 07-Jul-1996 02:44:25 +0000, ~3"
+    );
+    for more in [
+        &b"a APPEND {5}"[..],
+        b"a APPEND {5+}",
+        b"a APPEND  {5}\r\n",
+        b"a APPEND x CATENATE (URL {5}",
+        b"a APPEND x CATENATE (URL a URL {5+}",
+    ] {
         assert_eq!(parse_append_head(more), AppendParse::NeedMore, "{}", more.escape_ascii());
     }
     for other in [&b"a LOGIN {5}"[..], b"a APPENDIX {5}", b"{5}", b"", b"a", b"a UID APPENDS {1}"] {
@@ -600,12 +620,45 @@ fn append_heads() {
         (b"a APPEND INBOX (\\Seen {5}", "Expected a flag"),
         (b"a APPEND INBOX \"yesterday\" {5}", "Expected a date and time"),
         (b"a APPEND INBOX UTF8 (~{5}", "Expected the size of a message"),
-        (b"a APPEND INBOX", "Expected the size of a message"),
+        (b"a APPEND INBOX", "Expected a message to append"),
+        (b"a APPEND INBOX CATENATE (URL x", "Expected a URL or TEXT"),
+        (b"a APPEND INBOX CATENATE (NONSENSE x)", "Expected a URL or TEXT"),
     ] {
         match parse_append_head(bad) {
             AppendParse::Bad(err) => assert_eq!(err.to_string(), reason, "{}", bad.escape_ascii()),
             other => panic!("{}: {other:?}", bad.escape_ascii()),
         }
+    }
+}
+
+#[test]
+fn an_append_is_read_in_pieces() {
+    let url = "\"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER\"";
+    let line = format!("A003 APPEND Drafts (\\Draft) CATENATE (URL {url} TEXT {{42}}");
+    let said = "message (\\Draft) -, catenate, \
+                url /Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER, 42";
+    assert_eq!(append_told(line.as_bytes()), (name("Drafts"), said.into()));
+    let more = |text: &[u8], within| parse_append_steps(text, within).unwrap().map(|s| told(&s));
+    assert_eq!(more(b"", false).unwrap(), "end");
+    assert_eq!(more(b" (\\Seen) {3+}", false).unwrap(), "message (\\Seen) -, 3+");
+    assert_eq!(more(b" URL a) ", true).unwrap(), "url a, catenated, end");
+    assert_eq!(more(b" TEXT ~{9}", true).unwrap(), "~9");
+    assert_eq!(
+        more(b") \"17-Jul-1996 02:44:25 -0700\" catenate (URL \"b\" TEXT {1}", true).unwrap(),
+        "catenated, message () 17-Jul-1996 02:44:25 -0700, catenate, url b, 1"
+    );
+    assert_eq!(more(b" URL {3}", true), None);
+    assert_eq!(more(b" URL {3}\r\na)b URL c)", true).unwrap(), "url a)b, url c, catenated, end");
+    for (bad, within) in
+        [(&b" x"[..], false), (b"", true), (b" TEXT {1} ", true), (b" {3}x", false)]
+    {
+        parse_append_steps(bad, within).unwrap_err();
+    }
+    match command(b"a APPEND INBOX CATENATE (URL /a;UID=1)") {
+        Command::Append(head) => {
+            assert_eq!(told(&head.steps), "message () -, catenate, url /a;UID=1, catenated, end");
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -42,6 +42,8 @@ pub const CAPABILITIES: &[Capability] = &[
     new("QUOTA=RES-MAILBOX", &["QUOTA=RES-MAILBOX"]),
     new("QUOTA=RES-ANNOTATION-STORAGE", &["QUOTA=RES-ANNOTATION-STORAGE"]),
     always("UIDPLUS"),
+    new("MULTIAPPEND", &["MULTIAPPEND"]),
+    always("CATENATE"),
     always("UNSELECT"),
     always("MOVE"),
     always("ESEARCH"),

@@ -1,9 +1,10 @@
 //! Our own grammar (nom): the arguments of every command, read as tolerantly as real clients need.
 //!
-//! `token` holds what all commands share, `fetch`, `list`, `search` and `date` the larger arguments. Each
+//! `token` holds what all commands share, `append`, `fetch`, `list`, `search` and `date` the larger arguments. Each
 //! rule's ABNF stands above it, from RFC 3501 §9 unless another is named; `1*SP` stands for every
 //! SP. The input is a whole command, so all parsers are of nom's `complete` kind.
 
+mod append;
 mod date;
 mod fetch;
 mod list;
@@ -18,17 +19,19 @@ use nom::bytes::complete::{tag, tag_no_case, take_while1};
 use nom::combinator::{eof, map, map_opt, opt, value, verify};
 use nom::error::{ErrorKind, ParseError};
 use nom::multi::separated_list1;
-use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
+use nom::sequence::{pair, preceded, separated_pair, terminated, tuple};
 use nom::{Err, IResult, Parser};
 
 use self::token::{
-    argument, astring, atom, flag, listed, literal, mailbox, number64, quoted, set, sp, sp0, string,
+    argument, astring, atom, flag, listed, literal, mailbox, quoted, set, sp, sp0, string,
 };
-use super::{AppendHead, Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
+use super::{Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
 use crate::base::MailboxName;
 use crate::uid::SeqSet;
 
+pub(super) use self::append::{append, append_steps};
 pub(super) use self::date::internal_date;
+pub(super) use self::fetch::section_alone;
 
 /// Reads the arguments of the command `word` (in capitals), with the space before them.
 pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command, Reason> {
@@ -74,33 +77,15 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             all(map(mailbox, |mailbox| Command::GetQuotaRoot { mailbox }), arguments)
         }
         ("SETQUOTA", _) => Ok(Command::SetQuota),
-        ("APPEND", _) => Err(Reason::Expected("a message to append")),
+        ("APPEND", _) => match append(arguments)? {
+            Some(head) => Ok(Command::Append(head)),
+            None => Err(Reason::Expected("a message to append")),
+        },
         _ => match Command::bare(word) {
             Some(command) => all(|input| Ok((input, command.clone())), arguments),
             None => Ok(Command::Unknown { name: word.to_owned() }),
         },
     }
-}
-
-/// `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`, up to the announcement
-/// of the literal (which may be a `literal8`, RFC 3516 §4.4). `None` if that is the mailbox's.
-pub(super) fn append(arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
-    let mut name_to_come = terminated(preceded(sp, announcement), eof);
-    if name_to_come(arguments).is_ok() {
-        return Ok(None);
-    }
-    let head = tuple((
-        mailbox,
-        opt(preceded(sp, listed("a flag", flag))),
-        opt(preceded(sp, date_time)),
-        argument("the size of a message", preceded(opt(tag("~")), announcement)),
-    ));
-    all(
-        map(head, |(mailbox, flags, date, (octets, sync))| {
-            Some(AppendHead { mailbox, flags: flags.unwrap_or_default(), date, octets, sync })
-        }),
-        arguments,
-    )
 }
 
 /// Why a parser failed; `None` until someone can say. As `Err::Error` another alternative may be
@@ -137,8 +122,14 @@ fn all<'a, T>(mut parser: impl Parser<&'a [u8], T, Fault>, input: &'a [u8]) -> R
     match parser.parse(input) {
         Ok((rest, parsed)) if rest.iter().all(|&b| b == b' ') => Ok(parsed),
         Ok(_) => Err(Reason::Excess),
-        Err(Err::Error(Fault(Some(reason))) | Err::Failure(Fault(Some(reason)))) => Err(reason),
-        Err(_) => Err(Reason::Expected("other arguments")),
+        Err(err) => Err(reason(err)),
+    }
+}
+
+fn reason(err: Err<Fault>) -> Reason {
+    match err {
+        Err::Error(Fault(Some(reason))) | Err::Failure(Fault(Some(reason))) => reason,
+        _ => Reason::Expected("other arguments"),
     }
 }
 
@@ -278,11 +269,6 @@ fn date_time(input: &[u8]) -> IResult<&[u8], InternalDate, Fault> {
         Some(date) => Ok((rest, date)),
         None => Err(Err::Failure(Fault::expected("a date and time"))),
     }
-}
-
-/// `"{" number ["+"] "}"`: how many octets, and whether the client waits (RFC 7888 §8).
-fn announcement(input: &[u8]) -> IResult<&[u8], (u64, bool), Fault> {
-    delimited(tag("{"), pair(number64, map(opt(tag("+")), |plus| plus.is_none())), tag("}"))(input)
 }
 
 /// Base64 as SASL has it; some clients forget the padding.
