@@ -4,9 +4,9 @@ mod lab;
 
 use lab::{Dialogue, Dovecot, Mail, World, everything, mails, quoted, small};
 
-/// Neither side has UIDPLUS, MOVE, ESEARCH or LITERAL+, as far as the proxy is told.
+/// Neither side has UIDPLUS, MOVE, ESEARCH, LITERAL+ or MULTIAPPEND, as far as the proxy is told.
 fn bare() -> World {
-    let mask = r#"["UIDPLUS", "MOVE", "ESEARCH", "LITERAL+", "LITERAL-"]"#;
+    let mask = r#"["UIDPLUS", "MOVE", "ESEARCH", "LITERAL+", "LITERAL-", "MULTIAPPEND"]"#;
     World::new()
         .old(Dovecot::old_style())
         .set("old.mask", mask)

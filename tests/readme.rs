@@ -8,14 +8,33 @@ use mailferry::session::imap::CAPABILITIES;
 const README: &str = include_str!("../README.md");
 
 #[test]
-fn the_capabilities_listed_are_those_offered() {
+fn the_capabilities_listed_are_those_offered_and_need_what_is_said() {
     let table = README.split("\n## ").find(|part| part.starts_with("What IMAP it speaks"));
-    let listed: Vec<&str> = table
-        .expect("the chapter on IMAP")
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+    let rows = table.expect("the chapter on IMAP").lines().filter(|line| line.starts_with("| `"));
+    let listed: Vec<String> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let [_, name, _, offered, ..] = cells[..] else { panic!("{row}") };
+            format!("{name}: {offered}")
+        })
         .collect();
-    let offered: Vec<&str> = CAPABILITIES.iter().map(|capability| capability.name).collect();
+    let quoted = |names: &[&str]| -> String {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let offered: Vec<String> = CAPABILITIES
+        .iter()
+        .map(|capability| {
+            let both = quoted(capability.needs);
+            let new = Some(quoted(capability.needs_on_new)).filter(|names| !names.is_empty());
+            let needs = match (both.is_empty(), new) {
+                (true, None) => "always".to_owned(),
+                (true, Some(new)) => format!("new: {new}"),
+                (false, None) => both,
+                (false, Some(new)) => format!("{both}; new: {new}"),
+            };
+            format!("`{}`: {needs}", capability.name)
+        })
+        .collect();
     assert_eq!(listed, offered);
 }
 

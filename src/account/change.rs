@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::folders::command;
+use super::folders::{command, special};
 use super::mailbox::{Mailbox, Names};
 use super::names::{Style, another_name};
 use super::{Access, Account, AccountError, Folder, Folders};
 use crate::backend::{BackendError, Conn, Done, Lease, Want};
 use crate::base::{MailboxName, Side, Sides};
-use crate::imap::response::Code;
+use crate::imap::response::{Code, SpecialUse};
 use crate::imap::write::Parts;
 use crate::index::{Batch, MailboxId, MailboxRecord};
 
@@ -30,6 +30,9 @@ pub enum Unchanged {
     /// No mailbox has this name.
     #[error("no such mailbox: {0}")]
     Missing(MailboxName),
+    /// It cannot be for this use.
+    #[error("{0}")]
+    Use(String),
     /// It is never possible.
     #[error("{0}")]
     Cannot(String),
@@ -45,11 +48,13 @@ impl From<BackendError> for Unchanged {
 }
 
 impl Account {
-    /// Makes a mailbox on new under the name that the client gave it (RFC 3501 §6.3.3).
+    /// Makes a mailbox on new under the name that the client gave it (RFC 3501 §6.3.3), for these
+    /// uses (RFC 6154 §3).
     pub async fn create_mailbox(
         &self,
         access: &Access,
         name: &MailboxName,
+        uses: &[SpecialUse],
     ) -> Result<(), Unchanged> {
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
@@ -63,14 +68,15 @@ impl Account {
         if client.is_inbox() || listed.is_some_and(|folder| folder.there.old) {
             return Err(Unchanged::Exists(client));
         }
+        self.free_uses(access, &folders, uses).await?;
         if let Some(folder) = listed {
             // Until now it only held other mailboxes; its names are decided. New itself says
             // whether it exists there: Dovecot lists a deleted mailbox as long as it holds others.
             let wanted = &folder.joined.new_wanted;
             let new = if folder.there.new {
-                self.create_exactly(access, wanted).await?
+                self.create_exactly(access, wanted, uses).await?
             } else {
-                self.create_on_new(access, &folders, &records, wanted).await?
+                self.create_on_new(access, &folders, &records, wanted, uses).await?
             };
             if new != *wanted {
                 let names = Names {
@@ -99,7 +105,7 @@ impl Account {
         batch.put_mailbox(self.id, &record);
         self.index.submit(batch).await.map_err(AccountError::from)?;
 
-        match self.create_on_new(access, &folders, &records, &wanted).await {
+        match self.create_on_new(access, &folders, &records, &wanted, uses).await {
             Ok(new) if new == wanted => {}
             Ok(new) => {
                 record.new = Some(new);
@@ -251,14 +257,42 @@ impl Account {
         if folders.old_is_known() { Ok(folders) } else { Err(AccountError::NeverSeen(Side::Old)) }
     }
 
+    /// Whether a mailbox for these uses can be made and will be shown as that: new must keep uses,
+    /// and what old has for a use is what a client sees for it ([`Joined::special`]).
+    ///
+    /// [`Joined::special`]: super::names::Joined::special
+    async fn free_uses(
+        &self,
+        access: &Access,
+        folders: &Folders,
+        uses: &[SpecialUse],
+    ) -> Result<(), Unchanged> {
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let lease = access.pools.new.lend(&Want::Nothing).await?;
+        let keeps = lease.profile().can("CREATE-SPECIAL-USE");
+        lease.give_back();
+        if !keeps || uses.len() > 1 {
+            return Err(Unchanged::Use("A mailbox cannot be made for this use".into()));
+        }
+        let taken = |special| folders.list.iter().any(|f| f.joined.special == Some(special));
+        match uses.iter().copied().find_map(special) {
+            Some(special) if !taken(special) => Ok(()),
+            Some(_) => Err(Unchanged::Use("Another mailbox is for this use".into())),
+            None => Err(Unchanged::Use("A mailbox cannot be made for this use".into())),
+        }
+    }
+
     /// CREATE on new under this name and no other.
     async fn create_exactly(
         &self,
         access: &Access,
         name: &MailboxName,
+        uses: &[SpecialUse],
     ) -> Result<MailboxName, Unchanged> {
         let mut lease = access.pools.new.lend(&Want::Nothing).await?;
-        let done = lease.run(&command("CREATE ", name)).await?;
+        let done = lease.run(&create_for(name, uses)).await?;
         lease.give_back();
         if done.is_ok() { Ok(name.clone()) } else { Err(Unchanged::Server(done)) }
     }
@@ -270,15 +304,16 @@ impl Account {
         folders: &Folders,
         records: &[MailboxRecord],
         wanted: &MailboxName,
+        uses: &[SpecialUse],
     ) -> Result<MailboxName, Unchanged> {
         let mut lease = access.pools.new.lend(&Want::Nothing).await?;
         let mut name = wanted.clone();
-        let mut done = lease.run(&command("CREATE ", &name)).await?;
+        let mut done = lease.run(&create_for(&name, uses)).await?;
         if dislikes(&done)
             && let Some(other) = plainer_on_new(folders, records, wanted)
         {
             info!(account = %self.name, mailbox = %wanted, %other, "CREATE: {}", done.words());
-            done = lease.run(&command("CREATE ", &other)).await?;
+            done = lease.run(&create_for(&other, uses)).await?;
             name = other;
         }
         lease.give_back();
@@ -444,6 +479,15 @@ struct Plan {
     names: Vec<(MailboxId, Names)>,
     /// The RENAMEs on new.
     on_new: Vec<(MailboxName, MailboxName)>,
+}
+
+fn create_for(name: &MailboxName, uses: &[SpecialUse]) -> Parts {
+    let mut parts = command("CREATE ", name);
+    if !uses.is_empty() {
+        let uses: Vec<&str> = uses.iter().map(|special| special.as_str()).collect();
+        parts.text(&format!(" (USE ({}))", uses.join(" ")));
+    }
+    parts
 }
 
 async fn subscribe_on(access: &Access, side: Side, command: &Parts) -> Result<(), Unchanged> {

@@ -639,7 +639,8 @@ fn guessed_prefix(entries: &[ListEntry], separator: Option<u8>) -> Vec<u8> {
     if folders.peek().is_some() && folders.all(below) { prefix } else { Vec::new() }
 }
 
-fn special(special: SpecialUse) -> Option<Special> {
+/// What a mailbox is for, if clients are told of it.
+pub(super) fn special(special: SpecialUse) -> Option<Special> {
     match special {
         SpecialUse::All => Some(Special::All),
         SpecialUse::Archive => Some(Special::Archive),

@@ -39,6 +39,7 @@ pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now}
 pub use merge::{Distrust, Likeness, Merged, Report};
 pub use modseq::ModSeqs;
 pub use shared::Foreign;
+pub use status::{Asked, Status, statuses};
 pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's

@@ -365,6 +365,28 @@ impl Conn {
         })
     }
 
+    /// Goes on with a command behind a streamed literal, to another one. `Some`: the server does
+    /// not want it, and this is its answer.
+    pub async fn go_on_streamed(
+        &mut self,
+        pending: Pending,
+        more: &Parts,
+        octets: u64,
+    ) -> Result<Option<Done>, BackendError> {
+        for part in more.as_slice() {
+            match part {
+                Part::Text(text) => self.output.extend_from_slice(text),
+                Part::Literal(octets) => {
+                    if let Some(done) = self.announce(pending, octets.len() as u64).await? {
+                        return Ok(Some(done));
+                    }
+                    self.output.extend_from_slice(octets);
+                }
+            }
+        }
+        self.announce(pending, octets).await
+    }
+
     /// Queues raw octets: a part of a streamed literal, or `DONE`.
     pub fn queue_octets(&mut self, octets: &[u8]) {
         self.output.extend_from_slice(octets);

@@ -134,6 +134,16 @@ impl Profile {
         self.has("COMPRESS=DEFLATE")
     }
 
+    /// STATUS (DELETED) (RFC 9051 §6.3.11, RFC 9208 §4.1.1).
+    pub fn counts_deleted(&self) -> bool {
+        self.has("IMAP4REV2") || self.has("QUOTA=RES-MESSAGE")
+    }
+
+    /// The largest message that may be appended to any mailbox, if the server tells one (RFC 7889).
+    pub fn append_limit(&self) -> Option<u64> {
+        self.names.iter().find_map(|name| name.strip_prefix("APPENDLIMIT=")?.parse().ok())
+    }
+
     /// The NAMESPACE command (RFC 2342).
     pub fn namespace(&self) -> bool {
         self.can("NAMESPACE")

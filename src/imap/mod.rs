@@ -22,4 +22,5 @@ pub mod search;
 pub mod sort;
 pub mod subject;
 pub mod thread;
+pub mod url;
 pub mod write;

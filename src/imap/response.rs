@@ -108,6 +108,20 @@ pub enum Response {
         /// Shared ones.
         shared: Vec<(Bytes, Option<u8>)>,
     },
+    /// QUOTAROOT (RFC 9208 §4.2.2).
+    QuotaRoot {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// The roots that count it.
+        roots: Vec<Bytes>,
+    },
+    /// QUOTA (RFC 9208 §4.2.1).
+    Quota {
+        /// The quota root.
+        root: Bytes,
+        /// Each resource with its usage and limit.
+        resources: Vec<(Bytes, u64, u64)>,
+    },
     /// ID (RFC 2971); empty for NIL.
     Id(Vec<(Bytes, Option<Bytes>)>),
     /// ENABLED, in capitals (RFC 5161).
@@ -157,6 +171,8 @@ pub enum StatusKey {
     Unseen,
     /// `DELETED` (RFC 9051)
     Deleted,
+    /// `DELETED-STORAGE` (RFC 9208)
+    DeletedStorage,
     /// `SIZE` (RFC 8438)
     Size,
     /// `HIGHESTMODSEQ` (RFC 7162)
@@ -230,6 +246,8 @@ fn untagged(unit: &Bytes, mut scan: Scan<'_>) -> Result<Option<Response>, Respon
         b"SEARCH" => search(scan),
         b"ESEARCH" => esearch(unit, scan),
         b"NAMESPACE" => namespace(unit, scan),
+        b"QUOTAROOT" => quota_root(unit, scan),
+        b"QUOTA" => quota(unit, scan),
         b"ID" => id(unit, scan),
         _ => None,
     })
@@ -322,6 +340,28 @@ fn namespace(unit: &Bytes, mut scan: Scan<'_>) -> Option<Response> {
     Some(Response::Namespace { personal: group()?, other: group()?, shared: group()? })
 }
 
+/// `quotaroot-response = "QUOTAROOT" SP mailbox *(SP quota-root-name)` (RFC 9208 §7).
+fn quota_root(unit: &Bytes, mut scan: Scan<'_>) -> Option<Response> {
+    let mailbox = MailboxName::new(&scan.astring()?)?;
+    let mut roots = Vec::new();
+    while !scan.is_done() {
+        roots.push(own(unit, scan.astring()?));
+    }
+    Some(Response::QuotaRoot { mailbox, roots })
+}
+
+/// `quota-response = "QUOTA" SP quota-root-name SP "(" [quota-resource *(SP quota-resource)] ")"`
+/// (RFC 9208 §7).
+fn quota(unit: &Bytes, mut scan: Scan<'_>) -> Option<Response> {
+    let root = own(unit, scan.astring()?);
+    let mut list = scan.list()?;
+    let mut resources = Vec::new();
+    while !list.is_done() {
+        resources.push((cut(unit, list.atom()), list.number64()?, list.number64()?));
+    }
+    Some(Response::Quota { root, resources })
+}
+
 /// `id-response` (RFC 2971 §4).
 fn id(unit: &Bytes, mut scan: Scan<'_>) -> Option<Response> {
     let mut fields = Vec::new();
@@ -345,6 +385,7 @@ impl StatusKey {
             b"UIDVALIDITY" => StatusKey::UidValidity,
             b"UNSEEN" => StatusKey::Unseen,
             b"DELETED" => StatusKey::Deleted,
+            b"DELETED-STORAGE" => StatusKey::DeletedStorage,
             b"SIZE" => StatusKey::Size,
             b"HIGHESTMODSEQ" => StatusKey::HighestModSeq,
             b"APPENDLIMIT" => StatusKey::AppendLimit,

@@ -53,7 +53,7 @@ impl Server {
     ) -> Result<Arc<Server>, IndexError> {
         let accounts = Accounts::open(Arc::clone(&config), index).await?;
         Ok(Arc::new(Server {
-            offer: ArcSwap::from_pointee(Offer::new(accounts.learned())),
+            offer: ArcSwap::from_pointee(Offer::new(accounts.learned(), config.limits.message)),
             accounts,
             ferry: Ferry::new(Arc::clone(&config), shutdown.clone()),
             config,
@@ -74,7 +74,8 @@ impl Server {
     pub fn offer(&self) -> Arc<Offer> {
         let learned = self.accounts.learned();
         if self.offer.load().version() != learned.version() {
-            self.offer.store(Arc::new(Offer::new(learned)));
+            let largest = self.config.limits.message;
+            self.offer.store(Arc::new(Offer::new(learned, largest)));
         }
         self.offer.load_full()
     }

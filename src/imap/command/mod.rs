@@ -6,10 +6,12 @@
 //! send. Both yield the one [`Command`]. Nothing here says what a command does, and nothing of a
 //! client's line is ever passed on as it came: it is written anew from these types.
 
+mod append;
 mod error;
 mod flag;
 mod grammar;
 mod lens;
+mod list;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,13 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub use self::append::{AppendHead, AppendStep, MessageHead};
 pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
-pub use self::parse::{AppendParse, TaggedAppend, parse, parse_append_head};
+pub use self::list::{List, ListReturn, ListSelect};
+pub use self::parse::{
+    AppendParse, TaggedAppend, parse, parse_append_head, parse_append_steps, parse_section,
+};
 pub use crate::imap::fetch::{FetchItem, FieldName, Section, SectionText};
 pub use crate::imap::found::PartialRange;
 pub use crate::imap::search::{SearchDate, SearchKey};
@@ -161,6 +167,8 @@ pub enum Command {
     Create {
         /// The mailbox; a separator at its end is still there.
         mailbox: MailboxName,
+        /// What it is for, as attributes (RFC 6154 §3).
+        uses: Vec<Flag>,
     },
     /// DELETE (RFC 3501 §6.3.4).
     Delete {
@@ -184,13 +192,8 @@ pub enum Command {
         /// The mailbox.
         mailbox: MailboxName,
     },
-    /// LIST (RFC 3501 §6.3.8).
-    List {
-        /// The reference name; mostly empty.
-        reference: Vec<u8>,
-        /// The mailbox name with wildcards.
-        pattern: Vec<u8>,
-    },
+    /// LIST (RFC 3501 §6.3.8, RFC 5258).
+    List(List),
     /// LSUB (RFC 3501 §6.3.9).
     Lsub {
         /// The reference name; mostly empty.
@@ -205,6 +208,18 @@ pub enum Command {
         /// What is asked, in the client's order.
         items: Vec<StatusItem>,
     },
+    /// GETQUOTA (RFC 9208 §4.1.2).
+    GetQuota {
+        /// The quota root.
+        root: Vec<u8>,
+    },
+    /// GETQUOTAROOT (RFC 9208 §4.1.3).
+    GetQuotaRoot {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// SETQUOTA (RFC 9208 §4.1.4), whatever it would set.
+    SetQuota,
     /// SEARCH (RFC 3501 §6.4.4, RFC 4731).
     Search {
         /// Whether the answer is to hold UIDs.
@@ -295,7 +310,7 @@ pub enum Command {
         /// The UIDs.
         set: SeqSet,
     },
-    /// APPEND (RFC 3501 §6.3.11), without its message; made by [`parse_append_head`] alone.
+    /// APPEND (RFC 3501 §6.3.11), without its messages; by [`parse`] only where it has no octets.
     Append(AppendHead),
     /// A command that the proxy does not know.
     Unknown {
@@ -324,7 +339,8 @@ pub struct Resync {
     pub known: Option<SeqSet>,
 }
 
-/// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162).
+/// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162;
+/// DELETED: RFC 9051 §6.3.11; DELETED-STORAGE: RFC 9208 §4.1.1; APPENDLIMIT: RFC 7889).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StatusItem {
     /// MESSAGES.
@@ -343,11 +359,15 @@ pub enum StatusItem {
     HighestModSeq,
     /// DELETED.
     Deleted,
+    /// DELETED-STORAGE.
+    DeletedStorage,
+    /// APPENDLIMIT.
+    AppendLimit,
 }
 
 impl StatusItem {
     /// Every item.
-    pub const ALL: [StatusItem; 8] = [
+    pub const ALL: [StatusItem; 10] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -356,6 +376,8 @@ impl StatusItem {
         StatusItem::Size,
         StatusItem::HighestModSeq,
         StatusItem::Deleted,
+        StatusItem::DeletedStorage,
+        StatusItem::AppendLimit,
     ];
 
     /// Its name on the wire.
@@ -369,6 +391,8 @@ impl StatusItem {
             StatusItem::Size => "SIZE",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
             StatusItem::Deleted => "DELETED",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
+            StatusItem::AppendLimit => "APPENDLIMIT",
         }
     }
 }
@@ -403,21 +427,6 @@ pub enum StoreMode {
     Add,
     /// `-FLAGS`: these no longer.
     Remove,
-}
-
-/// An APPEND up to its message.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AppendHead {
-    /// Where to.
-    pub mailbox: MailboxName,
-    /// The message's flags; never `\Recent`.
-    pub flags: Vec<Flag>,
-    /// The message's internal date.
-    pub date: Option<InternalDate>,
-    /// How many octets the message has.
-    pub octets: u64,
-    /// Whether the client waits for a continuation (`{n}`) or not (`{n+}`, RFC 7888).
-    pub sync: bool,
 }
 
 /// A date and time as APPEND and INTERNALDATE write it: `17-Jul-1996 02:44:25 -0700`.

@@ -2,7 +2,7 @@
 
 use super::grammar;
 use super::lens;
-use super::{AppendHead, Command, ParseError, Reason, Tag, Tagged};
+use super::{AppendHead, AppendStep, Command, ParseError, Reason, Section, Tag, Tagged};
 
 /// Reads one command: a whole line without its final CRLF, every literal inlined as
 /// `{n}\r\n<octets>` or `{n+}\r\n<octets>`.
@@ -27,20 +27,20 @@ pub fn parse(line: &[u8]) -> Result<Tagged, ParseError> {
 pub enum AppendParse {
     /// Another command: its literals are to be inlined, and the whole given to [`parse`].
     NotAppend,
-    /// The announced literal is the mailbox's name: to be inlined, then asked again.
+    /// The announced literal is an argument, as the mailbox's name: to be inlined, then asked again.
     NeedMore,
-    /// The announced literal is the message.
+    /// The announced literal is a message, or a part of one.
     Head(TaggedAppend),
     /// An APPEND that cannot be carried out. A literal announced with `{n+}` comes nevertheless.
     Bad(ParseError),
 }
 
-/// An APPEND up to its message, with its tag.
+/// An APPEND up to the first octets of a message, with its tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TaggedAppend {
     /// The client's tag.
     pub tag: Tag,
-    /// Where to, flags, date and size.
+    /// Where to, and what follows.
     pub head: AppendHead,
 }
 
@@ -58,6 +58,18 @@ pub fn parse_append_head(text: &[u8]) -> AppendParse {
         }
         _ => AppendParse::NotAppend,
     }
+}
+
+/// Reads what follows the octets of an appended message, or of one of its parts: a line, up to its
+/// end or an announcement at its end. `within`: a CATENATE is not closed yet. `None`: the literal
+/// announced is an argument, to be inlined, then asked again.
+pub fn parse_append_steps(text: &[u8], within: bool) -> Result<Option<Vec<AppendStep>>, Reason> {
+    grammar::append_steps(text, within)
+}
+
+/// Reads a section as it stands between `BODY[` and `]`.
+pub fn parse_section(text: &[u8]) -> Option<Section> {
+    grammar::section_alone(text)
 }
 
 /// `tag SP command-word`, split off.

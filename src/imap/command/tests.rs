@@ -186,7 +186,7 @@ fn mailboxes_in_every_form() {
     );
     assert_eq!(
         command(b"A003 CREATE owatagusiam/"),
-        Command::Create { mailbox: name("owatagusiam/") }
+        Command::Create { mailbox: name("owatagusiam/"), uses: vec![] }
     );
     assert_eq!(
         command(b"A683 DELETE blurdybloop"),
@@ -202,9 +202,12 @@ fn mailboxes_in_every_form() {
 
 #[test]
 fn lists() {
-    let list = |reference: &[u8], pattern: &[u8]| Command::List {
-        reference: reference.to_vec(),
-        pattern: pattern.to_vec(),
+    let list = |reference: &[u8], pattern: &[u8]| {
+        Command::List(List {
+            reference: reference.to_vec(),
+            patterns: vec![pattern.to_vec()],
+            ..List::default()
+        })
     };
     assert_eq!(command(b"A101 LIST \"\" \"\""), list(b"", b""));
     assert_eq!(command(b"A102 LIST #news.comp.mail.misc *"), list(b"#news.comp.mail.misc", b"*"));
@@ -215,8 +218,60 @@ fn lists() {
         command(b"a LSUB \"\" INBOX.%"),
         Command::Lsub { reference: vec![], pattern: b"INBOX.%".to_vec() }
     );
-    assert_eq!(refusal(b"a LIST (SUBSCRIBED) \"\" *"), "Expected a reference name");
-    assert_eq!(refusal(b"a LIST \"\" * RETURN (CHILDREN)"), "Unexpected text after the command");
+}
+
+#[test]
+fn lists_with_options() {
+    let asked = |line: &[u8]| match command(line) {
+        Command::List(list) => list,
+        other => panic!("{other:?}"),
+    };
+    let several = asked(b"a LIST \"\" (INBOX \"Drafts\" {4}\r\nS%nt)");
+    assert_eq!(several.patterns, [&b"INBOX"[..], b"Drafts", b"S%nt"]);
+    assert!(several.extended);
+    assert_eq!(several.select, ListSelect::default());
+    assert_eq!(several.returns, ListReturn::default());
+
+    let chosen = asked(b"a list (subscribed REMOTE Special-Use recursivematch ) \"\" *");
+    assert!(chosen.extended);
+    let all = ListSelect { subscribed: true, special_use: true, recursive_match: true };
+    assert_eq!(chosen.select, all);
+    assert!(asked(b"a LIST () \"\" *").extended);
+
+    let told =
+        asked(b"a LIST \"\" % RETURN (CHILDREN STATUS (MESSAGES unseen) SPECIAL-USE SUBSCRIBED)");
+    let everything = ListReturn {
+        subscribed: true,
+        children: true,
+        special_use: true,
+        status: vec![StatusItem::Messages, StatusItem::Unseen],
+    };
+    assert_eq!(told.returns, everything);
+    assert!(asked(b"a LIST \"\" % RETURN ()").extended);
+
+    assert_eq!(refusal(b"a LIST (SUBSCRIBEDX) \"\" *"), "Expected a known LIST selection option");
+    assert_eq!(refusal(b"a LIST (RECURSIVEMATCH) \"\" *"), "RECURSIVEMATCH needs SUBSCRIBED");
+    assert_eq!(refusal(b"a LIST \"\" * RETURN (NONSENSE)"), "Expected a known LIST return option");
+    assert_eq!(refusal(b"a LIST \"\" * RETURN (STATUS)"), "Expected a known LIST return option");
+    assert_eq!(refusal(b"a LIST \"\" * CHILDREN"), "Unexpected text after the command");
+}
+
+#[test]
+fn create_for_a_special_use() {
+    let uses = |line: &[u8]| match command(line) {
+        Command::Create { uses, .. } => uses,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(uses(b"a CREATE MySent (USE (\\Sent \\Archive))"), flags(&["\\Sent", "\\Archive"]));
+    assert!(uses(b"a CREATE MySent (USE ())").is_empty());
+    assert_eq!(refusal(b"a CREATE x (KEEP 1)"), "Expected a known CREATE parameter");
+}
+
+#[test]
+fn quotas() {
+    assert_eq!(command(b"a GETQUOTA \"\""), Command::GetQuota { root: vec![] });
+    assert_eq!(command(b"a GETQUOTAROOT \"a b\""), Command::GetQuotaRoot { mailbox: name("a b") });
+    assert_eq!(command(b"a SETQUOTA \"\" (STORAGE 512)"), Command::SetQuota);
 }
 
 #[test]
@@ -629,36 +684,56 @@ fn lines_that_are_no_command() {
     assert_eq!(refusal(b"a APPEND INBOX {1}\r\nx"), "Expected a message to append");
 }
 
+/// The mailbox, and the steps in few words.
+fn append_told(text: &[u8]) -> (MailboxName, String) {
+    match parse_append_head(text) {
+        AppendParse::Head(TaggedAppend { head, .. }) => (head.mailbox, told(&head.steps)),
+        other => panic!("{}: {other:?}", text.escape_ascii()),
+    }
+}
+
+fn told(steps: &[AppendStep]) -> String {
+    let words = steps.iter().map(|step| match step {
+        AppendStep::Message(head) => {
+            let flags: Vec<&str> = head.flags.iter().map(Flag::as_str).collect();
+            let date = head.date.as_ref().map_or("-", InternalDate::as_str);
+            format!("message ({}) {date}", flags.join(" "))
+        }
+        AppendStep::Catenate => "catenate".into(),
+        AppendStep::Url(url) => format!("url {}", url.escape_ascii()),
+        AppendStep::CatenateEnd => "catenated".into(),
+        AppendStep::Octets(l) => {
+            let (tilde, plus) = (if l.binary { "~" } else { "" }, if l.sync { "" } else { "+" });
+            format!("{tilde}{}{plus}", l.octets)
+        }
+        AppendStep::End => "end".into(),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn append_heads() {
-    let head = |text: &[u8]| match parse_append_head(text) {
-        AppendParse::Head(TaggedAppend { head, .. }) => head,
-        other => panic!("{}: {other:?}", text.escape_ascii()),
-    };
     assert_eq!(
-        head(b"A003 APPEND saved-messages (\\Seen) {310}"),
-        AppendHead {
-            mailbox: name("saved-messages"),
-            flags: flags(&["\\Seen"]),
-            date: None,
-            octets: 310,
-            sync: true
-        }
+        append_told(b"A003 APPEND saved-messages (\\Seen) {310}"),
+        (name("saved-messages"), "message (\\Seen) -, 310".into())
     );
     assert_eq!(
-        head(
+        append_told(
             b"a append {4}\r\nSent (\\Seen $MDNSent) \"17-Jul-1996 02:44:25 -0700\" {5000000000+}"
         ),
-        AppendHead {
-            mailbox: name("Sent"),
-            flags: flags(&["\\Seen", "$MDNSent"]),
-            date: InternalDate::new(b"17-Jul-1996 02:44:25 -0700"),
-            octets: 5_000_000_000,
-            sync: false
-        }
+        (name("Sent"), "message (\\Seen $MDNSent) 17-Jul-1996 02:44:25 -0700, 5000000000+".into())
     );
-    assert_eq!(head(b"a APPEND  \"a b\"  ()  \" 7-jul-1996 02:44:25 +0000\"  ~{3}").octets, 3);
-    for more in [&b"a APPEND {5}"[..], b"a APPEND {5+}", b"a APPEND  {5}\r\n"] {
+    assert_eq!(
+        append_told(b"a APPEND  \"a b\"  ()  \" 7-jul-1996 02:44:25 +0000\"  ~{3}").1,
+        "message () 07-Jul-1996 02:44:25 +0000, ~3"
+    );
+    for more in [
+        &b"a APPEND {5}"[..],
+        b"a APPEND {5+}",
+        b"a APPEND  {5}\r\n",
+        b"a APPEND x CATENATE (URL {5}",
+        b"a APPEND x CATENATE (URL a URL {5+}",
+    ] {
         assert_eq!(parse_append_head(more), AppendParse::NeedMore, "{}", more.escape_ascii());
     }
     for other in [&b"a LOGIN {5}"[..], b"a APPENDIX {5}", b"{5}", b"", b"a", b"a UID APPENDS {1}"] {
@@ -670,12 +745,45 @@ fn append_heads() {
         (b"a APPEND INBOX (\\Seen {5}", "Expected a flag"),
         (b"a APPEND INBOX \"yesterday\" {5}", "Expected a date and time"),
         (b"a APPEND INBOX UTF8 (~{5}", "Expected the size of a message"),
-        (b"a APPEND INBOX", "Expected the size of a message"),
+        (b"a APPEND INBOX", "Expected a message to append"),
+        (b"a APPEND INBOX CATENATE (URL x", "Expected a URL or TEXT"),
+        (b"a APPEND INBOX CATENATE (NONSENSE x)", "Expected a URL or TEXT"),
     ] {
         match parse_append_head(bad) {
             AppendParse::Bad(err) => assert_eq!(err.to_string(), reason, "{}", bad.escape_ascii()),
             other => panic!("{}: {other:?}", bad.escape_ascii()),
         }
+    }
+}
+
+#[test]
+fn an_append_is_read_in_pieces() {
+    let url = "\"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER\"";
+    let line = format!("A003 APPEND Drafts (\\Draft) CATENATE (URL {url} TEXT {{42}}");
+    let said = "message (\\Draft) -, catenate, \
+                url /Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER, 42";
+    assert_eq!(append_told(line.as_bytes()), (name("Drafts"), said.into()));
+    let more = |text: &[u8], within| parse_append_steps(text, within).unwrap().map(|s| told(&s));
+    assert_eq!(more(b"", false).unwrap(), "end");
+    assert_eq!(more(b" (\\Seen) {3+}", false).unwrap(), "message (\\Seen) -, 3+");
+    assert_eq!(more(b" URL a) ", true).unwrap(), "url a, catenated, end");
+    assert_eq!(more(b" TEXT ~{9}", true).unwrap(), "~9");
+    assert_eq!(
+        more(b") \"17-Jul-1996 02:44:25 -0700\" catenate (URL \"b\" TEXT {1}", true).unwrap(),
+        "catenated, message () 17-Jul-1996 02:44:25 -0700, catenate, url b, 1"
+    );
+    assert_eq!(more(b" URL {3}", true), None);
+    assert_eq!(more(b" URL {3}\r\na)b URL c)", true).unwrap(), "url a)b, url c, catenated, end");
+    for (bad, within) in
+        [(&b" x"[..], false), (b"", true), (b" TEXT {1} ", true), (b" {3}x", false)]
+    {
+        parse_append_steps(bad, within).unwrap_err();
+    }
+    match command(b"a APPEND INBOX CATENATE (URL /a;UID=1)") {
+        Command::Append(head) => {
+            assert_eq!(told(&head.steps), "message () -, catenate, url /a;UID=1, catenated, end");
+        }
+        other => panic!("{other:?}"),
     }
 }
 

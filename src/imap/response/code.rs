@@ -72,6 +72,8 @@ pub enum Code {
     NonExistent,
     /// `CANNOT`
     Cannot,
+    /// `USEATTR` (RFC 6154): not for this use
+    UseAttr,
     /// Any other, or one of these that could not be read; without its brackets.
     Other(Bytes),
 }
@@ -115,6 +117,7 @@ fn read(unit: &Bytes, mut scan: Scan<'_>) -> Option<Code> {
         b"ALREADYEXISTS" => Code::AlreadyExists,
         b"NONEXISTENT" => Code::NonExistent,
         b"CANNOT" => Code::Cannot,
+        b"USEATTR" => Code::UseAttr,
         _ => return None,
     })
 }

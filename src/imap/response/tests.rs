@@ -383,7 +383,7 @@ fn the_rest_is_handed_on() {
         "a1",
         "a1 BYE x",
         "* XLIST (\\Inbox) \"/\" \"Inbox\"",
-        "* QUOTA \"\" ()",
+        "* THREAD (1)(2)",
         "* SORT 2 3 1",
         "* 12 FETCH (UID 7)",
         "* 12",
@@ -412,4 +412,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn quota_and_its_roots() {
+    assert_eq!(
+        read("* QUOTAROOT INBOX \"User quota\" \"\""),
+        Response::QuotaRoot { mailbox: MailboxName::inbox(), roots: bytes(["User quota", ""]) }
+    );
+    let none = Response::QuotaRoot { mailbox: MailboxName::inbox(), roots: vec![] };
+    assert_eq!(read("* QUOTAROOT inbox"), none);
+    assert_eq!(
+        read("* QUOTA \"\" (STORAGE 10 512 MESSAGE 5 18446744073709551615)"),
+        Response::Quota {
+            root: "".into(),
+            resources: vec![("STORAGE".into(), 10, 512), ("MESSAGE".into(), 5, u64::MAX)],
+        }
+    );
+    assert_eq!(read("* QUOTA x ()"), Response::Quota { root: "x".into(), resources: vec![] });
+    assert!(is_other("* QUOTA x (STORAGE 10)"));
+    assert!(is_other("* QUOTA x"));
 }

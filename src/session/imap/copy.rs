@@ -74,7 +74,7 @@ impl Session {
         let (account, access) = (Arc::clone(&user.account), Arc::clone(&user.access));
         let (user, to) = (user.clone(), to.clone());
         let renaming = async move {
-            if let Err(unchanged) = account.create_mailbox(&access, &to).await {
+            if let Err(unchanged) = account.create_mailbox(&access, &to, &[]).await {
                 return Ok(Err(unchanged));
             }
             let source = account.mailbox(&access, &MailboxName::inbox()).await?;

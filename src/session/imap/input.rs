@@ -1,7 +1,9 @@
-//! From the client's pieces to whole commands; an APPEND's message stays in the socket.
+//! From the client's pieces to whole commands; an APPEND's messages stay in the socket.
 
 use super::Session;
-use crate::imap::command::{AppendParse, Tag, Tagged, TaggedAppend, parse, parse_append_head};
+use crate::imap::command::{
+    AppendParse, Command, Tag, Tagged, TaggedAppend, parse, parse_append_head,
+};
 use crate::imap::framer::{Literal, Piece};
 use crate::session::client::ClientError;
 
@@ -9,7 +11,7 @@ use crate::session::client::ClientError;
 pub enum Input {
     /// A command.
     Command(Tagged),
-    /// An APPEND whose message follows.
+    /// An APPEND, whose messages follow.
     Append(TaggedAppend),
     /// Something that is no command.
     Bad(Option<Tag>, String),
@@ -30,6 +32,9 @@ impl Session {
                 Piece::Line(text) => {
                     line.extend_from_slice(&text);
                     return Ok(match parse(&line) {
+                        Ok(Tagged { tag, command: Command::Append(head) }) => {
+                            Input::Append(TaggedAppend { tag, head })
+                        }
                         Ok(tagged) => Input::Command(tagged),
                         Err(e) => Input::Bad(e.tag.clone(), e.to_string()),
                     });

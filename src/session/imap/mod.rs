@@ -12,8 +12,10 @@ mod fetch;
 mod folders;
 mod idle;
 mod input;
+mod list;
 mod offer;
 mod pay;
+mod quota;
 mod reply;
 mod search;
 mod select;
@@ -242,16 +244,19 @@ impl Session {
             Command::Examine { mailbox, options } => {
                 return self.select(user, &mailbox, options, true).await;
             }
-            Command::Create { mailbox } => self.create(user, &mailbox).await,
+            Command::Create { mailbox, uses } => self.create(user, &mailbox, &uses).await,
             Command::Delete { mailbox } => self.delete(user, &mailbox).await,
             Command::Rename { from, to } => self.rename(user, &from, &to).await,
             Command::Subscribe { mailbox } => self.subscribe(user, &mailbox, true).await,
             Command::Unsubscribe { mailbox } => self.subscribe(user, &mailbox, false).await,
-            Command::List { reference, pattern } => self.list(user, &reference, &pattern).await,
+            Command::List(list) => self.list(user, &list).await,
             Command::Lsub { reference, pattern } => self.lsub(user, &reference, &pattern).await,
             Command::Namespace => self.namespace(user).await,
             Command::Status { mailbox, items } => self.status(user, &mailbox, &items).await,
             Command::Enable(names) => Ok(self.enable(&names)),
+            Command::GetQuota { root } => self.get_quota(user, &root).await,
+            Command::GetQuotaRoot { mailbox } => self.get_quota_root(user, &mailbox).await,
+            Command::SetQuota => Ok(Reply::no_with("NOPERM", "Quotas are not set through here")),
             other => return self.in_mailbox(tag, user, other).await,
         }?;
         self.pay(user, true).await?;

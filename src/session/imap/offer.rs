@@ -4,7 +4,7 @@
 //! the moment: clients remember it.
 
 use crate::backend::Learned;
-use crate::base::Side;
+use crate::base::{Side, Sides};
 
 /// A capability that clients may be offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +14,8 @@ pub struct Capability {
     /// What both servers must have for it to be right. Nothing: the proxy does it alone, or does
     /// without where a server lacks it.
     pub needs: &'static [&'static str],
+    /// What new must have beyond that.
+    pub needs_on_new: &'static [&'static str],
 }
 
 /// Every capability that may be offered, in the order in which clients are told.
@@ -29,7 +31,19 @@ pub const CAPABILITIES: &[Capability] = &[
     always("NAMESPACE"),
     always("CHILDREN"),
     always("SPECIAL-USE"),
+    new("CREATE-SPECIAL-USE", &["CREATE-SPECIAL-USE"]),
+    always("LIST-EXTENDED"),
+    always("LIST-STATUS"),
+    always("STATUS=SIZE"),
+    always(APPENDLIMIT),
+    new("QUOTA", &["QUOTA"]),
+    new("QUOTA=RES-STORAGE", &["QUOTA=RES-STORAGE"]),
+    new("QUOTA=RES-MESSAGE", &["QUOTA=RES-MESSAGE"]),
+    new("QUOTA=RES-MAILBOX", &["QUOTA=RES-MAILBOX"]),
+    new("QUOTA=RES-ANNOTATION-STORAGE", &["QUOTA=RES-ANNOTATION-STORAGE"]),
     always("UIDPLUS"),
+    new("MULTIAPPEND", &["MULTIAPPEND"]),
+    always("CATENATE"),
     always("UNSELECT"),
     always("MOVE"),
     always("ESEARCH"),
@@ -45,16 +59,27 @@ pub const CAPABILITIES: &[Capability] = &[
     always("CONTEXT=SEARCH"),
     always("CONTEXT=SORT"),
     // SEARCH compares strings as each server does.
-    Capability { name: "I18NLEVEL=1", needs: &["I18NLEVEL=1"] },
-    Capability { name: "CONDSTORE", needs: &["CONDSTORE"] },
+    both("I18NLEVEL=1", &["I18NLEVEL=1"]),
+    both("CONDSTORE", &["CONDSTORE"]),
     // What vanished is known from the map: of the servers it needs no QRESYNC.
-    Capability { name: "QRESYNC", needs: &["CONDSTORE"] },
+    both("QRESYNC", &["CONDSTORE"]),
     always("COMPRESS=DEFLATE"),
     always("UNAUTHENTICATE"),
 ];
 
+/// The one capability that is told with a value (RFC 7889).
+const APPENDLIMIT: &str = "APPENDLIMIT";
+
 const fn always(name: &'static str) -> Capability {
-    Capability { name, needs: &[] }
+    Capability { name, needs: &[], needs_on_new: &[] }
+}
+
+const fn both(name: &'static str, needs: &'static [&'static str]) -> Capability {
+    Capability { name, needs, needs_on_new: &[] }
+}
+
+const fn new(name: &'static str, needs_on_new: &'static [&'static str]) -> Capability {
+    Capability { name, needs: &[], needs_on_new }
 }
 
 /// What is offered over two servers as they were found.
@@ -62,18 +87,35 @@ const fn always(name: &'static str) -> Capability {
 pub struct Offer {
     version: u64,
     text: Box<str>,
+    append_limit: u64,
 }
 
 impl Offer {
-    /// What is right over these servers. Of one that nobody has logged in to yet nothing is
-    /// expected.
-    pub fn new(learned: &Learned) -> Offer {
+    /// What is right over these servers, for messages of at most `largest` octets. Of a server that
+    /// nobody has logged in to yet nothing is expected.
+    pub fn new(learned: &Learned, largest: u64) -> Offer {
         let version = learned.version();
-        let profiles = Side::BOTH.map(|side| learned.profile(side));
-        let has = |name: &str| profiles.iter().all(|p| p.as_ref().is_some_and(|p| p.can(name)));
-        let right = CAPABILITIES.iter().filter(|c| c.needs.iter().all(|name| has(name)));
-        let text = right.map(|c| c.name).collect::<Vec<_>>().join(" ").into();
-        Offer { version, text }
+        let profiles = Sides::from_fn(|side| learned.profile(side));
+        let can = |side: Side, name: &str| profiles[side].as_ref().is_some_and(|p| p.can(name));
+        let right = |c: &&Capability| {
+            let both = |name: &&str| Side::BOTH.iter().all(|side| can(*side, name));
+            c.needs.iter().all(both) && c.needs_on_new.iter().all(|name| can(Side::New, name))
+        };
+        // A message that only one of both would take could never be brought to the other.
+        let told = profiles.iter().filter_map(|(_, p)| p.as_ref()?.append_limit()).min();
+        let append_limit = told.map_or(largest, |told| told.min(largest));
+        let by_mailbox = Side::BOTH.iter().any(|side| can(*side, APPENDLIMIT));
+        let name = |c: &Capability| match c.name {
+            APPENDLIMIT if !by_mailbox => format!("{APPENDLIMIT}={append_limit}"),
+            name => name.to_owned(),
+        };
+        let text = CAPABILITIES.iter().filter(right).map(name).collect::<Vec<_>>().join(" ");
+        Offer { version, text: text.into(), append_limit }
+    }
+
+    /// The largest message that may be appended to any mailbox (RFC 7889).
+    pub fn append_limit(&self) -> u64 {
+        self.append_limit
     }
 
     /// The version of what was [`Learned`] that it stands on.
@@ -88,7 +130,9 @@ impl Offer {
 
     /// Whether a capability is offered.
     pub fn has(&self, name: &str) -> bool {
-        self.text.split(' ').any(|offered| offered == name)
+        let told = |offered: &str| offered.split_once('=').is_some_and(|(n, _)| n == APPENDLIMIT);
+        let offered = |offered| offered == name || (name == APPENDLIMIT && told(offered));
+        self.text.split(' ').any(offered)
     }
 }
 
@@ -98,18 +142,23 @@ mod tests {
 
     use super::*;
     use crate::backend::Profile;
-    use crate::base::Sides;
+
+    const LARGEST: u64 = 1000;
 
     fn profile(names: &str) -> Option<Profile> {
         Some(Profile::new(names.split(' ').map(str::to_owned), &BTreeSet::new()))
     }
 
+    fn offer(old: &str, new: &str) -> Offer {
+        Offer::new(&Learned::new(Sides { old: profile(old), new: profile(new) }), LARGEST)
+    }
+
     #[test]
     fn v10_nothing_is_offered_that_a_server_nobody_knows_would_need() {
-        let nobody = Offer::new(&Learned::default());
-        let alone: Vec<&str> =
-            CAPABILITIES.iter().filter(|c| c.needs.is_empty()).map(|c| c.name).collect();
-        assert_eq!(nobody.text(), alone.join(" "));
+        let nobody = Offer::new(&Learned::default(), LARGEST);
+        let alone = CAPABILITIES.iter().filter(|c| c.needs.is_empty() && c.needs_on_new.is_empty());
+        let names: Vec<&str> = alone.map(|c| c.name).collect();
+        assert_eq!(nobody.text().replace("=1000", ""), names.join(" "));
         assert!(nobody.has("MOVE") && !nobody.has("MOV"));
     }
 
@@ -121,5 +170,25 @@ mod tests {
         assert_eq!(learned.version(), before);
         learned.note(Side::Old, &profile("IDLE MOVE").unwrap());
         assert_ne!(learned.version(), before);
+    }
+
+    #[test]
+    fn v10_what_new_alone_does_is_offered_if_new_has_it() {
+        assert!(offer("IDLE", "CREATE-SPECIAL-USE").has("CREATE-SPECIAL-USE"));
+        assert!(!offer("CREATE-SPECIAL-USE", "IDLE").has("CREATE-SPECIAL-USE"));
+    }
+
+    #[test]
+    fn the_largest_message_is_one_that_nobody_refuses() {
+        let limit = |old, new| offer(old, new).append_limit();
+        assert_eq!(limit("IDLE", "IDLE"), 1000);
+        assert_eq!(limit("APPENDLIMIT=700", "APPENDLIMIT=800"), 700);
+        assert_eq!(limit("APPENDLIMIT=7000", "IDLE"), 1000);
+        let told = |old, new| {
+            offer(old, new).text().split(' ').find(|n| n.contains("LIMIT")).map(str::to_owned)
+        };
+        assert_eq!(told("IDLE", "APPENDLIMIT=7").unwrap(), "APPENDLIMIT=7");
+        assert_eq!(told("APPENDLIMIT", "APPENDLIMIT=7").unwrap(), "APPENDLIMIT");
+        assert!(offer("IDLE", "IDLE").has("APPENDLIMIT"));
     }
 }

@@ -1,5 +1,6 @@
 //! How a command ends, and the one place where an error becomes an answer.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use tracing::warn;
@@ -7,6 +8,7 @@ use tracing::warn;
 use crate::account::AccountError;
 use crate::backend::{BackendError, Done};
 use crate::imap::response::{Code, Status};
+use crate::imap::write;
 use crate::session::client::ClientError;
 
 /// A tagged answer without its tag.
@@ -15,7 +17,7 @@ pub enum Reply {
     /// OK, with a code in brackets or none.
     Ok(Option<String>, String),
     /// NO, with a code in brackets or none.
-    No(Option<&'static str>, String),
+    No(Option<Cow<'static, str>>, String),
     /// BAD.
     Bad(String),
 }
@@ -38,7 +40,15 @@ impl Reply {
 
     /// NO with a code of RFC 5530 and a text.
     pub fn no_with(code: &'static str, text: impl Into<String>) -> Reply {
-        Reply::No(Some(code), text.into())
+        Reply::No(Some(code.into()), text.into())
+    }
+
+    /// NO to a part of a message that is not there (RFC 4469 §5).
+    pub fn bad_url(url: &[u8]) -> Reply {
+        let mut code = b"BADURL ".to_vec();
+        write::quoted(url, &mut code);
+        let code = String::from_utf8_lossy(&code).into_owned();
+        Reply::No(Some(code.into()), "There is no such part of a message".into())
     }
 
     /// BAD with a text.
@@ -58,11 +68,12 @@ impl Reply {
             Some(Code::AlreadyExists) => Some("ALREADYEXISTS"),
             Some(Code::NonExistent) => Some("NONEXISTENT"),
             Some(Code::Cannot) => Some("CANNOT"),
+            Some(Code::UseAttr) => Some("USEATTR"),
             _ => None,
         };
         match done.status {
             // What the proxy sent was its own: the client's command was not bad.
-            Status::No | Status::Bad => Reply::No(code, done.words()),
+            Status::No | Status::Bad => Reply::No(code.map(Cow::Borrowed), done.words()),
             Status::Ok => Reply::Ok(None, done.words()),
         }
     }

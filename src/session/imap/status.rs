@@ -1,7 +1,8 @@
-//! STATUS (RFC 3501 §6.3.10): both sides pipelined, answered from the map.
+//! STATUS (RFC 3501 §6.3.10, RFC 8438, RFC 7889, RFC 9208 §4.1.1): both sides pipelined, answered from the map.
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
+use crate::account::{Asked, Status, statuses};
 use crate::base::MailboxName;
 use crate::imap::command::StatusItem;
 use crate::imap::write;
@@ -13,44 +14,79 @@ impl Session {
         name: &MailboxName,
         items: &[StatusItem],
     ) -> Result<Reply, Failure> {
-        let known = |item: &StatusItem| {
-            matches!(
-                item,
-                StatusItem::Messages
-                    | StatusItem::Recent
-                    | StatusItem::UidNext
-                    | StatusItem::UidValidity
-                    | StatusItem::Unseen
-            ) || (*item == StatusItem::HighestModSeq && self.offer.has("CONDSTORE"))
-        };
-        if items.is_empty() || !items.iter().all(known) {
+        let Some(asked) = self.asked(items) else {
             return Ok(Reply::bad("Unknown STATUS item"));
-        }
+        };
         let mailbox = user.account.mailbox(&user.access, name).await?;
-        if items.contains(&StatusItem::HighestModSeq) {
+        for status in statuses(&user.access, &[mailbox], asked).await {
+            self.tell_status(name, items, &status?);
+        }
+        Ok(Reply::ok("Status completed"))
+    }
+
+    /// What the account is asked for these items; `None` if one of them is not offered.
+    pub(super) fn asked(&mut self, items: &[StatusItem]) -> Option<Asked> {
+        let asked = asked(items)?;
+        if asked.mod_seq {
+            if !self.offer.has("CONDSTORE") {
+                return None;
+            }
             self.enable_condstore();
         }
-        let unseen = mailbox.status(&user.access, items.contains(&StatusItem::Unseen)).await?;
-        let view = mailbox.view();
-        let mut line = b"* STATUS ".to_vec();
-        write::mailbox(name, &mut line);
+        Some(asked)
+    }
+
+    /// One STATUS response.
+    pub(super) fn tell_status(
+        &mut self,
+        name: &MailboxName,
+        items: &[StatusItem],
+        status: &Status,
+    ) {
+        let limit = self.offer.append_limit();
+        let limit = status.append_limit.map_or(limit, |told| told.min(limit));
         let values: Vec<String> = items
             .iter()
             .map(|item| {
-                let value = match item {
-                    StatusItem::Messages => view.map.len().into(),
-                    StatusItem::UidNext => view.uid_next.0.into(),
-                    StatusItem::UidValidity => view.uid_validity.into(),
-                    StatusItem::Unseen => u64::from(unseen),
-                    StatusItem::HighestModSeq => view.mod_seqs.highest(),
+                let value: u64 = match item {
+                    StatusItem::Messages => status.messages.into(),
+                    StatusItem::UidNext => status.uid_next.0.into(),
+                    StatusItem::UidValidity => status.uid_validity.into(),
+                    StatusItem::Unseen => status.unseen,
+                    StatusItem::Deleted => status.deleted,
+                    StatusItem::Size => status.size,
+                    StatusItem::DeletedStorage => status.deleted_storage,
+                    StatusItem::AppendLimit => limit,
+                    StatusItem::HighestModSeq => status.mod_seq,
                     // The proxy claims no message to be recent.
-                    _ => 0,
+                    StatusItem::Recent => 0,
                 };
                 format!("{} {value}", item.as_str())
             })
             .collect();
+        let mut line = b"* STATUS ".to_vec();
+        write::mailbox(name, &mut line);
         line.extend_from_slice(format!(" ({})", values.join(" ")).as_bytes());
         self.client.line(line);
-        Ok(Reply::ok("Status completed"))
     }
+}
+
+/// What is to be counted for these items; `None` if there are none.
+fn asked(items: &[StatusItem]) -> Option<Asked> {
+    let mut asked = Asked::default();
+    for item in items {
+        match item {
+            StatusItem::Unseen => asked.unseen = true,
+            StatusItem::Deleted => asked.deleted = true,
+            StatusItem::Size => asked.size = true,
+            StatusItem::DeletedStorage => asked.deleted_storage = true,
+            StatusItem::AppendLimit => asked.append_limit = true,
+            StatusItem::HighestModSeq => asked.mod_seq = true,
+            StatusItem::Messages
+            | StatusItem::Recent
+            | StatusItem::UidNext
+            | StatusItem::UidValidity => {}
+        }
+    }
+    (!items.is_empty()).then_some(asked)
 }

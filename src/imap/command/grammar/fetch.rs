@@ -2,9 +2,9 @@
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, tag_no_case, take_while1};
-use nom::combinator::{map, map_opt, opt, value, verify};
+use nom::combinator::{eof, map, map_opt, opt, value, verify};
 use nom::multi::separated_list0;
-use nom::sequence::{delimited, pair, preceded, separated_pair, tuple};
+use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
 use nom::{Err, IResult};
 
 use super::Fault;
@@ -113,6 +113,11 @@ fn section_item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
         )),
         |(peek, section, partial)| FetchItem::Section { peek, section, partial },
     )(input)
+}
+
+/// A whole text that is a section, as an IMAP URL carries one (RFC 5092 §3).
+pub(in super::super) fn section_alone(text: &[u8]) -> Option<Section> {
+    terminated(section, eof)(text).ok().map(|(_, section)| section)
 }
 
 /// `section-spec = section-msgtext / (section-part ["." section-text])`; nothing is the whole message.

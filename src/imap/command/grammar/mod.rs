@@ -1,11 +1,13 @@
 //! Our own grammar (nom): the arguments of every command, read as tolerantly as real clients need.
 //!
-//! `token` holds what all commands share, `fetch`, `search` and `date` the larger arguments. Each
+//! `token` holds what all commands share, `append`, `fetch`, `list`, `search` and `date` the larger arguments. Each
 //! rule's ABNF stands above it, from RFC 3501 §9 unless another is named; `1*SP` stands for every
 //! SP. The input is a whole command, so all parsers are of nom's `complete` kind.
 
+mod append;
 mod date;
 mod fetch;
+mod list;
 mod search;
 mod select;
 mod token;
@@ -18,17 +20,19 @@ use nom::bytes::complete::{tag, tag_no_case, take_while1};
 use nom::combinator::{eof, map, map_opt, opt, value, verify};
 use nom::error::{ErrorKind, ParseError};
 use nom::multi::separated_list1;
-use nom::sequence::{delimited, pair, preceded, separated_pair, terminated, tuple};
+use nom::sequence::{pair, preceded, separated_pair, tuple};
 use nom::{Err, IResult, Parser};
 
 use self::token::{
     argument, astring, atom, flag, listed, literal, mailbox, number64, quoted, set, sp, sp0, string,
 };
-use super::{AppendHead, Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
+use super::{Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
 use crate::base::MailboxName;
 use crate::uid::SeqSet;
 
+pub(super) use self::append::{append, append_steps};
 pub(super) use self::date::internal_date;
+pub(super) use self::fetch::section_alone;
 
 /// Reads the arguments of the command `word` (in capitals), with the space before them.
 pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command, Reason> {
@@ -63,7 +67,7 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             map(select::arguments, |(mailbox, options)| Command::Examine { mailbox, options }),
             arguments,
         ),
-        ("CREATE", _) => all(map(mailbox, |mailbox| Command::Create { mailbox }), arguments),
+        ("CREATE", _) => all(create, arguments),
         ("DELETE", _) => all(map(mailbox, |mailbox| Command::Delete { mailbox }), arguments),
         ("SUBSCRIBE", _) => all(map(mailbox, |mailbox| Command::Subscribe { mailbox }), arguments),
         ("UNSUBSCRIBE", _) => {
@@ -72,41 +76,27 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
         ("RENAME", _) => {
             all(map(pair(mailbox, mailbox), |(from, to)| Command::Rename { from, to }), arguments)
         }
-        ("LIST", _) => {
-            all(map(list, |(reference, pattern)| Command::List { reference, pattern }), arguments)
-        }
-        ("LSUB", _) => {
-            all(map(list, |(reference, pattern)| Command::Lsub { reference, pattern }), arguments)
-        }
+        ("LIST", _) => all(list::arguments, arguments),
+        ("LSUB", _) => all(lsub, arguments),
         ("STATUS", _) => all(status, arguments),
         ("CANCELUPDATE", _) => all(search::cancel_update, arguments),
-        ("APPEND", _) => Err(Reason::Expected("a message to append")),
+        ("GETQUOTA", _) => all(
+            map(argument("a quota root", astring), |root| Command::GetQuota { root }),
+            arguments,
+        ),
+        ("GETQUOTAROOT", _) => {
+            all(map(mailbox, |mailbox| Command::GetQuotaRoot { mailbox }), arguments)
+        }
+        ("SETQUOTA", _) => Ok(Command::SetQuota),
+        ("APPEND", _) => match append(arguments)? {
+            Some(head) => Ok(Command::Append(head)),
+            None => Err(Reason::Expected("a message to append")),
+        },
         _ => match Command::bare(word) {
             Some(command) => all(|input| Ok((input, command.clone())), arguments),
             None => Ok(Command::Unknown { name: word.to_owned() }),
         },
     }
-}
-
-/// `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`, up to the announcement
-/// of the literal (which may be a `literal8`, RFC 3516 §4.4). `None` if that is the mailbox's.
-pub(super) fn append(arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
-    let mut name_to_come = terminated(preceded(sp, announcement), eof);
-    if name_to_come(arguments).is_ok() {
-        return Ok(None);
-    }
-    let head = tuple((
-        mailbox,
-        opt(preceded(sp, listed("a flag", flag))),
-        opt(preceded(sp, date_time)),
-        argument("the size of a message", preceded(opt(tag("~")), announcement)),
-    ));
-    all(
-        map(head, |(mailbox, flags, date, (octets, sync))| {
-            Some(AppendHead { mailbox, flags: flags.unwrap_or_default(), date, octets, sync })
-        }),
-        arguments,
-    )
 }
 
 /// Why a parser failed; `None` until someone can say. As `Err::Error` another alternative may be
@@ -143,8 +133,14 @@ fn all<'a, T>(mut parser: impl Parser<&'a [u8], T, Fault>, input: &'a [u8]) -> R
     match parser.parse(input) {
         Ok((rest, parsed)) if rest.iter().all(|&b| b == b' ') => Ok(parsed),
         Ok(_) => Err(Reason::Excess),
-        Err(Err::Error(Fault(Some(reason))) | Err::Failure(Fault(Some(reason)))) => Err(reason),
-        Err(_) => Err(Reason::Expected("other arguments")),
+        Err(err) => Err(reason(err)),
+    }
+}
+
+fn reason(err: Err<Fault>) -> Reason {
+    match err {
+        Err::Error(Fault(Some(reason))) | Err::Failure(Fault(Some(reason))) => reason,
+        _ => Reason::Expected("other arguments"),
     }
 }
 
@@ -152,20 +148,38 @@ fn set_and_mailbox(input: &[u8]) -> IResult<&[u8], (SeqSet, MailboxName), Fault>
     pair(argument("a message set", set), mailbox)(input)
 }
 
-/// `list = "LIST" SP mailbox SP list-mailbox`. Wildcards are let through in both.
-fn list(input: &[u8]) -> IResult<&[u8], (Vec<u8>, Vec<u8>), Fault> {
-    pair(argument("a reference name", astring), argument("a mailbox pattern", astring))(input)
+/// `create = "CREATE" SP mailbox [SP "(" create-param *(SP create-param) ")"]`, where the one
+/// `create-param` is `"USE" SP "(" [use-attr *(SP use-attr)] ")"` (RFC 4466 §2.2, RFC 6154 §6).
+fn create(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    let uses = preceded(tag_no_case("USE"), argument("attributes", listed("an attribute", flag)));
+    let parameters = opt(preceded(sp, listed("a known CREATE parameter", uses)));
+    map(pair(mailbox, parameters), |(mailbox, uses)| Command::Create {
+        mailbox,
+        uses: uses.unwrap_or_default().concat(),
+    })(input)
+}
+
+/// `lsub = "LSUB" SP mailbox SP list-mailbox`. Wildcards are let through in both.
+fn lsub(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    map(
+        pair(argument("a reference name", astring), argument("a mailbox pattern", astring)),
+        |(reference, pattern)| Command::Lsub { reference, pattern },
+    )(input)
 }
 
 /// `status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"`.
 fn status(input: &[u8]) -> IResult<&[u8], Command, Fault> {
+    map(pair(mailbox, argument("a list of STATUS items", status_items)), |(mailbox, items)| {
+        Command::Status { mailbox, items }
+    })(input)
+}
+
+/// `"(" status-att *(SP status-att) ")"`.
+fn status_items(input: &[u8]) -> IResult<&[u8], Vec<StatusItem>, Fault> {
     let item = map_opt(atom, |word| {
         StatusItem::ALL.into_iter().find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
     });
-    map(
-        pair(mailbox, argument("a list of STATUS items", listed("a known STATUS item", item))),
-        |(mailbox, items)| Command::Status { mailbox, items },
-    )(input)
+    listed("a known STATUS item", item)(input)
 }
 
 /// `store = "STORE" SP sequence-set [SP store-modifiers] SP store-att-flags` (RFC 4466 §2.5);
@@ -269,11 +283,6 @@ fn date_time(input: &[u8]) -> IResult<&[u8], InternalDate, Fault> {
         Some(date) => Ok((rest, date)),
         None => Err(Err::Failure(Fault::expected("a date and time"))),
     }
-}
-
-/// `"{" number ["+"] "}"`: how many octets, and whether the client waits (RFC 7888 §8).
-fn announcement(input: &[u8]) -> IResult<&[u8], (u64, bool), Fault> {
-    delimited(tag("{"), pair(number64, map(opt(tag("+")), |plus| plus.is_none())), tag("}"))(input)
 }
 
 /// Base64 as SASL has it; some clients forget the padding.

@@ -3,7 +3,7 @@
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take, take_while, take_while1};
 use nom::character::complete::digit1;
-use nom::combinator::{map, map_opt, opt};
+use nom::combinator::{map, map_opt, opt, verify};
 use nom::multi::{separated_list0, separated_list1};
 use nom::sequence::{delimited, pair, preceded, separated_pair, terminated};
 use nom::{Err, IResult, Parser};
@@ -64,6 +64,13 @@ pub(super) fn listed<'a, T>(
 /// `atom`, and beyond it `%`, `*`, `\`, `]` and 8-bit octets.
 pub(super) fn atom(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
     take_while1(|b| b > b' ' && b != 0x7f && !b"(){\"".contains(&b))(input)
+}
+
+/// This word in any case, and not the beginning of a longer one.
+pub(super) fn token<'a>(
+    word: &'static str,
+) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], &'a [u8], Fault> {
+    verify(atom, move |atom: &[u8]| atom.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// An atom of ASCII letters, digits and marks, in capitals: a mechanism, a capability.
