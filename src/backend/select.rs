@@ -11,7 +11,7 @@ use crate::imap::write::Parts;
 use crate::index::Snapshot;
 use crate::uid::{SideUid, UidSet};
 
-/// A server that announces and withdraws messages faster than it lists them is asked this often.
+/// A server that counts messages which it does not list is asked this often in vain.
 const LISTINGS: usize = 5;
 
 /// So many messages a listing may hold beyond what EXISTS told.
@@ -219,13 +219,18 @@ impl Conn {
     /// A server whose SEARCH does not find what has just arrived (Exchange 2010, FIELD §5) is asked
     /// by sequence numbers instead.
     pub async fn list_arrivals(&mut self) -> Result<(), BackendError> {
-        for _ in 0..LISTINGS {
+        let mut in_vain = 0;
+        while in_vain < LISTINGS {
             let Some(selected) = self.selected() else { return Ok(()) };
             if !selected.has_arrivals() {
                 return Ok(());
             }
+            let known = selected.announced.len();
             self.list_from(selected.announced.last()).await?;
             self.fetch_arrivals().await?;
+            // Where others append meanwhile, each listing is followed by the next EXISTS.
+            let found = self.selected().is_some_and(|s| s.announced.len() > known);
+            in_vain = if found { 0 } else { in_vain + 1 };
         }
         Err(self.protocol("EXISTS counts messages that cannot be found".into()))
     }
