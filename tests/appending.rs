@@ -41,7 +41,7 @@ fn several_messages_are_appended_at_once_or_none() {
     assert_eq!([seen[5].uid, seen[6].uid], uids[..]);
     assert_eq!((&seen[5].octets, &seen[6].octets), (&one, &two));
     assert!(seen[5].flags.contains("\\Seen") && seen[6].flags.is_empty());
-    assert_eq!(seen[6].date, "17-Jul-1996 02:44:25 -0700");
+    assert_eq!(seen[6].date, "17-Jul-1996 09:44:25 +0000", "as new shows it");
 
     // The second is refused: the first is not there either.
     client.ok("UNSELECT");

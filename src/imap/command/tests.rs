@@ -556,7 +556,8 @@ fn lines_that_are_no_command() {
         let err = parse(line).unwrap_err();
         assert_eq!((err.tag.as_ref().map(Tag::as_str), err.reason), (tag, reason), "{line:?}");
     }
-    assert_eq!(refusal(b"a APPEND INBOX {1}\r\nx"), "Expected a message to append");
+    assert_eq!(refusal(b"a APPEND INBOX"), "Expected a message to append");
+    assert_eq!(refusal(b"a APPEND INBOX {1}\r\nx"), "Expected a date and time");
 }
 
 /// The mailbox, and the steps in few words.
