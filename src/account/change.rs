@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::folders::{command, special};
+use super::folders::command;
 use super::mailbox::{Mailbox, Names};
-use super::names::{Style, another_name};
+use super::names::{Special, Style, another_name};
 use super::{Access, Account, AccountError, Folder, Folders};
 use crate::backend::{BackendError, Conn, Done, Lease, Want};
 use crate::base::{MailboxName, Side, Sides};
@@ -277,7 +277,7 @@ impl Account {
             return Err(Unchanged::Use("A mailbox cannot be made for this use".into()));
         }
         let taken = |special| folders.list.iter().any(|f| f.joined.special == Some(special));
-        match uses.iter().copied().find_map(special) {
+        match uses.iter().copied().find_map(Special::of) {
             Some(special) if !taken(special) => Ok(()),
             Some(_) => Err(Unchanged::Use("Another mailbox is for this use".into())),
             None => Err(Unchanged::Use("A mailbox cannot be made for this use".into())),

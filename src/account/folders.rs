@@ -17,7 +17,7 @@ use crate::backend::{BackendError, Conn, Done, Pending, Want, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Config;
 use crate::imap::names::encode;
-use crate::imap::response::{Code, ListEntry, Response, SpecialUse, Status};
+use crate::imap::response::{Code, ListEntry, Response, Status};
 use crate::imap::write::Parts;
 use crate::index::{Batch, IndexError, ListedAs, MailboxId, MailboxRecord};
 use crate::uid::{Uid, UidSet};
@@ -506,21 +506,13 @@ pub(super) fn remembered_as(record: &MailboxRecord, side: Side) -> Option<Listed
         Side::New => record.new.clone(),
     };
     let ListedAs { selectable, subscribed, children, special: used } = record.listed[side]?;
-    let special = used.and_then(special);
+    let special = used.and_then(Special::of);
     Some(Listed { name: name?, special, selectable, children, subscribed })
 }
 
 pub(super) fn listed_as(listed: &Listed) -> ListedAs {
     let Listed { selectable, subscribed, children, special, .. } = *listed;
-    let special = special.map(|special| match special {
-        Special::All => SpecialUse::All,
-        Special::Archive => SpecialUse::Archive,
-        Special::Drafts => SpecialUse::Drafts,
-        Special::Flagged => SpecialUse::Flagged,
-        Special::Junk => SpecialUse::Junk,
-        Special::Sent => SpecialUse::Sent,
-        Special::Trash => SpecialUse::Trash,
-    });
+    let special = special.map(Special::attribute);
     ListedAs { selectable, subscribed, children, special }
 }
 
@@ -596,7 +588,7 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         .filter(|e| !e.has("\\NonExistent"))
         .map(|e| Listed {
             name: e.name.clone(),
-            special: e.special_use().and_then(special),
+            special: e.special_use().and_then(Special::of),
             selectable: !e.has("\\Noselect"),
             children: match (e.has("\\HasChildren"), e.has("\\HasNoChildren")) {
                 (true, _) => Some(true),
@@ -637,20 +629,6 @@ fn guessed_prefix(entries: &[ListEntry], separator: Option<u8>) -> Vec<u8> {
     };
     let mut folders = entries.iter().map(|e| &e.name).filter(|name| !name.is_inbox()).peekable();
     if folders.peek().is_some() && folders.all(below) { prefix } else { Vec::new() }
-}
-
-/// What a mailbox is for, if clients are told of it.
-pub(super) fn special(special: SpecialUse) -> Option<Special> {
-    match special {
-        SpecialUse::All => Some(Special::All),
-        SpecialUse::Archive => Some(Special::Archive),
-        SpecialUse::Drafts => Some(Special::Drafts),
-        SpecialUse::Flagged => Some(Special::Flagged),
-        SpecialUse::Junk => Some(Special::Junk),
-        SpecialUse::Sent => Some(Special::Sent),
-        SpecialUse::Trash => Some(Special::Trash),
-        SpecialUse::Important => None,
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::base::{MailboxName, Side, Sides};
+use crate::imap::response::SpecialUse;
 
 mod roles;
 mod style;
@@ -53,6 +54,35 @@ pub enum Special {
     Sent,
     /// `\Trash`
     Trash,
+}
+
+impl Special {
+    /// The use behind an attribute; none for one that joins no folders.
+    pub fn of(attribute: SpecialUse) -> Option<Special> {
+        match attribute {
+            SpecialUse::All => Some(Special::All),
+            SpecialUse::Archive => Some(Special::Archive),
+            SpecialUse::Drafts => Some(Special::Drafts),
+            SpecialUse::Flagged => Some(Special::Flagged),
+            SpecialUse::Junk => Some(Special::Junk),
+            SpecialUse::Sent => Some(Special::Sent),
+            SpecialUse::Trash => Some(Special::Trash),
+            SpecialUse::Important => None,
+        }
+    }
+
+    /// Its attribute.
+    pub fn attribute(self) -> SpecialUse {
+        match self {
+            Special::All => SpecialUse::All,
+            Special::Archive => SpecialUse::Archive,
+            Special::Drafts => SpecialUse::Drafts,
+            Special::Flagged => SpecialUse::Flagged,
+            Special::Junk => SpecialUse::Junk,
+            Special::Sent => SpecialUse::Sent,
+            Special::Trash => SpecialUse::Trash,
+        }
+    }
 }
 
 /// A folder as one side's LIST shows it.

@@ -14,13 +14,13 @@ use self::findings::{
     SideFindings, Tls,
 };
 use super::{ExitCode, Failure, report};
-use crate::account::names::{Joined, Special, join};
+use crate::account::names::{Joined, join};
 use crate::account::{SideFolders, explicit_names, list_with};
 use crate::backend::{BackendError, Conn, Profile, connect, text};
 use crate::base::{AccountName, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Mode, Protocol, Security};
 use crate::imap::names::readable;
-use crate::imap::response::{Response, SpecialUse};
+use crate::imap::response::Response;
 use crate::net::ServerTls;
 
 pub(super) const EXAMPLES: &str = "\
@@ -362,23 +362,10 @@ fn folders(config: &Config, old: &SideFolders, new: &SideFolders) -> Vec<Folder>
         old: joined.old.as_ref().map(|name| readable(name.as_bytes())),
         exists_on_new: joined.new.is_some(),
         new: readable(joined.new_wanted.as_bytes()),
-        special_use: joined.special.map(special_use),
+        special_use: joined.special.map(|special| special.attribute().as_str()),
         selectable: joined.selectable,
     };
     joined.into_iter().map(of).collect()
-}
-
-fn special_use(special: Special) -> &'static str {
-    match special {
-        Special::All => SpecialUse::All,
-        Special::Archive => SpecialUse::Archive,
-        Special::Drafts => SpecialUse::Drafts,
-        Special::Flagged => SpecialUse::Flagged,
-        Special::Junk => SpecialUse::Junk,
-        Special::Sent => SpecialUse::Sent,
-        Special::Trash => SpecialUse::Trash,
-    }
-    .as_str()
 }
 
 fn scheme(protocol: Protocol) -> &'static str {

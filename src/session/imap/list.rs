@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
-use crate::account::names::{Joined, Special};
+use crate::account::names::Joined;
 use crate::account::{Asked, Folder, statuses};
 use crate::base::MailboxName;
 use crate::imap::command::{List, StatusItem};
@@ -159,7 +159,7 @@ fn attributes(folder: &Joined, list: &List) -> Vec<&'static str> {
         attributes.push(if folder.children { "\\HasChildren" } else { "\\HasNoChildren" });
     }
     if !list.extended || select.special_use || returns.special_use {
-        attributes.extend(folder.special.map(special));
+        attributes.extend(folder.special.map(|special| special.attribute().as_str()));
     }
     attributes
 }
@@ -237,21 +237,10 @@ pub(super) fn separator(separator: Option<u8>, line: &mut Vec<u8>) {
     }
 }
 
-fn special(special: Special) -> &'static str {
-    match special {
-        Special::All => "\\All",
-        Special::Archive => "\\Archive",
-        Special::Drafts => "\\Drafts",
-        Special::Flagged => "\\Flagged",
-        Special::Junk => "\\Junk",
-        Special::Sent => "\\Sent",
-        Special::Trash => "\\Trash",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::names::Special;
 
     fn folder(name: &str, selectable: bool, subscribed: bool) -> Joined {
         let name = MailboxName::new(name.as_bytes()).unwrap();
