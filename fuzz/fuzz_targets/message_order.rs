@@ -47,5 +47,5 @@ fuzz_target!(|data: &[u8]| {
 /// The n-th message: its header, and an ENVELOPE that is any of the octets.
 fn told<'a>(data: &'a [u8], (n, header): (usize, &'a Vec<u8>)) -> Told<'a> {
     let envelope = data.get(n * 7..).unwrap_or_default();
-    Told { arrival: i64::try_from(n).ok(), size: None, envelope, header }
+    Told { arrival: i64::try_from(n).ok(), envelope, header, ..Told::default() }
 }
