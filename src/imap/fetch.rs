@@ -29,6 +29,11 @@ pub enum FetchItem {
     Rfc822Text,
     /// MODSEQ (RFC 7162 §3.1.4.1).
     ModSeq,
+    /// PREVIEW (RFC 8970).
+    Preview {
+        /// Only if the server has it at hand (LAZY, §3.2).
+        lazy: bool,
+    },
     /// `BODY[…]` or `BODY.PEEK[…]`.
     Section {
         /// Whether `\Seen` is left alone.
@@ -105,6 +110,7 @@ impl FetchItem {
                 format!("BODY[{section}]<{offset}>")
             }
             FetchItem::Section { section, .. } => format!("BODY[{section}]"),
+            FetchItem::Preview { .. } => "PREVIEW".to_owned(),
             other => other.to_string(),
         }
     }
@@ -130,6 +136,8 @@ impl fmt::Display for FetchItem {
             FetchItem::Rfc822Header => "RFC822.HEADER",
             FetchItem::Rfc822Text => "RFC822.TEXT",
             FetchItem::ModSeq => "MODSEQ",
+            FetchItem::Preview { lazy: false } => "PREVIEW",
+            FetchItem::Preview { lazy: true } => "PREVIEW (LAZY)",
             FetchItem::Section { peek, section, partial } => {
                 write!(f, "BODY{}[{section}]", if *peek { ".PEEK" } else { "" })?;
                 if let Some((offset, len)) = partial {

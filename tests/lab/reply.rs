@@ -243,7 +243,7 @@ pub fn fetched(line: &[u8]) -> Option<Fetched> {
                 message.modseq = one.first().and_then(|v| v.text().parse().ok());
             }
             (_, Value::Bytes(octets))
-                if name.starts_with("BODY[") || name.starts_with("RFC822") =>
+                if name.starts_with("BODY[") || name.starts_with("RFC822") || name == "PREVIEW" =>
             {
                 message.bodies.insert(name.clone(), octets.clone());
             }

@@ -372,6 +372,8 @@ fn fetches_of_real_clients() {
             "FLAGS BODY[HEADER.FIELDS.NOT (\"A B\" C)]",
         ),
         ("a FETCH 1 body[3.header.fields(To)]", "BODY[3.HEADER.FIELDS (To)]"),
+        ("a FETCH 1 (preview ( lazy ) FLAGS)", "PREVIEW (LAZY) FLAGS"),
+        ("a FETCH 1 (UID PREVIEW FLAGS)", "UID PREVIEW FLAGS"),
         ("a FETCH 1 ALL", "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE"),
         ("a FETCH 1 fast", "FLAGS INTERNALDATE RFC822.SIZE"),
         ("a FETCH 1 FULL", "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY"),
@@ -393,6 +395,13 @@ fn fetches_of_real_clients() {
         Command::Fetch { items, changed_since, vanished, .. } => {
             assert_eq!(items, [FetchItem::Flags, FetchItem::ModSeq]);
             assert_eq!((changed_since, vanished), (Some(0), true));
+        }
+        other => panic!("{other:?}"),
+    }
+    match command(b"a FETCH 1 PREVIEW (CHANGEDSINCE 7)") {
+        Command::Fetch { items, changed_since, .. } => {
+            assert_eq!(items, [FetchItem::Preview { lazy: false }]);
+            assert_eq!(changed_since, Some(7));
         }
         other => panic!("{other:?}"),
     }

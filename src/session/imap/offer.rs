@@ -55,6 +55,7 @@ pub const CAPABILITIES: &[Capability] = &[
     always("THREAD=ORDEREDSUBJECT"),
     always("THREAD=REFERENCES"),
     always("THREAD=REFS"),
+    both("PREVIEW", &["PREVIEW"]),
     always("PARTIAL"),
     always("CONTEXT=SEARCH"),
     always("CONTEXT=SORT"),

@@ -82,7 +82,17 @@ fn expanded(word: &str) -> Option<Vec<FetchItem>> {
 
 /// `fetch-att`.
 fn item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
-    alt((section_item, map_opt(word, |word| plain_item(&word))))(input)
+    alt((section_item, preview, map_opt(word, |word| plain_item(&word))))(input)
+}
+
+/// `"PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]`, where the one `preview-mod` is `"LAZY"`
+/// (RFC 8970 §6). Other parentheses behind it are those of FETCH's own modifiers.
+fn preview(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
+    let lazy = delimited(pair(tag("("), sp0), tag_no_case("LAZY"), pair(sp0, tag(")")));
+    map(
+        preceded(verify(word, |word: &String| word == "PREVIEW"), opt(preceded(sp, lazy))),
+        |lazy| FetchItem::Preview { lazy: lazy.is_some() },
+    )(input)
 }
 
 fn plain_item(word: &str) -> Option<FetchItem> {
