@@ -284,7 +284,7 @@ impl Conn {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
-                    if let Some(done) = self.announce(pending, octets.len() as u64).await? {
+                    if let Some(done) = self.announce(pending, octets.len() as u64, false).await? {
                         return Ok(Err(done));
                     }
                     self.output.extend_from_slice(octets);
@@ -294,12 +294,17 @@ impl Conn {
         Ok(Ok(pending))
     }
 
-    /// Announces a literal. `Some`: the server does not want it, and this is its answer.
+    /// Announces a literal, or a literal8 that may hold NUL (RFC 3516 §4.4). `Some`: the server does not want it, and this is its answer.
     async fn announce(
         &mut self,
         pending: Pending,
         octets: u64,
+        binary: bool,
     ) -> Result<Option<Done>, BackendError> {
+        // A server without BINARY is given the octets as any others, and may refuse them.
+        if binary && self.profile.can("BINARY") {
+            self.output.push(b'~');
+        }
         if self.profile.literal_plus() {
             self.output.extend_from_slice(format!("{{{octets}+}}\r\n").as_bytes());
             return Ok(None);
@@ -354,12 +359,13 @@ impl Conn {
         &mut self,
         command: &Parts,
         octets: u64,
+        binary: bool,
     ) -> Result<Result<Pending, Done>, BackendError> {
         let pending = match self.begin(command).await? {
             Ok(pending) => pending,
             refused => return Ok(refused),
         };
-        Ok(match self.announce(pending, octets).await? {
+        Ok(match self.announce(pending, octets, binary).await? {
             None => Ok(pending),
             Some(done) => Err(done),
         })
@@ -372,19 +378,20 @@ impl Conn {
         pending: Pending,
         more: &Parts,
         octets: u64,
+        binary: bool,
     ) -> Result<Option<Done>, BackendError> {
         for part in more.as_slice() {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
-                    if let Some(done) = self.announce(pending, octets.len() as u64).await? {
+                    if let Some(done) = self.announce(pending, octets.len() as u64, false).await? {
                         return Ok(Some(done));
                     }
                     self.output.extend_from_slice(octets);
                 }
             }
         }
-        self.announce(pending, octets).await
+        self.announce(pending, octets, binary).await
     }
 
     /// Queues raw octets: a part of a streamed literal, or `DONE`.
@@ -607,7 +614,12 @@ impl Conn {
 
     /// The error for an answer that was not OK.
     pub fn answer(&self, doing: &str, done: &Done) -> BackendError {
-        BackendError::Answer { side: self.side, doing: doing.to_owned(), text: done.words() }
+        BackendError::Answer {
+            side: self.side,
+            doing: doing.to_owned(),
+            code: done.code.clone(),
+            text: done.words(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::base::Side;
+use crate::imap::response::Code;
 
 /// A failure of one side. Its text is fit for the log; a client is told less.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,8 @@ pub enum BackendError {
         side: Side,
         /// What was asked.
         doing: String,
+        /// The response code.
+        code: Option<Code>,
         /// The server's own words.
         text: String,
     },

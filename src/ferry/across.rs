@@ -32,7 +32,9 @@ impl Copier {
             // The virtual UID is of no concern here: there is only one message.
             if let Some(text) = carry.read_set(from, &one, &[(Uid(0), uid)], &mut read).await? {
                 let doing = format!("UID FETCH {uid}");
-                return Err(BackendError::Answer { side: from.side(), doing, text }.into());
+                return Err(
+                    BackendError::Answer { side: from.side(), doing, code: None, text }.into()
+                );
             }
             // One that is gone meanwhile is not copied.
             let Some(mut message) = read.pop() else { continue };

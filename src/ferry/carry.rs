@@ -571,7 +571,7 @@ async fn begin_append(
     message: &mut Message,
 ) -> Result<Result<Pending, Done>, BackendError> {
     let command = append_command(conn, message);
-    let pending = match conn.begin_streamed(&command, message.body.octets()).await? {
+    let pending = match conn.begin_streamed(&command, message.body.octets(), false).await? {
         Ok(pending) => pending,
         refused => return Ok(refused),
     };

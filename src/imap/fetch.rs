@@ -43,6 +43,20 @@ pub enum FetchItem {
         /// Offset and greatest number of octets, if not all of it.
         partial: Option<(u32, u32)>,
     },
+    /// `BINARY[…]` or `BINARY.PEEK[…]` (RFC 3516 §4.2): a part without its transfer encoding.
+    Binary {
+        /// Whether `\Seen` is left alone.
+        peek: bool,
+        /// Part numbers, none of them 0; empty for the message itself.
+        part: Vec<u32>,
+        /// Offset and greatest number of octets, if not all of it.
+        partial: Option<(u32, u32)>,
+    },
+    /// `BINARY.SIZE[…]` (RFC 3516 §4.2): how many octets `BINARY[…]` has.
+    BinarySize {
+        /// Part numbers, none of them 0; empty for the message itself.
+        part: Vec<u32>,
+    },
 }
 
 impl FetchItem {
@@ -55,14 +69,17 @@ impl FetchItem {
     pub fn sets_seen(&self) -> bool {
         matches!(
             self,
-            FetchItem::Rfc822 | FetchItem::Rfc822Text | FetchItem::Section { peek: false, .. }
+            FetchItem::Rfc822
+                | FetchItem::Rfc822Text
+                | FetchItem::Section { peek: false, .. }
+                | FetchItem::Binary { peek: false, .. }
         )
     }
 
     /// Whether it asks for content of the message beyond its headers: what "opened" means.
     pub fn opens_content(&self) -> bool {
         match self {
-            FetchItem::Rfc822 | FetchItem::Rfc822Text => true,
+            FetchItem::Rfc822 | FetchItem::Rfc822Text | FetchItem::Binary { .. } => true,
             FetchItem::Section { section, .. } => {
                 matches!(section.text, SectionText::Whole | SectionText::Text)
             }
@@ -88,6 +105,7 @@ impl FetchItem {
                 | FetchItem::Rfc822Header
                 | FetchItem::Rfc822Text
                 | FetchItem::Section { .. }
+                | FetchItem::Binary { .. }
         )
     }
 
@@ -99,7 +117,19 @@ impl FetchItem {
             FetchItem::Section { section, partial, .. } => {
                 Some(FetchItem::Section { peek: true, section: section.clone(), partial: *partial })
             }
+            FetchItem::Binary { part, partial, .. } => {
+                Some(FetchItem::Binary { peek: true, part: part.clone(), partial: *partial })
+            }
             other => Some(other.clone()),
+        }
+    }
+
+    /// What both servers must have for it, beyond IMAP4rev1.
+    pub fn needs(&self) -> Option<&'static str> {
+        match self {
+            FetchItem::Preview { .. } => Some("PREVIEW"),
+            FetchItem::Binary { .. } | FetchItem::BinarySize { .. } => Some("BINARY"),
+            _ => None,
         }
     }
 
@@ -110,6 +140,10 @@ impl FetchItem {
                 format!("BODY[{section}]<{offset}>")
             }
             FetchItem::Section { section, .. } => format!("BODY[{section}]"),
+            FetchItem::Binary { part, partial, .. } => {
+                let offset = partial.map_or(String::new(), |(offset, _)| format!("<{offset}>"));
+                format!("BINARY[{}]{offset}", numbers(part))
+            }
             FetchItem::Preview { .. } => "PREVIEW".to_owned(),
             other => other.to_string(),
         }
@@ -144,6 +178,16 @@ impl fmt::Display for FetchItem {
                     write!(f, "<{offset}.{len}>")?;
                 }
                 return Ok(());
+            }
+            FetchItem::Binary { peek, part, partial } => {
+                write!(f, "BINARY{}[{}]", if *peek { ".PEEK" } else { "" }, numbers(part))?;
+                if let Some((offset, len)) = partial {
+                    write!(f, "<{offset}.{len}>")?;
+                }
+                return Ok(());
+            }
+            FetchItem::BinarySize { part } => {
+                return write!(f, "BINARY.SIZE[{}]", numbers(part));
             }
         };
         f.write_str(name)
@@ -180,10 +224,7 @@ pub enum SectionText {
 
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, number) in self.part.iter().enumerate() {
-            let dot = if i == 0 { "" } else { "." };
-            write!(f, "{dot}{number}")?;
-        }
+        f.write_str(&numbers(&self.part))?;
         if !self.part.is_empty() && self.text != SectionText::Whole {
             f.write_str(".")?;
         }
@@ -196,6 +237,11 @@ impl fmt::Display for Section {
             SectionText::Text => f.write_str("TEXT"),
         }
     }
+}
+
+/// `section-part`: the numbers with dots between them.
+fn numbers(part: &[u32]) -> String {
+    part.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
 }
 
 fn write_fields(f: &mut fmt::Formatter<'_>, word: &str, names: &[FieldName]) -> fmt::Result {

@@ -243,7 +243,10 @@ pub fn fetched(line: &[u8]) -> Option<Fetched> {
                 message.modseq = one.first().and_then(|v| v.text().parse().ok());
             }
             (_, Value::Bytes(octets))
-                if name.starts_with("BODY[") || name.starts_with("RFC822") || name == "PREVIEW" =>
+                if name.starts_with("BODY[")
+                    || name.starts_with("RFC822")
+                    || name.starts_with("BINARY[")
+                    || name == "PREVIEW" =>
             {
                 message.bodies.insert(name.clone(), octets.clone());
             }

@@ -374,6 +374,10 @@ fn fetches_of_real_clients() {
         ("a FETCH 1 body[3.header.fields(To)]", "BODY[3.HEADER.FIELDS (To)]"),
         ("a FETCH 1 (preview ( lazy ) FLAGS)", "PREVIEW (LAZY) FLAGS"),
         ("a FETCH 1 (UID PREVIEW FLAGS)", "UID PREVIEW FLAGS"),
+        (
+            "a FETCH 1 (binary[ 1.2 ] BINARY.peek[]<5.10> Binary.Size[3])",
+            "BINARY[1.2] BINARY.PEEK[]<5.10> BINARY.SIZE[3]",
+        ),
         ("a FETCH 1 ALL", "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE"),
         ("a FETCH 1 fast", "FLAGS INTERNALDATE RFC822.SIZE"),
         ("a FETCH 1 FULL", "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY"),

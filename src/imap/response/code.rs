@@ -74,6 +74,8 @@ pub enum Code {
     Cannot,
     /// `USEATTR` (RFC 6154): not for this use
     UseAttr,
+    /// `UNKNOWN-CTE` (RFC 3516): a transfer encoding that the server cannot decode
+    UnknownCte,
     /// Any other, or one of these that could not be read; without its brackets.
     Other(Bytes),
 }
@@ -118,6 +120,7 @@ fn read(unit: &Bytes, mut scan: Scan<'_>) -> Option<Code> {
         b"NONEXISTENT" => Code::NonExistent,
         b"CANNOT" => Code::Cannot,
         b"USEATTR" => Code::UseAttr,
+        b"UNKNOWN-CTE" => Code::UnknownCte,
         _ => return None,
     })
 }

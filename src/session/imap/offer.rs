@@ -42,6 +42,7 @@ pub const CAPABILITIES: &[Capability] = &[
     new("QUOTA=RES-MAILBOX", &["QUOTA=RES-MAILBOX"]),
     new("QUOTA=RES-ANNOTATION-STORAGE", &["QUOTA=RES-ANNOTATION-STORAGE"]),
     always("UIDPLUS"),
+    both("BINARY", &["BINARY"]),
     new("MULTIAPPEND", &["MULTIAPPEND"]),
     always("CATENATE"),
     always("UNSELECT"),

@@ -59,7 +59,15 @@ impl Reply {
     /// A server's refusal, passed on in its own words. Only codes that mean the same to our client
     /// are kept.
     pub fn from_server(done: &Done) -> Reply {
-        let code = match &done.code {
+        match done.status {
+            // What the proxy sent was its own: the client's command was not bad.
+            Status::No | Status::Bad => Reply::refusal(&done.code, done.words()),
+            Status::Ok => Reply::Ok(None, done.words()),
+        }
+    }
+
+    fn refusal(code: &Option<Code>, words: String) -> Reply {
+        let code = match code {
             Some(Code::TryCreate) => Some("TRYCREATE"),
             Some(Code::OverQuota) => Some("OVERQUOTA"),
             Some(Code::Limit) => Some("LIMIT"),
@@ -69,13 +77,10 @@ impl Reply {
             Some(Code::NonExistent) => Some("NONEXISTENT"),
             Some(Code::Cannot) => Some("CANNOT"),
             Some(Code::UseAttr) => Some("USEATTR"),
+            Some(Code::UnknownCte) => Some("UNKNOWN-CTE"),
             _ => None,
         };
-        match done.status {
-            // What the proxy sent was its own: the client's command was not bad.
-            Status::No | Status::Bad => Reply::No(code.map(Cow::Borrowed), done.words()),
-            Status::Ok => Reply::Ok(None, done.words()),
-        }
+        Reply::No(code.map(Cow::Borrowed), words)
     }
 
     /// Whether it is OK.
@@ -127,8 +132,8 @@ impl Failure {
                     AccountError::NoSuchMailbox(_) => {
                         return Ok(Reply::no_with("NONEXISTENT", "No such mailbox"));
                     }
-                    AccountError::Backend(BackendError::Answer { text, .. }) => {
-                        Reply::no(text.clone())
+                    AccountError::Backend(BackendError::Answer { code, text, .. }) => {
+                        Reply::refusal(code, text.clone())
                     }
                     e if e.is_unavailable() => {
                         let side = match e {

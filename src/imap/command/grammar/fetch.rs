@@ -82,7 +82,9 @@ fn expanded(word: &str) -> Option<Vec<FetchItem>> {
 
 /// `fetch-att`.
 fn item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
-    alt((section_item, preview, map_opt(word, |word| plain_item(&word))))(input)
+    alt((section_item, binary_size, binary, preview, map_opt(word, |word| plain_item(&word))))(
+        input,
+    )
 }
 
 /// `"PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]`, where the one `preview-mod` is `"LAZY"`
@@ -114,15 +116,40 @@ fn plain_item(word: &str) -> Option<FetchItem> {
 
 /// `"BODY" [".PEEK"] "[" [section-spec] "]" ["<" number "." nz-number ">"]`.
 fn section_item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
-    let partial = delimited(tag("<"), separated_pair(number, tag("."), nz_number), tag(">"));
     map(
         tuple((
             preceded(tag_no_case("BODY"), map(opt(tag_no_case(".PEEK")), |peek| peek.is_some())),
             delimited(pair(tag("["), sp0), section, pair(sp0, tag("]"))),
-            opt(partial),
+            partial,
         )),
         |(peek, section, partial)| FetchItem::Section { peek, section, partial },
     )(input)
+}
+
+/// `"BINARY" [".PEEK"] section-binary [partial]` (RFC 3516 §5).
+fn binary(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
+    let peek = map(opt(tag_no_case(".PEEK")), |peek| peek.is_some());
+    map(
+        tuple((preceded(tag_no_case("BINARY"), peek), section_binary, partial)),
+        |(peek, part, partial)| FetchItem::Binary { peek, part, partial },
+    )(input)
+}
+
+/// `"BINARY.SIZE" section-binary` (RFC 3516 §5).
+fn binary_size(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
+    map(preceded(tag_no_case("BINARY.SIZE"), section_binary), |part| FetchItem::BinarySize { part })(
+        input,
+    )
+}
+
+/// `section-binary = "[" [section-part] "]"` (RFC 3516 §5).
+fn section_binary(input: &[u8]) -> IResult<&[u8], Vec<u32>, Fault> {
+    delimited(pair(tag("["), sp0), separated_list0(tag("."), nz_number), pair(sp0, tag("]")))(input)
+}
+
+/// `["<" number "." nz-number ">"]`.
+fn partial(input: &[u8]) -> IResult<&[u8], Option<(u32, u32)>, Fault> {
+    opt(delimited(tag("<"), separated_pair(number, tag("."), nz_number), tag(">")))(input)
 }
 
 /// A whole text that is a section, as an IMAP URL carries one (RFC 5092 §3).

@@ -52,7 +52,7 @@ impl Upload {
         let mut command = Parts::new();
         command.text("APPEND ").mailbox(&name).text(" ");
         said(message, &mut command);
-        let pending = match lease.begin_streamed(&command, literal.octets).await? {
+        let pending = match lease.begin_streamed(&command, literal.octets, literal.binary).await? {
             Ok(pending) => pending,
             Err(done) => {
                 target.give_back(lease).await;
@@ -76,7 +76,8 @@ impl Upload {
         more.text(" ");
         said(message, &mut more);
         self.messages += 1;
-        match self.lease.go_on_streamed(self.pending, &more, literal.octets).await? {
+        match self.lease.go_on_streamed(self.pending, &more, literal.octets, literal.binary).await?
+        {
             None => Ok(()),
             Some(done) => Err(Failure::Refused(Reply::from_server(&done))),
         }

@@ -46,9 +46,9 @@ impl Session {
         if vanished && !(uid && changed_since.is_some() && self.extended.qresync) {
             return Ok(Reply::bad("VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC"));
         }
-        let preview = |item: &FetchItem| matches!(item, FetchItem::Preview { .. });
-        if items.iter().any(preview) && !self.offer.has("PREVIEW") {
-            return Ok(Reply::bad("PREVIEW is not offered"));
+        let mut needed = items.iter().filter_map(FetchItem::needs);
+        if let Some(lacking) = needed.find(|name| !self.offer.has(name)) {
+            return Ok(Reply::bad(format!("{lacking} is not offered")));
         }
         if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
             self.enable_condstore();
