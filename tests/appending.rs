@@ -111,3 +111,70 @@ fn a_part_that_is_not_there_is_named_and_nothing_is_stored() {
     client.bad("APPEND INBOX CATENATE (NONSENSE x)");
     assert_eq!(everything(&mut client, "INBOX").len(), 5);
 }
+
+#[test]
+fn v4_a_message_is_replaced_wherever_it_lies() {
+    let world = world();
+    let (mut client, mut other) = (world.proxy.client(), world.proxy.client());
+    client.ok("SELECT INBOX");
+    let before = client.ok("UID SEARCH ALL").found();
+    assert_eq!(before.len(), 5);
+    // Two of old's and one of new's. Nobody opens them: they stay where they are.
+    for (n, by_uid) in [(0, false), (2, true), (4, false)] {
+        let (text, uid) = (small(100 + n), before[n as usize]);
+        let now = client.ok("UID SEARCH ALL").found();
+        let at = now.iter().position(|known| *known == uid).expect("still there") + 1;
+        let command = match by_uid {
+            true => format!("UID REPLACE {uid} INBOX (\\Draft) "),
+            false => format!("REPLACE {at} INBOX (\\Draft) "),
+        };
+        let reply = client.literal(&command, &text, "").expect_status("OK", &command);
+        let lines = reply.lines();
+        let code = lines.iter().position(|l| l.starts_with("* OK [APPENDUID ")).expect("its UID");
+        let gone = lines.iter().position(|l| *l == format!("* {at} EXPUNGE")).expect("it is gone");
+        assert!(code < gone, "{lines:?}");
+        let now = client.ok("UID SEARCH ALL").found();
+        let (_, replacement) = reply.appended();
+        assert_eq!((now.len(), now[4], now.contains(&uid)), (5, replacement, false));
+        let fetch = format!("UID FETCH {replacement} (FLAGS BODY.PEEK[])");
+        let seen = client.ok(&fetch).fetched().remove(0);
+        assert_eq!(seen.bodies["BODY[]"], text);
+        assert!(seen.flags.is_some_and(|flags| flags.contains("\\Draft")));
+    }
+    assert_eq!(
+        everything(&mut world.old.client(), "INBOX").len(),
+        1,
+        "two of old's are gone there"
+    );
+
+    // Into another mailbox.
+    let text = small(200);
+    client.ok("SELECT INBOX");
+    client.literal("REPLACE * Drafts ", &text, "").expect_status("NO", "no such mailbox");
+    client.literal_plus("REPLACE 1 \"INBOX.Old Only\" ", &text, "").expect_status("OK", "REPLACE");
+    assert_eq!(everything(&mut other, "INBOX").len(), 4);
+    assert_eq!(everything(&mut other, "INBOX.Old Only")[2].octets, text);
+}
+
+#[test]
+fn what_cannot_be_replaced_is_refused_and_nothing_is_stored() {
+    let world = world();
+    let (mut client, mut other) = (world.proxy.client(), world.proxy.client());
+    let text = small(100);
+    client.literal_plus("REPLACE 1 INBOX ", &text, "").expect_status("BAD", "nothing selected");
+    client.ok("EXAMINE INBOX");
+    client.literal_plus("REPLACE 1 INBOX ", &text, "").expect_status("NO", "read-only");
+    client.ok("SELECT INBOX");
+    client.literal_plus("REPLACE 9 INBOX ", &text, "").expect_status("BAD", "no such number");
+    client.literal_plus("UID REPLACE 9 INBOX ", &text, "").expect_status("NO", "no such UID");
+    client.literal_plus("REPLACE 1:2 INBOX ", &text, "").expect_status("BAD", "two of them");
+    client.bad("REPLACE 1 INBOX");
+    client.literal("REPLACE 1 INBOX ", &vec![b'x'; 2_000_000], "").expect_status("NO", "too large");
+    client.raw(b"n1 REPLACE 1 INBOX {3+}\r\na\r\n {3+}\r\nb\r\n\r\n");
+    client.until("n1").expect_status("BAD", "two for one");
+    client.ok("NOOP");
+    assert_eq!(everything(&mut other, "INBOX").len(), 5);
+    assert_eq!(everything(&mut world.old.client(), "INBOX").len(), 3);
+    let on_new = everything(&mut world.new.client(), "INBOX");
+    assert!(on_new.iter().all(|seen| seen.octets != text && seen.octets.len() > 10));
+}

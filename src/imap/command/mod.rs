@@ -20,7 +20,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-pub use self::append::{AppendHead, AppendStep, MessageHead};
+pub use self::append::{AppendHead, AppendStep, MessageHead, Replaced};
 pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
 pub use self::list::{List, ListReturn, ListSelect};
@@ -310,7 +310,7 @@ pub enum Command {
         /// The UIDs.
         set: SeqSet,
     },
-    /// APPEND (RFC 3501 §6.3.11), without its messages; by [`parse`] only where it has no octets.
+    /// APPEND (RFC 3501 §6.3.11) or REPLACE, without its messages; by [`parse`] only where it has no octets.
     Append(AppendHead),
     /// A command that the proxy does not know.
     Unknown {

@@ -49,14 +49,13 @@ pub struct TaggedAppend {
 pub fn parse_append_head(text: &[u8]) -> AppendParse {
     let text = text.strip_suffix(b"\r\n").unwrap_or(text);
     match head(text) {
-        Ok(Head { tag, word, arguments, .. }) if word == "APPEND" => {
-            match grammar::append(arguments) {
-                Ok(Some(head)) => AppendParse::Head(TaggedAppend { tag, head }),
-                Ok(None) => AppendParse::NeedMore,
-                Err(reason) => AppendParse::Bad(ParseError { tag: Some(tag), reason }),
-            }
-        }
-        _ => AppendParse::NotAppend,
+        Ok(Head { tag, word, uid, arguments }) => match grammar::appending(&word, uid, arguments) {
+            Some(Ok(Some(head))) => AppendParse::Head(TaggedAppend { tag, head }),
+            Some(Ok(None)) => AppendParse::NeedMore,
+            Some(Err(reason)) => AppendParse::Bad(ParseError { tag: Some(tag), reason }),
+            None => AppendParse::NotAppend,
+        },
+        Err(_) => AppendParse::NotAppend,
     }
 }
 

@@ -762,11 +762,37 @@ fn append_heads() {
         (b"a APPEND INBOX", "Expected a message to append"),
         (b"a APPEND INBOX CATENATE (URL x", "Expected a URL or TEXT"),
         (b"a APPEND INBOX CATENATE (NONSENSE x)", "Expected a URL or TEXT"),
+        (b"a REPLACE 1:2 INBOX {5}", "Expected a mailbox name"),
+        (b"a REPLACE 0 INBOX {5}", "Expected a message"),
+        (b"a UID REPLACE $ INBOX {5}", "Expected a message"),
     ] {
         match parse_append_head(bad) {
             AppendParse::Bad(err) => assert_eq!(err.to_string(), reason, "{}", bad.escape_ascii()),
             other => panic!("{}: {other:?}", bad.escape_ascii()),
         }
+    }
+}
+
+#[test]
+fn a_replace_is_an_append_that_names_a_message() {
+    for (line, replaced) in [
+        (&b"a REPLACE 4 Drafts (\\Draft) {312}"[..], (false, set(&[(4, 4)]))),
+        (b"a uid replace 2000 {6}\r\nDrafts (\\Draft) {312}", (true, set(&[(2000, 2000)]))),
+    ] {
+        assert_eq!(append_told(line), (name("Drafts"), "message (\\Draft) -, 312".into()));
+        let AppendParse::Head(TaggedAppend { head, .. }) = parse_append_head(line) else {
+            panic!("{}", line.escape_ascii())
+        };
+        assert_eq!(head.replaces.map(|r| (r.uid, r.message)), Some(replaced));
+    }
+    assert_eq!(parse_append_head(b"a UID REPLACE 5 {6}"), AppendParse::NeedMore);
+    match command(b"a REPLACE * Drafts CATENATE (URL /INBOX/;UID=1)") {
+        Command::Append(AppendHead {
+            replaces: Some(Replaced { uid: false, message }), ..
+        }) => {
+            assert_eq!(message, SeqSet::from_ranges([(Bound::Star, Bound::Star)]));
+        }
+        other => panic!("{other:?}"),
     }
 }
 

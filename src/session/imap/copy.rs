@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::expunge::{expunge_deleted, mark_deleted};
+use super::expunge::take_away;
 use super::folders::told;
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox, View, now};
-use crate::backend::{BackendError, Conn, Done};
+use crate::backend::Done;
 use crate::base::{MailboxName, Side, Sides};
 use crate::imap::response::{Code, Response};
 use crate::imap::write::Parts;
@@ -329,20 +329,6 @@ impl Copy {
         };
         self.source.give_back(from).await;
         Ok(refused.map_or(Ok(told), Err))
-    }
-}
-
-/// The second half of a MOVE where the server has none (RFC 6851 §3.3).
-async fn take_away(
-    conn: &mut Conn,
-    wanted: &UidSet<SideUid>,
-) -> Result<Option<Done>, BackendError> {
-    // What has gone meanwhile must not be named.
-    let there = ensure_announced(conn, wanted).await?;
-    let there = wanted.intersect(&there);
-    match mark_deleted(conn, &there).await? {
-        Some(refused) => Ok(Some(refused)),
-        None => expunge_deleted(conn, &there).await,
     }
 }
 

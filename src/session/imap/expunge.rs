@@ -26,12 +26,9 @@ impl Session {
             Some(set) => selected.resolve(set, true).unwrap_or_default(),
             None => selected.numbering.uids(),
         };
-        let expunge = Expunge {
-            mailbox: Arc::clone(&selected.mailbox),
-            access: Arc::clone(&user.access),
-            uids,
-        };
-        let reply = self.carry_through(expunge.run()).await?;
+        let (mailbox, access) = (Arc::clone(&selected.mailbox), Arc::clone(&user.access));
+        let expunge = async move { remove(&mailbox, &access, &uids, Which::Deleted).await };
+        let reply = self.carry_through(expunge).await?;
         Ok(match &self.selected {
             // A client that keeps up by MODSEQ learns up to where it is now (RFC 7162 §3.2.7).
             Some(selected) if reply.is_ok() && self.extended.qresync => {
@@ -43,36 +40,61 @@ impl Session {
     }
 }
 
-struct Expunge {
-    mailbox: Arc<Mailbox>,
-    access: Arc<Access>,
-    uids: UidSet<Uid>,
+/// Which of the messages named are to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Which {
+    /// Those that have `\Deleted`.
+    Deleted,
+    /// All of them.
+    All,
 }
 
-impl Expunge {
-    async fn run(self) -> Result<Reply, AccountError> {
-        // Authority must not pass to new between the look at the map and the server's answer.
-        let _guard = self.mailbox.guard.read().await;
-        let view = self.mailbox.view();
-        for side in Side::BOTH {
-            let wanted = places(&view.map, &self.uids, side);
-            if wanted.is_empty() {
-                continue;
-            }
-            let mut lease = self.mailbox.lease(&self.access, side).await?;
-            let refused = expunge_deleted(&mut lease, &wanted).await?;
-            self.mailbox.give_back(lease).await;
-            if let Some(done) = refused {
-                return Ok(Reply::from_server(&done));
-            }
+/// Removes messages, each on its authority.
+pub(super) async fn remove(
+    mailbox: &Arc<Mailbox>,
+    access: &Access,
+    uids: &UidSet<Uid>,
+    which: Which,
+) -> Result<Reply, AccountError> {
+    // Authority must not pass to new between the look at the map and the server's answer.
+    let _guard = mailbox.guard.read().await;
+    let view = mailbox.view();
+    for side in Side::BOTH {
+        let wanted = places(&view.map, uids, side);
+        if wanted.is_empty() {
+            continue;
         }
-        Ok(Reply::ok("Expunge completed"))
+        let mut lease = mailbox.lease(access, side).await?;
+        let refused = match which {
+            Which::Deleted => expunge_deleted(&mut lease, &wanted).await?,
+            Which::All => take_away(&mut lease, &wanted).await?,
+        };
+        mailbox.give_back(lease).await;
+        if let Some(done) = refused {
+            return Ok(Reply::from_server(&done));
+        }
+    }
+    Ok(Reply::ok("Expunge completed"))
+}
+
+/// Removes what the connection has of `wanted`, whether it has `\Deleted` or not: the second half of a
+/// MOVE where the server has none (RFC 6851 §3.3), and of REPLACE.
+pub(super) async fn take_away(
+    conn: &mut Conn,
+    wanted: &UidSet<SideUid>,
+) -> Result<Option<Done>, BackendError> {
+    // What has gone meanwhile must not be named.
+    let there = ensure_announced(conn, wanted).await?;
+    let there = wanted.intersect(&there);
+    match mark_deleted(conn, &there).await? {
+        Some(refused) => Ok(Some(refused)),
+        None => expunge_deleted(conn, &there).await,
     }
 }
 
 /// Expunges what has `\Deleted` among `wanted`, and nothing else. Gives the server's refusal, if
 /// any.
-pub(super) async fn expunge_deleted(
+async fn expunge_deleted(
     conn: &mut Conn,
     wanted: &UidSet<SideUid>,
 ) -> Result<Option<Done>, BackendError> {
@@ -121,7 +143,7 @@ async fn expunge_without_uidplus(
 }
 
 /// Sets `\Deleted`; only UIDs that the connection has announced, and exactly those.
-pub(super) async fn mark_deleted(
+async fn mark_deleted(
     conn: &mut Conn,
     uids: &UidSet<SideUid>,
 ) -> Result<Option<Done>, BackendError> {

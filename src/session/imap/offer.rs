@@ -45,6 +45,7 @@ pub const CAPABILITIES: &[Capability] = &[
     both("BINARY", &["BINARY"]),
     new("MULTIAPPEND", &["MULTIAPPEND"]),
     always("CATENATE"),
+    always("REPLACE"),
     always("UNSELECT"),
     always("MOVE"),
     always("ESEARCH"),

@@ -6,20 +6,42 @@ use nom::combinator::{eof, map, opt, value};
 use nom::sequence::{delimited, pair, preceded, terminated};
 use nom::{Err, IResult};
 
-use super::token::{argument, astring, flag, listed, mailbox, number64, sp, token};
+use super::token::{argument, astring, bound, flag, listed, mailbox, number64, sp, token};
 use super::{Fault, date_time, reason};
-use crate::imap::command::{AppendHead, AppendStep, MessageHead, Reason};
+use crate::imap::command::{AppendHead, AppendStep, MessageHead, Reason, Replaced};
 use crate::imap::framer::Literal;
+use crate::uid::SeqSet;
+
+/// Reads the arguments of APPEND or REPLACE. `None`: the command is another one.
+pub(in super::super) fn appending(
+    word: &str,
+    uid: bool,
+    arguments: &[u8],
+) -> Option<Result<Option<AppendHead>, Reason>> {
+    match (word, uid) {
+        ("APPEND", false) => Some(append(arguments, None)),
+        ("REPLACE", _) => Some(replace(uid, arguments)),
+        _ => None,
+    }
+}
+
+/// `replace = "REPLACE" SP seq-number SP mailbox append-message`, and the same of a UID behind `UID`
+/// (RFC 8508 §4).
+fn replace(uid: bool, arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
+    let mut message = argument("a message", map(bound, |n| SeqSet::from_ranges([(n, n)])));
+    let (rest, message) = message(arguments).map_err(reason)?;
+    append(rest, Some(Replaced { uid, message }))
+}
 
 /// `append = "APPEND" SP mailbox 1*append-message` (RFC 4466 §2.3), up to the first announcement of
 /// a message's octets, or to its end. `None`: the literal announced is an argument.
-pub(in super::super) fn append(arguments: &[u8]) -> Result<Option<AppendHead>, Reason> {
+fn append(arguments: &[u8], replaces: Option<Replaced>) -> Result<Option<AppendHead>, Reason> {
     let mut name_to_come = terminated(preceded(sp, announcement), eof);
     if name_to_come(arguments).is_ok() {
         return Ok(None);
     }
     let (rest, mailbox) = mailbox(arguments).map_err(reason)?;
-    let head = append_steps(rest, false)?.map(|steps| AppendHead { mailbox, steps });
+    let head = append_steps(rest, false)?.map(|steps| AppendHead { replaces, mailbox, steps });
     match &head {
         Some(head) if head.steps == [AppendStep::End] => {
             Err(Reason::Expected("a message to append"))

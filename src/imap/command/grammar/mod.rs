@@ -30,12 +30,15 @@ use super::{Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
 use crate::base::MailboxName;
 use crate::uid::SeqSet;
 
-pub(super) use self::append::{append, append_steps};
+pub(super) use self::append::{append_steps, appending};
 pub(super) use self::date::internal_date;
 pub(super) use self::fetch::section_alone;
 
 /// Reads the arguments of the command `word` (in capitals), with the space before them.
 pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command, Reason> {
+    if let Some(head) = appending(word, uid, arguments) {
+        return head?.map(Command::Append).ok_or(Reason::Expected("a message to append"));
+    }
     match (word, uid) {
         ("FETCH", _) => all(fetch::arguments(uid), arguments),
         ("SEARCH", _) => all(search::arguments(uid), arguments),
@@ -88,10 +91,6 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             all(map(mailbox, |mailbox| Command::GetQuotaRoot { mailbox }), arguments)
         }
         ("SETQUOTA", _) => Ok(Command::SetQuota),
-        ("APPEND", _) => match append(arguments)? {
-            Some(head) => Ok(Command::Append(head)),
-            None => Err(Reason::Expected("a message to append")),
-        },
         _ => match Command::bare(word) {
             Some(command) => all(|input| Ok((input, command.clone())), arguments),
             None => Ok(Command::Unknown { name: word.to_owned() }),

@@ -175,7 +175,7 @@ pub(super) fn partial_range(input: &[u8]) -> IResult<&[u8], PartialRange, Fault>
 }
 
 /// `seq-number = nz-number / "*"`.
-fn bound(input: &[u8]) -> IResult<&[u8], Bound, Fault> {
+pub(super) fn bound(input: &[u8]) -> IResult<&[u8], Bound, Fault> {
     alt((map(nz_number, Bound::Number), map(tag("*"), |_| Bound::Star)))(input)
 }
 

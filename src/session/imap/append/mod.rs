@@ -1,5 +1,6 @@
 //! APPEND (RFC 3501 §6.3.11), of several messages too (MULTIAPPEND, RFC 3502): streamed to new,
-//! piece by piece; to old only into what is old's alone. What CATENATE (RFC 4469) puts together is collected first.
+//! piece by piece; to old only into what is old's alone. What CATENATE (RFC 4469) puts together is
+//! collected first. REPLACE (RFC 8508) is an APPEND that then removes a message, wherever that lies.
 
 mod part;
 mod upload;
@@ -7,20 +8,27 @@ mod upload;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tracing::warn;
+
+use super::expunge::{Which, remove};
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::account::{AccountError, Mailbox};
 use crate::base::{MailboxName, Side};
 use crate::ferry::Tee;
-use crate::imap::command::{AppendHead, AppendStep, MessageHead, parse_append_steps};
+use crate::imap::command::{AppendHead, AppendStep, MessageHead, Replaced, parse_append_steps};
 use crate::imap::framer::{Literal, Piece};
 use crate::session::client::ClientError;
+use crate::uid::{Uid, UidSet};
 use upload::Upload;
 
 impl Session {
     /// Takes an APPEND from behind its head to its end, whatever becomes of it.
     pub(super) async fn append(&mut self, head: AppendHead) -> Result<Reply, Failure> {
-        let mut appending = self.begin_append(&head.mailbox).await;
+        let mut appending = match self.replaced(head.replaces.as_ref()) {
+            Ok(replaced) => self.begin_append(&head.mailbox, replaced).await,
+            Err(refused) => Err(Failure::Refused(refused)),
+        };
         let mut steps = VecDeque::from(head.steps);
         let mut within = false;
         loop {
@@ -50,14 +58,38 @@ impl Session {
                 },
             }
         }
-        let Appending { user, upload, .. } = appending?;
+        let Appending { user, upload, replaced, .. } = appending?;
         let Some(upload) = upload else { return Ok(Reply::bad("Expected a message to append")) };
-        let reply = self.carry_through(upload.finish()).await?;
+        let mut reply = self.carry_through(replace(upload, replaced)).await?;
+        if let (Some(_), Reply::Ok(Some(code), _)) = (&head.replaces, &reply) {
+            // Told before the EXPUNGE of what it takes the place of (RFC 8508 §3.3).
+            self.client.line(format!("* OK [{code}] Replacement is there"));
+            reply = Reply::ok("Replace completed");
+        }
         self.pay(&user, true).await?;
         Ok(reply)
     }
 
-    async fn begin_append(&self, name: &MailboxName) -> Result<Appending, Failure> {
+    /// The message that a REPLACE is to remove. `Err`: there is none.
+    fn replaced(&self, asked: Option<&Replaced>) -> Result<Option<Message>, Reply> {
+        let Some(Replaced { uid, message }) = asked else { return Ok(None) };
+        let Some(selected) = &self.selected else { return Err(Reply::bad("No mailbox selected")) };
+        if selected.read_only {
+            return Err(Reply::no("Mailbox was opened read-only"));
+        }
+        let uids = selected.resolve(message, *uid);
+        let uids = uids.ok_or_else(|| Reply::bad("Invalid message sequence number"))?;
+        if uids.is_empty() {
+            return Err(Reply::no("There is no such message to replace"));
+        }
+        Ok(Some(Message { mailbox: Arc::clone(&selected.mailbox), uids }))
+    }
+
+    async fn begin_append(
+        &self,
+        name: &MailboxName,
+        replaced: Option<Message>,
+    ) -> Result<Appending, Failure> {
         let Some(user) = self.user.clone() else {
             return Err(Failure::Refused(Reply::bad("Please log in first")));
         };
@@ -75,6 +107,7 @@ impl Session {
             message: MessageHead::default(),
             parts: None,
             upload: None,
+            replaced,
             user,
             target,
         })
@@ -162,6 +195,32 @@ impl Session {
     }
 }
 
+/// A message that is there already.
+struct Message {
+    mailbox: Arc<Mailbox>,
+    uids: UidSet<Uid>,
+}
+
+/// Ends an APPEND; then the message goes that the new one takes the place of. Where it cannot go,
+/// the new one does: all of it happens, or nothing (RFC 8508 §3.1).
+async fn replace(upload: Upload, replaced: Option<Message>) -> Result<Reply, AccountError> {
+    let (target, access) = upload.target();
+    let (reply, appended) = upload.finish().await?;
+    let Some(Message { mailbox, uids }) = replaced.filter(|_| reply.is_ok()) else {
+        return Ok(reply);
+    };
+    let refused = match remove(&mailbox, &access, &uids, Which::All).await {
+        Ok(removed) if removed.is_ok() => return Ok(reply),
+        refused => refused,
+    };
+    if let Some(uids) = appended
+        && let Err(e) = remove(&target, &access, &uids, Which::All).await
+    {
+        warn!(mailbox = %target.name(), "a replacement could not be taken back: {e}");
+    }
+    refused
+}
+
 /// An APPEND under way.
 struct Appending {
     user: User,
@@ -174,6 +233,7 @@ struct Appending {
     /// The parts of a message that is put together.
     parts: Option<Vec<Tee>>,
     upload: Option<Upload>,
+    replaced: Option<Message>,
 }
 
 impl Appending {
@@ -233,6 +293,9 @@ impl Appending {
     async fn ready(&mut self, literal: Literal) -> Result<(), Failure> {
         let message = std::mem::take(&mut self.message);
         match &mut self.upload {
+            Some(_) if self.replaced.is_some() => {
+                Err(Failure::Refused(Reply::bad("One message replaces one")))
+            }
             Some(upload) => upload.go_on(&message, literal).await,
             None => {
                 self.make_target().await?;

@@ -107,13 +107,19 @@ impl Upload {
         Ok(())
     }
 
-    /// Ends the command, and shows the messages in the mailbox before anybody hears of them.
-    pub(super) async fn finish(mut self) -> Result<Reply, AccountError> {
+    /// Where it goes, and on whose behalf.
+    pub(super) fn target(&self) -> (Arc<Mailbox>, Arc<Access>) {
+        (Arc::clone(&self.target), Arc::clone(&self.access))
+    }
+
+    /// Ends the command, and shows the messages in the mailbox before anybody hears of them. Their
+    /// UIDs come with the answer, where they are known.
+    pub(super) async fn finish(mut self) -> Result<(Reply, Option<UidSet<Uid>>), AccountError> {
         self.lease.queue_octets(b"\r\n");
         let done = self.lease.finish(self.pending).await?;
         if !done.is_ok() {
             self.target.give_back(self.lease).await;
-            return Ok(Reply::from_server(&done));
+            return Ok((Reply::from_server(&done), None));
         }
         // They are stored from here on: whatever fails, the client must not send them again.
         let claimed = match self.learn_uids(&done).await {
@@ -125,7 +131,7 @@ impl Upload {
         match claimed {
             Ok(Some(uids)) => {
                 let code = format!("APPENDUID {} {uids}", target.view().uid_validity);
-                return Ok(Reply::ok_with(code, "Append completed"));
+                return Ok((Reply::ok_with(code, "Append completed"), Some(uids)));
             }
             Ok(None) => info!(mailbox = %target.name(), "no UID is known of what was appended"),
             Err(e) => warn!(mailbox = %target.name(), "appended, but not shown yet: {e}"),
@@ -133,7 +139,7 @@ impl Upload {
         if let Err(e) = target.refresh(&access).await {
             warn!(mailbox = %target.name(), "appended, but not shown yet: {e}");
         }
-        Ok(Reply::ok("Append completed"))
+        Ok((Reply::ok("Append completed"), None))
     }
 
     /// The new messages' UIDs: as APPENDUID says (RFC 4315 §3), or, where the server has none, the
