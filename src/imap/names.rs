@@ -2,9 +2,12 @@
 //!
 //! Pure text work; which names exist, and how the two servers' names map, others know.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet::IMAP_MUTF7;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use unicode_normalization::is_nfc;
 
 /// The name behind its modified UTF-7 spelling. `None` for what is none: octets outside printable
 /// ASCII, `&` without its `-`, bad base64, half a surrogate pair.
@@ -64,6 +67,48 @@ pub fn encode(name: &str) -> Vec<u8> {
     }
     encode_run(&mut run, &mut wire);
     wire
+}
+
+/// How a client spells mailbox names. Everywhere within they stand in modified UTF-7.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Spelling {
+    /// Modified UTF-7, or whatever the server has.
+    #[default]
+    Utf7,
+    /// UTF-8, once it has enabled IMAP4rev2 (RFC 9051 §5.1).
+    Utf8,
+}
+
+impl Spelling {
+    /// The name behind what a client typed. `None` if that is not spelled so.
+    pub fn read(self, typed: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Spelling::Utf7 => Some(Cow::Borrowed(typed)),
+            Spelling::Utf8 => str::from_utf8(typed).ok().map(|name| Cow::Owned(encode(name))),
+        }
+    }
+
+    /// A name as the client is told it. One that is no modified UTF-7, or would become a string
+    /// that cannot be sent, is told as it stands on the wire.
+    pub fn write(self, wire: &[u8]) -> Cow<'_, [u8]> {
+        let sendable = |name: &String| !name.contains(['\0', '\r', '\n']);
+        match self {
+            Spelling::Utf7 => Cow::Borrowed(wire),
+            Spelling::Utf8 => match decode(wire).filter(sendable) {
+                Some(name) => Cow::Owned(name.into_bytes()),
+                None => Cow::Borrowed(wire),
+            },
+        }
+    }
+}
+
+/// Whether a name may be given to a mailbox where names are in UTF-8: composed (NFC), and without
+/// controls (RFC 5198 §2, RFC 9051 §5.1). True for what is no modified UTF-7: it is not in UTF-8.
+pub fn is_net_unicode(wire: &[u8]) -> bool {
+    decode(wire).is_none_or(|name| {
+        let refused = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        is_nfc(&name) && !name.chars().any(refused)
+    })
 }
 
 /// Whether LIST's `pattern` matches `name`: `*` stands for anything, `%` for anything without the
@@ -170,6 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn only_composed_names_without_controls_may_be_given() {
+        for (name, fit) in [
+            ("INBOX/Études", true),
+            ("E\u{301}tudes", false),
+            ("a\u{7}", false),
+            ("a\u{85}", false),
+            ("a\u{2028}b", false),
+        ] {
+            assert_eq!(is_net_unicode(&encode(name)), fit, "{name:?}");
+        }
+        assert!(is_net_unicode(b"no &base64"));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_told_in_utf8_is_told_as_it_stands() {
+        for wire in [&b"no &base64"[..], b"Entw\xfcrfe", b"&AAA-", b"&AAo-"] {
+            assert_eq!(&*Spelling::Utf8.write(wire), wire);
+        }
+        assert_eq!(Spelling::Utf8.read(b"Entw\xfcrfe"), None);
+    }
+
+    #[test]
     fn known_names() {
         for (wire, name) in [
             ("INBOX", "INBOX"),
@@ -254,6 +321,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_a_client_is_told_in_utf8_names_the_same_mailbox(name in "[^\\x00\r\n]{0,20}") {
+            let wire = encode(&name);
+            let told = Spelling::Utf8.write(&wire);
+            prop_assert_eq!(&*told, name.as_bytes());
+            let read = Spelling::Utf8.read(&told).unwrap();
+            prop_assert_eq!(&*read, &*wire);
+        }
+
         #[test]
         fn names_come_back(name in any::<String>()) {
             let wire = encode(&name);

@@ -5,6 +5,7 @@
 
 use crate::base::MailboxName;
 use crate::imap::command::Flag;
+use crate::imap::names::Spelling;
 
 /// One piece of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,11 +138,17 @@ pub fn quoted(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes a mailbox name for a client: `INBOX` bare, every other quoted or as a literal.
-pub fn mailbox(name: &MailboxName, out: &mut Vec<u8>) {
+pub fn mailbox(name: &MailboxName, spelling: Spelling, out: &mut Vec<u8>) {
     if name.is_inbox() {
         out.extend_from_slice(name.as_bytes());
-    } else {
-        string_or_literal(name.as_bytes(), out);
+        return;
+    }
+    let name = spelling.write(name.as_bytes());
+    let controls = |name: &str| name.len() > MAX_QUOTED || name.chars().any(char::is_control);
+    match (spelling, str::from_utf8(&name)) {
+        // Within quotes UTF-8 may stand as it is (RFC 9051 §9, `QUOTED-CHAR`).
+        (Spelling::Utf8, Ok(text)) if !controls(text) => quoted(&name, out),
+        _ => string_or_literal(&name, out),
     }
 }
 

@@ -13,6 +13,7 @@ mod grammar;
 mod lens;
 mod list;
 mod parse;
+mod spelling;
 #[cfg(test)]
 mod tests;
 

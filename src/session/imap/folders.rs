@@ -6,6 +6,7 @@ use super::{Session, User};
 use crate::account::Unchanged;
 use crate::base::MailboxName;
 use crate::imap::command::Flag;
+use crate::imap::names::{Spelling, is_net_unicode};
 use crate::imap::response::SpecialUse;
 use crate::imap::write;
 
@@ -13,8 +14,9 @@ impl Session {
     /// NAMESPACE (RFC 2342): old's, of the personal ones the first.
     pub(super) async fn namespace(&mut self, user: &User) -> Result<Reply, Failure> {
         let folders = user.account.folders(&user.access).await?;
+        let spelling = self.extended.spelling();
         let mut line = b"* NAMESPACE ((".to_vec();
-        write::quoted(&folders.styles.old.prefix, &mut line);
+        write::quoted(&spelling.write(&folders.styles.old.prefix), &mut line);
         line.push(b' ');
         separator(folders.separator(), &mut line);
         line.extend_from_slice(b"))");
@@ -30,7 +32,7 @@ impl Session {
             line.push(b'(');
             for (prefix, sep) in shown {
                 line.push(b'(');
-                write::quoted(prefix, &mut line);
+                write::quoted(&spelling.write(prefix), &mut line);
                 line.push(b' ');
                 separator(*sep, &mut line);
                 line.push(b')');
@@ -48,6 +50,9 @@ impl Session {
         name: &MailboxName,
         uses: &[Flag],
     ) -> Result<Reply, Failure> {
+        if let Some(refused) = self.unfit(name) {
+            return Ok(refused);
+        }
         let (account, access) = (user.account.clone(), user.access.clone());
         let name = name.clone();
         let special = |attribute: &Flag| SpecialUse::named(attribute.as_str().as_bytes());
@@ -82,6 +87,9 @@ impl Session {
         from: &MailboxName,
         to: &MailboxName,
     ) -> Result<Reply, Failure> {
+        if let Some(refused) = self.unfit(to) {
+            return Ok(refused);
+        }
         if from.is_inbox() {
             return self.rename_inbox(user, to).await;
         }
@@ -89,6 +97,13 @@ impl Session {
         let (from, to) = (from.clone(), to.clone());
         let work = async move { Ok(account.rename_mailbox(&access, &from, &to).await) };
         told(self.carry_through(work).await?, "Rename completed")
+    }
+
+    /// The answer to a name that no mailbox may get from a client that spells names in UTF-8.
+    fn unfit(&self, name: &MailboxName) -> Option<Reply> {
+        let fit = self.extended.spelling() == Spelling::Utf7 || is_net_unicode(name.as_bytes());
+        let why = "A name must be composed Unicode (NFC) without control characters";
+        (!fit).then(|| Reply::no_with("CANNOT", why))
     }
 
     /// SUBSCRIBE and UNSUBSCRIBE (RFC 3501 §6.3.6, §6.3.7).

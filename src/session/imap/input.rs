@@ -22,6 +22,7 @@ impl Session {
     ///
     /// Dropped only when the session ends: a half-read command is not kept.
     pub(super) async fn input(&mut self) -> Result<Input, ClientError> {
+        let spelling = self.extended.spelling();
         let mut line: Vec<u8> = Vec::new();
         let mut too_long = false;
         loop {
@@ -31,7 +32,7 @@ impl Session {
                 }
                 Piece::Line(text) => {
                     line.extend_from_slice(&text);
-                    return Ok(match parse(&line) {
+                    return Ok(match parse(&line).and_then(|tagged| tagged.spelled(spelling)) {
                         Ok(Tagged { tag, command: Command::Append(head) }) => {
                             Input::Append(TaggedAppend { tag, head })
                         }
@@ -51,7 +52,7 @@ impl Session {
                 Piece::Head { text, literal } => {
                     line.extend_from_slice(&text);
                     let append = if self.user.is_some() {
-                        parse_append_head(&line)
+                        parse_append_head(&line).spelled(spelling)
                     } else {
                         AppendParse::NotAppend
                     };

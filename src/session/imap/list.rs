@@ -10,7 +10,7 @@ use crate::account::names::Joined;
 use crate::account::{Asked, Folder, statuses};
 use crate::base::MailboxName;
 use crate::imap::command::{List, StatusItem};
-use crate::imap::names::{list_pattern, matches};
+use crate::imap::names::{Spelling, list_pattern, matches};
 use crate::imap::write;
 
 impl Session {
@@ -35,8 +35,9 @@ impl Session {
         let folders = user.account.list_folders(&user.access).await?;
         let joined: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
         let shown = shown(&joined, folders.separator(), list);
+        let spelling = self.extended.spelling();
         for shown in &shown {
-            self.client.line(list_line("LIST", shown, folders.separator()));
+            self.client.line(list_line("LIST", shown, folders.separator(), spelling));
             self.client.flush_if_full().await?;
         }
         if let Some((items, asked)) = status {
@@ -85,8 +86,9 @@ impl Session {
         let folders = user.account.list_folders(&user.access).await?;
         let pattern = list_pattern(reference, pattern);
         let listed: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
+        let spelling = self.extended.spelling();
         for shown in subscribed(&listed, folders.separator(), &pattern) {
-            self.client.line(list_line("LSUB", &shown, folders.separator()));
+            self.client.line(list_line("LSUB", &shown, folders.separator(), spelling));
             self.client.flush_if_full().await?;
         }
         Ok(Reply::ok("Lsub completed"))
@@ -218,14 +220,27 @@ fn parents(name: &MailboxName, separator: Option<u8>) -> impl Iterator<Item = &[
     at.map(move |(at, _)| &octets[..at]).filter(|parent| !parent.is_empty())
 }
 
-fn list_line(word: &str, shown: &Shown, sep: Option<u8>) -> Vec<u8> {
-    let mut line = format!("* {word} ({}) ", shown.attributes.join(" ")).into_bytes();
-    separator(sep, &mut line);
-    line.push(b' ');
-    write::mailbox(&shown.name, &mut line);
+fn list_line(word: &str, shown: &Shown, separator: Option<u8>, spelling: Spelling) -> Vec<u8> {
+    let attributes = shown.attributes.join(" ");
+    let mut line = name_line(word, &attributes, &shown.name, separator, spelling);
     if shown.child_info {
         line.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
     }
+    line
+}
+
+/// A line of LIST or LSUB, up to the mailbox's name.
+pub(super) fn name_line(
+    word: &str,
+    attributes: &str,
+    name: &MailboxName,
+    sep: Option<u8>,
+    spelling: Spelling,
+) -> Vec<u8> {
+    let mut line = format!("* {word} ({attributes}) ").into_bytes();
+    separator(sep, &mut line);
+    line.push(b' ');
+    write::mailbox(name, spelling, &mut line);
     line
 }
 
@@ -263,7 +278,9 @@ mod tests {
     }
 
     fn lines(shown: Vec<Shown>) -> Vec<String> {
-        let line = |s: &Shown| String::from_utf8(list_line("LIST", s, Some(b'.'))).unwrap();
+        let line = |s: &Shown| {
+            String::from_utf8(list_line("LIST", s, Some(b'.'), Spelling::Utf7)).unwrap()
+        };
         shown.iter().map(|s| line(s).replace("* LIST ", "").replace("\".\" ", "")).collect()
     }
 
@@ -312,9 +329,12 @@ mod tests {
     fn names_and_separators_are_quoted() {
         let odd = folder("a\"\\b", true, true);
         let shown = shown(&[&odd], Some(b'\\'), &plain(b"*"));
-        let line = list_line("LIST", &shown[0], Some(b'\\'));
+        let line = list_line("LIST", &shown[0], Some(b'\\'), Spelling::Utf7);
         assert_eq!(line, b"* LIST (\\HasNoChildren) \"\\\\\" \"a\\\"\\\\b\"");
-        assert!(list_line("LIST", &shown[0], None).starts_with(b"* LIST (\\HasNoChildren) NIL "));
+        assert!(
+            list_line("LIST", &shown[0], None, Spelling::Utf7)
+                .starts_with(b"* LIST (\\HasNoChildren) NIL ")
+        );
     }
 
     #[test]

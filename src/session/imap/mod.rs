@@ -34,6 +34,7 @@ use super::server::Server;
 use crate::account::{Access, Account, SessionId};
 use crate::ferry::Copier;
 use crate::imap::command::{Command, Tag, Tagged};
+use crate::imap::names::Spelling;
 use crate::net::Stream;
 
 use fetch::Asked;
@@ -76,6 +77,15 @@ pub(super) struct Extended {
     pub condstore: bool,
     /// VANISHED is told in the place of EXPUNGE (RFC 7162 §3.2.3).
     pub qresync: bool,
+    /// The client speaks IMAP4rev2 (RFC 9051 §6.3.1).
+    pub rev2: bool,
+}
+
+impl Extended {
+    /// How the client spells mailbox names.
+    pub fn spelling(&self) -> Spelling {
+        if self.rev2 { Spelling::Utf8 } else { Spelling::Utf7 }
+    }
 }
 
 /// Serves one client to its end.

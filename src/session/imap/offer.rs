@@ -23,6 +23,8 @@ pub struct Capability {
 /// What concerns the login itself (STARTTLS, AUTH=, LOGINDISABLED) depends on the connection.
 pub const CAPABILITIES: &[Capability] = &[
     always("IMAP4rev1"),
+    // All its other parts are there in any case.
+    both("IMAP4rev2", &["BINARY"]),
     always("SASL-IR"),
     always("LITERAL+"),
     always("ID"),
@@ -129,6 +131,11 @@ impl Offer {
     /// The names, divided by spaces.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The name under which a capability, spelled in capitals or not, is offered, if it is.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        self.text.split(' ').find(|offered| offered.eq_ignore_ascii_case(name))
     }
 
     /// Whether a capability is offered.

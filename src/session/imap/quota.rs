@@ -44,7 +44,7 @@ impl Session {
             let line = match (response, name) {
                 (Response::QuotaRoot { roots, .. }, Some(name)) => {
                     let mut line = b"* QUOTAROOT ".to_vec();
-                    write::mailbox(name, &mut line);
+                    write::mailbox(name, self.extended.spelling(), &mut line);
                     for root in roots {
                         line.push(b' ');
                         write::string_or_literal(root, &mut line);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::fetch::{Asked, vanished_earlier};
+use super::list::name_line;
 use super::reply::{Failure, Reply};
 use super::search::Context;
 use super::sets::resolve;
@@ -63,7 +64,7 @@ impl Session {
         }
         self.extended.condstore |= options.condstore;
         // Whatever comes of it, the mailbox that was open is not open any more.
-        if self.selected.take().is_some() && counts {
+        if self.selected.take().is_some() && (counts || self.extended.rev2) {
             self.client.line("* OK [CLOSED] Previous mailbox is closed");
         }
         let mut mailbox = user.account.mailbox(&user.access, name).await?;
@@ -77,6 +78,11 @@ impl Session {
             refreshed => refreshed?,
         }
         mailbox.look_into();
+        // Of an IMAP4rev2 server, and in the place of RECENT (RFC 9051 §6.3.2).
+        let listed = match self.extended.rev2 {
+            true => Some(user.account.folders(&user.access).await?.separator()),
+            false => None,
+        };
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();
         let view = mailbox.view();
@@ -91,8 +97,13 @@ impl Session {
         let tail = b")] Flags that are kept";
         client.line(list_line(b"* OK [PERMANENTFLAGS (", &permanent, tail));
         client.line(format!("* {} EXISTS", view.map.len()));
-        // Who was told first of a message is known by the servers to the proxy's pools only.
-        client.line("* 0 RECENT");
+        if let Some(separator) = listed {
+            let spelling = self.extended.spelling();
+            client.line(name_line("LIST", "", &mailbox.name(), separator, spelling));
+        } else {
+            // Who was told first of a message is known by the servers to the proxy's pools only.
+            client.line("* 0 RECENT");
+        }
         client.line(format!("* OK [UIDVALIDITY {}] UIDs valid", view.uid_validity));
         client.line(format!("* OK [UIDNEXT {}] Predicted next UID", view.uid_next));
         if counts {
@@ -148,13 +159,14 @@ impl Session {
     pub(super) fn enable(&mut self, names: &[String]) -> Reply {
         let mut enabled = String::new();
         let offer = Arc::clone(&self.offer);
-        for name in names.iter().filter(|name| offer.has(name)) {
-            match name.as_str() {
+        for name in names.iter().filter_map(|name| offer.named(name)) {
+            match name {
                 "CONDSTORE" => self.enable_condstore(),
                 "QRESYNC" => {
                     self.enable_condstore();
                     self.extended.qresync = true;
                 }
+                "IMAP4rev2" => self.extended.rev2 = true,
                 _ => continue,
             }
             enabled.push(' ');

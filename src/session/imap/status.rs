@@ -65,7 +65,7 @@ impl Session {
             })
             .collect();
         let mut line = b"* STATUS ".to_vec();
-        write::mailbox(name, &mut line);
+        write::mailbox(name, self.extended.spelling(), &mut line);
         line.extend_from_slice(format!(" ({})", values.join(" ")).as_bytes());
         self.client.line(line);
     }

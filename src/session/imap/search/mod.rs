@@ -46,7 +46,11 @@ impl Session {
         user: &User,
         search: Search,
     ) -> Result<Reply, Failure> {
-        let Search { uid, returns, charset, key } = search;
+        let Search { uid, mut returns, charset, key } = search;
+        // In IMAP4rev2 the answer is ESEARCH in any case (RFC 9051 §6.4.4).
+        if self.extended.rev2 {
+            returns.get_or_insert_with(|| vec![SearchReturn::All]);
+        }
         let mut answer = Answer { name: "SEARCH", tag, uid, returns, mod_seq: None };
         let plan = match self.plan(user, &answer, charset.as_deref(), key) {
             Ok(plan) => plan,
