@@ -1,8 +1,8 @@
-//! IMAP4rev2 (RFC 9051): what changes for a client that enables it, over servers that know IMAP4rev1 only.
+//! IMAP4rev2 (RFC 9051) and UTF8=ACCEPT (RFC 6855): what changes for a client that enables them.
 
 mod lab;
 
-use lab::{Cyrus, Dialogue, Dovecot, Mail, Shape, World, mails};
+use lab::{Courier, Cyrus, Dialogue, Dovecot, Mail, Shape, World, mails};
 
 /// The untagged lines of an answer that begin so.
 fn lines(reply: &lab::Reply, start: &str) -> Vec<String> {
@@ -138,4 +138,31 @@ fn v10_imap4rev2_is_offered_where_both_servers_decode_parts() {
     assert_eq!(lines(&client.ok("ENABLE IMAP4rev2"), "*"), ["* ENABLED"]);
     let plain = client.ok("SELECT INBOX");
     assert_eq!(lines(&plain, "* 0 RECENT").len(), 1, "{plain:?}");
+}
+
+#[test]
+fn utf8_is_accepted_where_both_servers_do() {
+    let both = "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE IDLE ENABLE UTF8=ACCEPT";
+    let world = World::new()
+        .old(Courier::plain().capabilities(both))
+        .new(Courier::plain().capabilities(both))
+        .seeded(|old, _| old.seed("Entw&APw-rfe", &mails(0..2)));
+    world.proxy.client().ok("SELECT INBOX");
+    let mut client = world.proxy.client();
+    let drafts = world.old.name("Entwürfe");
+    client.no(&format!("SELECT \"{drafts}\""));
+    assert_eq!(lines(&client.ok("ENABLE UTF8=ACCEPT"), "*"), ["* ENABLED UTF8=ACCEPT"]);
+    assert_eq!(client.ok(&format!("SELECT \"{drafts}\"")).count("EXISTS"), Some(2));
+    client.bad("SEARCH CHARSET UTF-8 TEXT x");
+    let text = "From: Jörg <jörg@exämple.com>\r\nSubject: Grüße\r\nMIME-Version: 1.0\r\n\
+                Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nHallö\r\n";
+    let append = format!("APPEND \"{drafts}\" ");
+    assert_eq!(client.literal(&append, text.as_bytes(), "").status, "OK");
+    let octets = text.len();
+    client.send(&format!("7 {append}(\\Seen) UTF8 (~{{{octets}+}}\r\n{text})"));
+    assert_eq!(client.until("7").status, "OK");
+    let all = client.ok("FETCH 3:4 (FLAGS BODY.PEEK[])").fetched();
+    assert!(all.len() == 2 && all.iter().all(|m| m.body() == text.as_bytes()), "{all:?}");
+    assert!(!all[0].has("\\Seen") && all[1].has("\\Seen"), "{all:?}");
+    assert!(client.ok("SEARCH SUBJECT \"Grüße\"").lines().concat().contains("* SEARCH 3 4"));
 }

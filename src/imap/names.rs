@@ -75,7 +75,7 @@ pub enum Spelling {
     /// Modified UTF-7, or whatever the server has.
     #[default]
     Utf7,
-    /// UTF-8, once it has enabled IMAP4rev2 (RFC 9051 §5.1).
+    /// UTF-8, once it has enabled IMAP4rev2 (RFC 9051 §5.1) or UTF8=ACCEPT (RFC 6855 §3).
     Utf8,
 }
 

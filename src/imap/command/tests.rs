@@ -741,6 +741,10 @@ fn append_heads() {
         append_told(b"a APPEND  \"a b\"  ()  \" 7-jul-1996 02:44:25 +0000\"  ~{3}").1,
         "message () 07-Jul-1996 02:44:25 +0000, ~3"
     );
+    assert_eq!(
+        append_told(b"a APPEND x (\\Seen) UTF8 (~{7+}").1,
+        "message (\\Seen) -, catenate, 7+",
+    );
     for more in [
         &b"a APPEND {5}"[..],
         b"a APPEND {5+}",
@@ -758,7 +762,7 @@ fn append_heads() {
         (b"a APPEND INBOX (\\Recent) {5}", "\\Recent cannot be set"),
         (b"a APPEND INBOX (\\Seen {5}", "Expected a flag"),
         (b"a APPEND INBOX \"yesterday\" {5}", "Expected a date and time"),
-        (b"a APPEND INBOX UTF8 (~{5}", "Expected the size of a message"),
+        (b"a APPEND INBOX UTF8 (x", "Expected the size of a message"),
         (b"a APPEND INBOX", "Expected a message to append"),
         (b"a APPEND INBOX CATENATE (URL x", "Expected a URL or TEXT"),
         (b"a APPEND INBOX CATENATE (NONSENSE x)", "Expected a URL or TEXT"),

@@ -79,12 +79,14 @@ pub(super) struct Extended {
     pub qresync: bool,
     /// The client speaks IMAP4rev2 (RFC 9051 §6.3.1).
     pub rev2: bool,
+    /// Strings are in UTF-8, and only in that (RFC 6855 §3).
+    pub utf8: bool,
 }
 
 impl Extended {
     /// How the client spells mailbox names.
     pub fn spelling(&self) -> Spelling {
-        if self.rev2 { Spelling::Utf8 } else { Spelling::Utf7 }
+        if self.rev2 || self.utf8 { Spelling::Utf8 } else { Spelling::Utf7 }
     }
 }
 

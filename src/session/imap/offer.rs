@@ -45,6 +45,8 @@ pub const CAPABILITIES: &[Capability] = &[
     new("QUOTA=RES-ANNOTATION-STORAGE", &["QUOTA=RES-ANNOTATION-STORAGE"]),
     always("UIDPLUS"),
     both("BINARY", &["BINARY"]),
+    // Whether a message whose header is UTF-8 may be kept, the servers say.
+    both("UTF8=ACCEPT", &["UTF8=ACCEPT"]),
     new("MULTIAPPEND", &["MULTIAPPEND"]),
     always("CATENATE"),
     always("REPLACE"),

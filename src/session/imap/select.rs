@@ -167,6 +167,7 @@ impl Session {
                     self.extended.qresync = true;
                 }
                 "IMAP4rev2" => self.extended.rev2 = true,
+                "UTF8=ACCEPT" => self.extended.utf8 = true,
                 _ => continue,
             }
             enabled.push(' ');

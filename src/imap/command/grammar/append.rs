@@ -6,7 +6,7 @@ use nom::combinator::{eof, map, opt, value};
 use nom::sequence::{delimited, pair, preceded, terminated};
 use nom::{Err, IResult};
 
-use super::token::{argument, astring, bound, flag, listed, mailbox, number64, sp, token};
+use super::token::{argument, astring, bound, flag, listed, mailbox, number64, sp, sp0, token};
 use super::{Fault, date_time, reason};
 use crate::imap::command::{AppendHead, AppendStep, MessageHead, Reason, Replaced};
 use crate::imap::framer::Literal;
@@ -91,15 +91,22 @@ enum Next {
 }
 
 /// `append-message = append-opts SP append-data`, where `append-opts = [SP flag-list] [SP
-/// date-time]` and `append-data = literal / literal8 / "CATENATE" SP "(" …` (RFC 4469 §5).
+/// date-time]` and `append-data = literal / literal8 / "CATENATE" SP "(" …` (RFC 4469 §5), or
+/// `"UTF8" SP "(" literal8 ")"` (RFC 6855 §4), which is a CATENATE of one part.
 fn message(input: &[u8]) -> IResult<&[u8], Next, Fault> {
     let (rest, (flags, date)) =
         pair(opt(preceded(sp, listed("a flag", flag))), opt(preceded(sp, date_time)))(input)?;
     let head = AppendStep::Message(MessageHead { flags: flags.unwrap_or_default(), date });
-    let octets = map(terminated(announcement, eof), AppendStep::Octets);
-    let catenate = value(AppendStep::Catenate, delimited(token("CATENATE"), sp, tag("(")));
-    let (rest, data) = argument("the size of a message", alt((octets, catenate)))(rest)?;
-    Ok((rest, Next::Steps(vec![head, data])))
+    let octets = map(terminated(announcement, eof), |literal| vec![AppendStep::Octets(literal)]);
+    let catenate = value(vec![AppendStep::Catenate], delimited(token("CATENATE"), sp, tag("(")));
+    let in_utf8 = preceded(pair(delimited(token("UTF8"), sp, tag("(")), sp0), announcement);
+    let utf8 = map(terminated(in_utf8, eof), |literal| {
+        // Octets as they are, and no NUL among them: to a server it is a literal like others.
+        vec![AppendStep::Catenate, AppendStep::Octets(Literal { binary: false, ..literal })]
+    });
+    let data = alt((octets, catenate, utf8));
+    let (rest, data) = argument("the size of a message", data)(rest)?;
+    Ok((rest, Next::Steps([vec![head], data].concat())))
 }
 
 /// `cat-part = "URL" SP astring / "TEXT" SP literal`, or the `)` behind the last (RFC 4469 §5).

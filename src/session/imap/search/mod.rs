@@ -47,6 +47,9 @@ impl Session {
         search: Search,
     ) -> Result<Reply, Failure> {
         let Search { uid, mut returns, charset, key } = search;
+        if charset.is_some() && self.extended.utf8 {
+            return Ok(Reply::bad("No charset once UTF8=ACCEPT is enabled"));
+        }
         // In IMAP4rev2 the answer is ESEARCH in any case (RFC 9051 §6.4.4).
         if self.extended.rev2 {
             returns.get_or_insert_with(|| vec![SearchReturn::All]);
