@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let _steps = mailferry::base::steps();
     mailferry::cli::run(std::env::args_os()).into()
 }

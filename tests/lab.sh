@@ -5,6 +5,9 @@
 #   tests/lab.sh demo [--once]   an old server, a new one, the proxy between them; stays up until Ctrl-C,
 #                                or with --once shows, checks and ends: exit code 0 if all was as it should be
 #   tests/lab.sh test            install, build, run every test
+#   tests/lab.sh crash [--rounds N] [--seed S] [--old dovecot|courier] [--new dovecot|cyrus]
+#                                kill the proxy N times in random traffic and hold servers and view against what
+#                                was acknowledged; the same seed plays the same traffic
 #   tests/lab.sh bench [NAME…]   measure beside other proxies (installs nginx): all, or measures named so;
 #                                JSON lies in target/speed afterwards
 #
@@ -25,6 +28,7 @@ main() {
         install:) install_all ;;
         demo: | demo:--once) demo "${@:2}" ;;
         test:) run_tests ;;
+        crash:*) crash "${@:2}" ;;
         bench:*) bench "${@:2}" ;;
         *) usage >&2; exit 2 ;;
     esac
@@ -32,6 +36,25 @@ main() {
 
 usage() {
     sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+}
+
+crash() {
+    local rounds=300 seed=$RANDOM
+    while (($# > 1)); do
+        case $1 in
+            --rounds) rounds=$2 ;;
+            --seed) seed=$2 ;;
+            --old) export CRASH_OLD=$2 ;;
+            --new) export CRASH_NEW=$2 ;;
+            *) usage >&2; exit 2 ;;
+        esac
+        shift 2
+    done
+    (($# == 0)) || { usage >&2; exit 2; }
+    install_all
+    echo "$rounds rounds of seed $seed"
+    cd "$root"
+    CRASH_ROUNDS=$rounds CRASH_SEED=$seed cargo test --test kills -- --nocapture killed_at_random
 }
 
 # Idempotent and silent; says what went wrong if something did.

@@ -4,7 +4,9 @@
 
 mod name;
 mod side;
+mod step;
 
 pub use name::{AccountName, MailboxName};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use side::{Side, Sides};
+pub use step::{step, steps};

@@ -10,7 +10,7 @@ use super::copier::{Copier, Job, lock};
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
 use crate::backend::{BackendError, Conn, Done, Event, Fetched, Lease, Pending, text};
-use crate::base::Side;
+use crate::base::{Side, step};
 use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
 use crate::imap::framer::Literal;
@@ -106,6 +106,7 @@ impl<'a> Carry<'a> {
         let uid_next = new.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
         let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();
         let begun = self.mailbox.begin_copies(intents).await?;
+        step("copy: intents are written");
         let mut messages: Vec<Message> =
             messages.into_iter().filter(|m| begun.contains(&m.uid)).collect();
 
@@ -135,6 +136,7 @@ impl<'a> Carry<'a> {
         messages: &mut [Message],
     ) -> Result<usize, AccountError> {
         let mut answers = self.append(new, messages).await?;
+        step("copy: messages are appended");
         // A keyword that new refuses is no reason to leave the message behind.
         for (message, done) in messages.iter_mut().zip(&mut answers) {
             if !done.is_ok() && has_keywords(&message.flags) {
@@ -164,10 +166,12 @@ impl<'a> Carry<'a> {
             self.find_untold(new, &untold, &mut copies).await?;
         }
         self.prove(new, messages, &mut copies).await?;
+        step("copy: copies are proved");
 
         // From here to the change of place nobody else writes to these messages.
         let _alone = self.mailbox.guard.write().await;
         let gone = self.match_flags(old, new, messages, &mut copies).await?;
+        step("copy: flags are matched");
         let settled: Vec<Copied> = copies
             .iter()
             .map(|(uid, new)| Copied { uid: *uid, new: *new, doubtful: false })
@@ -177,6 +181,7 @@ impl<'a> Carry<'a> {
             self.mailbox.remember_flags(message.uid, message.flags.clone());
         }
         let refused = self.mailbox.commit_copies(settled).await?;
+        step("copy: places are changed");
         let carried = count - refused.len();
         let mut orphans = gone;
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
@@ -580,9 +585,11 @@ async fn begin_append(
     let mut chunks = message.body.chunks().map_err(spool)?;
     while let Some(chunk) = chunks.next().map_err(spool)? {
         conn.write_octets(chunk).await?;
+        step("copy: a part of a message is sent");
     }
     conn.queue_octets(b"\r\n");
     conn.flush().await?;
+    step("copy: a message is sent");
     Ok(Ok(pending))
 }
 
@@ -599,7 +606,9 @@ pub(super) async fn remove_orphans(
     }
     let copies = orphans.values().copied().collect();
     mailbox.hide_copies(&copies).await?;
+    step("copy: orphans are hidden");
     remove_copies(conn, &copies).await?;
+    step("copy: orphans are removed");
     mailbox.abandon_copies(orphans.keys().copied().collect(), doubtful).await
 }
 

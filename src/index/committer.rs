@@ -23,7 +23,7 @@ use super::open::{ACCOUNTS, Lock, Parts, SEQUENCE};
 use super::records::{AccountId, AccountRecord, MailboxId, pack_account};
 use super::store::{Store, Writes};
 use super::unix_now;
-use crate::base::{AccountName, MailboxName};
+use crate::base::{AccountName, MailboxName, step};
 
 /// What the committer is asked to do.
 pub enum Job {
@@ -233,12 +233,15 @@ impl Committer {
         }
         let sequence = self.sequence + 1;
         staged.writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
+        step("index: a batch is staged");
         self.store.apply(&staged.writes)?;
+        step("index: a batch is in the database");
         let marks = staged.marks.into_iter();
         let mut entries: Vec<Entry> =
             marks.map(|((account, client), mark)| Entry::Mailbox(account, client, mark)).collect();
         entries.push(Entry::Sequence(sequence));
         self.log.append(entries)?;
+        step("index: a batch is durable");
         self.sequence = sequence;
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         staged.accounts.into_iter().for_each(|(name, id)| names.insert(name, id));

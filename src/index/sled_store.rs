@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::error::IndexError;
 use super::keys::Key;
 use super::store::{Store, Writes};
+use crate::base::step;
 
 /// A sled database, all of our trees in its default one (see [`super::keys`]).
 pub struct SledStore {
@@ -85,6 +86,7 @@ impl Store for SledStore {
         guarded(&self.path, || self.db.apply_batch(batch))?;
         self.sync_blobs()?;
         guarded(&self.path, || self.db.flush())?;
+        step("index: the database is flushed");
         self.file.sync_data().map_err(IndexError::io("sync the database in", &self.path))
     }
 }

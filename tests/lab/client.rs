@@ -128,6 +128,24 @@ impl Dialogue {
         self.until(&tag)
     }
 
+    /// The same, of octets, where the other end may die over it: `None` if it did.
+    pub fn cmd_unless_gone(&mut self, command: &[u8]) -> Option<Reply> {
+        let tag = self.tag();
+        let line = [tag.as_bytes(), b" ", command, b"\r\n"].concat();
+        self.wire.write_all(&line).and_then(|()| self.wire.flush()).ok()?;
+        let start = format!("{tag} ").into_bytes();
+        let mut untagged = Vec::new();
+        loop {
+            let response = self.next_within(self.patience).ok()?;
+            match response.expect("an answer in time") {
+                response if response.starts_with(&start) => {
+                    return Some(Reply::new(&tag, untagged, &response));
+                }
+                response => untagged.push(response),
+            }
+        }
+    }
+
     /// A command that must be answered OK.
     #[track_caller]
     pub fn ok(&mut self, command: &str) -> Reply {

@@ -22,6 +22,7 @@ pub struct Proxy {
     dir: PathBuf,
     account: (String, String),
     running: Option<Running>,
+    die_at: Option<String>,
 }
 
 impl Proxy {
@@ -42,6 +43,7 @@ impl Proxy {
             dir: dir.to_owned(),
             account: account.clone(),
             running: None,
+            die_at: None,
         };
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         let mut set = |key: &str, value: String| all.insert(key.to_owned(), value);
@@ -90,6 +92,21 @@ impl Proxy {
     pub fn restart(&mut self) {
         self.running = None;
         assert!(self.try_restart(), "the proxy does not start again: {}", self.log());
+    }
+
+    /// The same, to die where it comes to this step (see `base::step`): `name=return`, or
+    /// `name=2*off->return` where it is passed twice before.
+    pub fn restart_to_die_at(&mut self, step: &str) {
+        self.running = None;
+        self.die_at = Some(step.to_owned());
+        let up = self.try_restart();
+        self.die_at = None;
+        assert!(up || !self.is_alive(), "the proxy does not start again: {}", self.log());
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.running.as_mut().is_some_and(Running::is_alive)
     }
 
     /// Kills it where it stands.
@@ -142,6 +159,9 @@ impl Proxy {
         command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
         command
             .env("MAILFERRY_LOG", std::env::var("LAB_LOG").unwrap_or("mailferry=debug".to_owned()));
+        if let Some(step) = &self.die_at {
+            command.env("FAILPOINTS", step);
+        }
         let mut running = Running::start(command, &self.dir.join("log"));
         let up = running.answers(self.port, "* OK");
         self.running = up.then_some(running);

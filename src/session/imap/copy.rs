@@ -13,7 +13,7 @@ use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox, View, now};
 use crate::backend::Done;
-use crate::base::{MailboxName, Side, Sides};
+use crate::base::{MailboxName, Side, Sides, step};
 use crate::imap::response::{Code, Response};
 use crate::imap::write::Parts;
 use crate::uid::{SeqSet, SideUid, Uid, UidMap, UidSet};
@@ -231,6 +231,7 @@ impl Copy {
                 }
             }
         }
+        step("copy command: the messages are copied");
         if incomplete {
             self.look_at_target().await;
             return Ok(Outcome::Done(None));

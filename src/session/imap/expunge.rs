@@ -8,7 +8,7 @@ use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Done, text};
-use crate::base::Side;
+use crate::base::{Side, step};
 use crate::uid::{SeqSet, SideUid, Uid, UidSet};
 
 impl Session {
@@ -69,6 +69,7 @@ pub(super) async fn remove(
             Which::Deleted => expunge_deleted(&mut lease, &wanted).await?,
             Which::All => take_away(&mut lease, &wanted).await?,
         };
+        step("expunge: the messages are expunged");
         mailbox.give_back(lease).await;
         if let Some(done) = refused {
             return Ok(Reply::from_server(&done));

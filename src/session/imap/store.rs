@@ -11,7 +11,7 @@ use crate::account::{
     Access, AccountError, MAX_COMMAND, Mailbox, Moment, SessionId, without_recent,
 };
 use crate::backend::{BackendError, Conn, Done, Pending};
-use crate::base::Side;
+use crate::base::{Side, step};
 use crate::imap::command::{Flag, StoreMode};
 use crate::imap::response::Code;
 use crate::imap::write::{Parts, flag_list};
@@ -181,6 +181,7 @@ impl Store {
             })
             .collect();
         let stored = finish_store(&mut lease, pending).await?;
+        step("store: the flags are stored");
         stored.tell(&self.mailbox, &mut lease, &wanted, self.session, since).await?;
         let known = |uid| self.mailbox.uid_of(side, uid);
         outcome.modified.extend(stored.modified.intersect(&wanted).iter().filter_map(known));

@@ -8,7 +8,7 @@ use super::super::reply::{Failure, Reply};
 use super::part::no_room;
 use crate::account::{Access, AccountError, Mailbox, now};
 use crate::backend::{BackendError, Done, Lease, Pending, text};
-use crate::base::Side;
+use crate::base::{Side, step};
 use crate::ferry::Tee;
 use crate::imap::command::MessageHead;
 use crate::imap::framer::Literal;
@@ -121,6 +121,7 @@ impl Upload {
             self.target.give_back(self.lease).await;
             return Ok((Reply::from_server(&done), None));
         }
+        step("append: the messages are stored");
         // They are stored from here on: whatever fails, the client must not send them again.
         let claimed = match self.learn_uids(&done).await {
             Ok(Some(uids)) => self.claim(&uids).await.map(Some),
