@@ -188,3 +188,31 @@ fn create_keeps_to_the_namespace_and_finds_parents_place() {
     client.no("CREATE INBOX.a..b");
     assert_eq!(status(&mut client, "INBOX.Deep.Deeper.Deepest").0, 0);
 }
+
+#[test]
+fn v2_a_name_given_up_by_a_rename_is_another_mailbox_when_it_is_made_anew() {
+    let mut world = World::new().seeded(|old, _| old.seed("Work", &mails(0..2)));
+    let mut client = world.proxy.client();
+    let (_, first) = status(&mut client, "INBOX.Work");
+    assert_eq!(client.ok("SELECT INBOX.Work").count("EXISTS"), Some(2));
+    client.ok("RENAME INBOX.Work INBOX.Job");
+    // Made anew by somebody who talks to new, not to the proxy.
+    let mut on_new = world.new.client();
+    on_new.ok("CREATE Work");
+    on_new.append("Work", "", &small(1));
+    let (messages, second) = status(&mut client, "INBOX.Work");
+    assert!(messages == 1 && second > first, "{messages} {second} {first}");
+    assert_eq!(status(&mut client, "INBOX.Job"), (2, first));
+    // Given up once more, and this time the index is lost before the name is used again.
+    client.ok("RENAME INBOX.Work INBOX.Hobby");
+    drop(client);
+    world.proxy.kill9();
+    world.lose_index();
+    on_new.ok("CREATE Work");
+    on_new.append("Work", "", &small(2));
+    world.proxy.restart();
+    let mut client = world.proxy.client();
+    assert_eq!(status(&mut client, "INBOX.Hobby"), (1, second));
+    let (messages, third) = status(&mut client, "INBOX.Work");
+    assert!(messages == 3 && third > second, "old's folder is in the new one again: {third}");
+}

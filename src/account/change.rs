@@ -428,6 +428,12 @@ impl Account {
         let _loading = self.loading.lock().await;
         // Read only now: one that was open a moment ago may have changed since it was looked at.
         let records = self.index.mailboxes(self.id).await?;
+        for record in &records {
+            let named = renamed.iter().find(|(id, _)| *id == record.id);
+            if named.is_some_and(|(_, names)| names.client != record.client) {
+                batch.give_up_name(self.id, &record.client);
+            }
+        }
         let mut open: Vec<(Arc<Mailbox>, Names)> = Vec::new();
         for (id, names) in renamed {
             if let Some(mailbox) = self.open.get(&id).map(|m| Arc::clone(&m)) {

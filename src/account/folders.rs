@@ -309,7 +309,10 @@ impl Account {
     ) -> MailboxRecord {
         // After the loss of an index: what must not be given a second meaning (V8).
         let remembered = self.index.remembered(&self.name, &client);
-        let above = again.map(|before| before.max(remembered.map_or(0, |r| r.uid_validity)));
+        // A mailbox had the name and has another one now.
+        let given_up = remembered.filter(|r| r.uid_validity == 0 && r.passed > 0);
+        let known = remembered.map_or(0, |r| r.uid_validity.max(r.passed));
+        let above = again.or(given_up.map(|r| r.passed)).map(|before| before.max(known));
         let remembered = remembered.filter(|_| above.is_none());
         let uid_validity = match above {
             Some(before) => uid_validity_above(before, own_uid_validity(now(), &HashSet::new())),

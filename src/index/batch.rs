@@ -68,6 +68,14 @@ impl Batch {
         });
     }
 
+    /// No mailbox has this name any more: one that gets it later is another one (V2). Goes before
+    /// the record of a mailbox that has it from now on.
+    pub fn give_up_name(&mut self, account: AccountId, client: &MailboxName) {
+        let client = client.clone();
+        let none = Mark { account, client, uid_validity: 0, uid_next: Uid(0), boundary: None };
+        self.marks.push(none);
+    }
+
     /// Writes the chunks of a map that changed.
     pub fn put_chunks(&mut self, account: AccountId, mailbox: MailboxId, changes: &ChunkChanges) {
         for first in &changes.delete {

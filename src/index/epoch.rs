@@ -28,8 +28,10 @@ use crate::uid::Uid;
 /// What outlives the loss of the database, about one mailbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Remembered {
-    /// The UIDVALIDITY that the rest belongs to.
+    /// The UIDVALIDITY that the rest belongs to; 0 where no mailbox has the name, or none is known.
     pub uid_validity: u32,
+    /// The greatest UIDVALIDITY that other mailboxes had under this name; 0 if none had it.
+    pub passed: u32,
     /// Below it, a virtual UID is an old UID.
     pub boundary: Option<Uid>,
     /// Every UID ever given out is below it.
@@ -51,8 +53,13 @@ impl Remembered {
     /// says it all.
     pub(super) fn due(known: Option<Remembered>, mark: &Mark) -> Option<Remembered> {
         let same = known.filter(|known| known.uid_validity == mark.uid_validity);
+        let passed = match known {
+            Some(known) if same.is_none() => known.passed.max(known.uid_validity),
+            known => known.map_or(0, |known| known.passed),
+        };
         let due = Remembered {
             uid_validity: mark.uid_validity,
+            passed,
             // A boundary, once there, stands as long as the UIDVALIDITY does.
             boundary: mark.boundary.or(same.and_then(|known| known.boundary)),
             mark: match same {
@@ -260,9 +267,14 @@ fn print(entry: &Entry) -> Vec<u8> {
             out.octets(client.as_bytes());
             out.number(remembered.uid_validity.into());
             out.number(remembered.mark.0.into());
-            out.byte(u8::from(remembered.boundary.is_some()));
+            let passed = Some(remembered.passed).filter(|passed| *passed != 0);
+            let has = |there: bool, bit: u8| if there { bit } else { 0 };
+            out.byte(has(remembered.boundary.is_some(), BOUNDARY) | has(passed.is_some(), PASSED));
             if let Some(boundary) = remembered.boundary {
                 out.number(boundary.0.into());
+            }
+            if let Some(passed) = passed {
+                out.number(passed.into());
             }
         }
         Entry::Condemned(why) => {
@@ -284,11 +296,14 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
             let client = mailbox_name(input.octets()?)?;
             let uid_validity = input.number32()?;
             let mark = Uid(input.number32()?);
-            let boundary = match input.byte()? {
-                0 => None,
-                _ => Some(Uid(input.number32()?)),
-            };
-            Entry::Mailbox(account, client, Remembered { uid_validity, boundary, mark })
+            // Version 1 had the boundary alone.
+            let has = input.byte()?;
+            if has & !(BOUNDARY | PASSED) != 0 {
+                return Err(Malformed("unknown fact of a mailbox"));
+            }
+            let boundary = if has & BOUNDARY != 0 { Some(Uid(input.number32()?)) } else { None };
+            let passed = if has & PASSED != 0 { input.number32()? } else { 0 };
+            Entry::Mailbox(account, client, Remembered { uid_validity, passed, boundary, mark })
         }
         KIND_CONDEMNED => {
             let condemned = input.byte()? != 0;
@@ -304,10 +319,14 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
 const FILE: &str = "epoch.log";
 const FRESH: &str = "epoch.log.new";
 const MAGIC: &[u8; 7] = b"MFEPOCH";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KIND_SEQUENCE: u8 = 1;
 const KIND_MAILBOX: u8 = 2;
 const KIND_CONDEMNED: u8 = 3;
+
+/// What a mailbox's record holds beyond UIDVALIDITY and mark.
+const BOUNDARY: u8 = 1;
+const PASSED: u8 = 1 << 1;
 
 /// UIDs reserved at a time, so that the log is not written for every arrival.
 const STRIDE: u32 = 1024;
@@ -325,7 +344,9 @@ mod tests {
         let account = account_name(&format!("user{}@example.com", n % 7)).unwrap();
         let client = mailbox_name(format!("Folder {}", n % 11).as_bytes()).unwrap();
         let boundary = n.is_multiple_of(3).then_some(Uid(n));
-        Entry::Mailbox(account, client, Remembered { uid_validity: 1, boundary, mark: Uid(n) })
+        let passed = if n.is_multiple_of(5) { n } else { 0 };
+        let remembered = Remembered { uid_validity: 1, passed, boundary, mark: Uid(n) };
+        Entry::Mailbox(account, client, remembered)
     }
 
     #[test]
@@ -364,9 +385,47 @@ mod tests {
     #[test]
     fn a_newer_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), b"MFEPOCH\x02").unwrap();
+        fs::write(dir.path().join(FILE), b"MFEPOCH\x03").unwrap();
         let refused = Memory::read(dir.path());
-        assert!(matches!(refused, Err(IndexError::Newer { found: 2, known: 1, .. })));
+        assert!(matches!(refused, Err(IndexError::Newer { found: 3, known: 2, .. })));
+    }
+
+    #[test]
+    fn v8_a_log_of_version_1_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = b"MFEPOCH\x01".to_vec();
+        for boundary in [&b"\0"[..], b"\x01\x05"] {
+            let inbox = b"\x0fann@example.com\x05INBOX\x07\x09";
+            let payload = [&[KIND_MAILBOX], &inbox[..], boundary].concat();
+            bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+            bytes.extend_from_slice(&payload);
+        }
+        fs::write(dir.path().join(FILE), bytes).unwrap();
+        let (memory, found) = Memory::read(dir.path()).unwrap();
+        let inbox = memory.of(&account_name("ann@example.com").unwrap(), &MailboxName::inbox());
+        let boundary = Some(Uid(5));
+        let known = Remembered { uid_validity: 7, passed: 0, boundary, mark: Uid(9) };
+        assert_eq!((inbox, found), (Some(known), Found::Whole));
+    }
+
+    #[test]
+    fn v2_what_a_name_meant_before_stays_known_when_it_is_given_up() {
+        let mark = |uid_validity| Mark {
+            account: super::super::AccountId(1),
+            client: MailboxName::inbox(),
+            uid_validity,
+            uid_next: Uid(1),
+            boundary: None,
+        };
+        let mut known = None;
+        for (uid_validity, passed) in
+            [(0, 0), (70, 0), (0, 70), (50, 70), (0, 70), (80, 70), (9, 80)]
+        {
+            known = Remembered::due(known, &mark(uid_validity)).or(known);
+            let told = known.map(|known| (known.uid_validity, known.passed));
+            assert_eq!(told, Some((uid_validity, passed)));
+        }
     }
 
     proptest! {

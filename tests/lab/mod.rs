@@ -202,6 +202,14 @@ impl Builder {
     }
 }
 
+impl World {
+    /// Takes away the proxy's database, which must not run; its epoch log stays.
+    pub fn lose_index(&self) {
+        let database = self.dir.path().join("proxy/state/index/db");
+        std::fs::remove_dir_all(database).expect("the database of the index");
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
