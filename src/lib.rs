@@ -99,6 +99,11 @@
 //! - **What clients are offered stands on what both servers offered last**
 //!   ([`Offer`](session::imap::Offer)): before anybody has logged in on a side, nothing that needs
 //!   that side. It changes when a server does, and then for connections that begin afterwards.
+//! - **MAILBOXID and EMAILID are the proxy's own** ([`ObjectId`](uid::ObjectId),
+//!   [`EmailId`](uid::EmailId)) and are made of what is never given out twice. That a copy has its
+//!   source's is known to the index alone: if that is lost, a copy that keeps its UID has another
+//!   EMAILID. So has one of which the server told no COPYUID, and a mailbox that is renamed on a
+//!   server, and not through the proxy, is another one.
 //! - **SORT and THREAD follow RFC 5256** where servers do otherwise (a time that is none is
 //!   midnight, for example), and are left to a server only where all messages lie on its side. So an
 //!   odd message may change its place once, when the first message is copied.

@@ -135,14 +135,22 @@ fn shared_folders_are_written_to_on_old_where_it_lets() {
     client.no(&format!("CREATE {TEAM}.Sub"));
     client.append(&format!("{TEAM}.Sub"), "", &small(42));
     client.ok(&format!("SUBSCRIBE {TEAM}.Sub"));
+    client.ok(&format!("SELECT {TEAM}"));
+    client.ok(&format!("COPY 1 {TEAM}.Sub"));
+    let identifiers = |client: &mut Dialogue, mailbox: &str| {
+        let id = client.ok(&format!("SELECT {mailbox}")).code("MAILBOXID").expect("MAILBOXID");
+        (id, client.ok("FETCH 1:* (UID EMAILID)").lines())
+    };
+    let before = identifiers(&mut client, &format!("{TEAM}.Sub"));
     client.ok(&format!("RENAME {TEAM}.Sub {TEAM}.Named"));
-    // Dovecot shows it to its owner alone for a while.
-    assert_eq!(everything(&mut owner, "INBOX.Team.Named").len(), 1);
+    // Dovecot shows it to its owner alone for a while: until the next CREATE.
+    assert_eq!(everything(&mut owner, "INBOX.Team.Named").len(), 2);
     client.no(&format!("SELECT {TEAM}.Sub"));
     client.no(&format!("RENAME {TEAM} INBOX.Mine"));
     client.no(&format!("RENAME INBOX.Work {TEAM}.Work"));
-    bob(&world.old).ok("DELETE INBOX.Team.Named");
     client.ok(&format!("CREATE {TEAM}.Short"));
+    assert_eq!(identifiers(&mut client, &format!("{TEAM}.Named")), before);
+    bob(&world.old).ok("DELETE INBOX.Team.Named");
     client.ok(&format!("SELECT {TEAM}.Short"));
     client.ok(&format!("DELETE {TEAM}.Short"));
     client.no(&format!("SELECT {TEAM}.Short"));

@@ -439,8 +439,9 @@ impl Account {
             if let Some(mailbox) = self.open.get(&id).map(|m| Arc::clone(&m)) {
                 open.push((mailbox, names));
             } else if let Some(record) = records.iter().find(|r| r.id == id) {
-                let Names { client, old, new } = names;
-                batch.put_mailbox(self.id, &MailboxRecord { client, old, new, ..record.clone() });
+                let mut record = record.clone();
+                names.give_to(&mut record);
+                batch.put_mailbox(self.id, &record);
             }
         }
         Mailbox::rename_together(&self.index, open, batch).await
@@ -531,7 +532,8 @@ fn usable(name: &MailboxName, style: &Style) -> Result<MailboxName, Unchanged> {
     Err(Unchanged::Cannot(format!("Mailbox name should be prefixed with {prefix}")))
 }
 
-pub(super) fn trimmed(name: &MailboxName, separator: Option<u8>) -> MailboxName {
+/// A name without the separator at its end that says "there will be children" (RFC 3501 §6.3.3).
+pub fn trimmed(name: &MailboxName, separator: Option<u8>) -> MailboxName {
     let mut octets = name.as_bytes();
     while let Some((last, rest)) = octets.split_last()
         && Some(*last) == separator
@@ -543,7 +545,7 @@ pub(super) fn trimmed(name: &MailboxName, separator: Option<u8>) -> MailboxName 
 }
 
 /// A name below `from`, or `from` itself, as it is below `to`.
-fn moved(
+pub(super) fn moved(
     name: &MailboxName,
     from: &MailboxName,
     to: &MailboxName,

@@ -310,6 +310,7 @@ impl Account {
         // After the loss of an index: what must not be given a second meaning (V8).
         let remembered = self.index.remembered(&self.name, &client);
         // A mailbox had the name and has another one now.
+        let remembered = remembered.as_ref();
         let given_up = remembered.filter(|r| r.uid_validity == 0 && r.passed > 0);
         let known = remembered.map_or(0, |r| r.uid_validity.max(r.passed));
         let above = again.or(given_up.map(|r| r.passed)).map(|before| before.max(known));
@@ -323,6 +324,7 @@ impl Account {
         MailboxRecord {
             id,
             client,
+            first_name: remembered.and_then(|r| r.first_name.clone()),
             old,
             new,
             uid_validity,
@@ -374,7 +376,7 @@ impl Account {
         }
         let mailbox = Arc::new(Mailbox::new(
             self.index.clone(),
-            self.id,
+            (self.name.clone(), self.id),
             Arc::clone(&self.undecided),
             stored,
         ));

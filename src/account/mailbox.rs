@@ -18,11 +18,11 @@ use super::merge::{Distrust, Merged};
 use super::modseq::ModSeqs;
 use super::watch::Watching;
 use crate::backend::Known;
-use crate::base::{MailboxName, Side, Sides};
+use crate::base::{AccountName, MailboxName, Side, Sides};
 use crate::index::{
     AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Snapshot, Stored,
 };
-use crate::uid::{SideUid, Uid, UidMap};
+use crate::uid::{ObjectId, SideUid, Uid, UidMap};
 
 /// Flag changes a session may lag behind before it is told to ask for itself.
 const FLAG_BACKLOG: usize = 4096;
@@ -36,8 +36,10 @@ pub struct View {
     pub version: u64,
     /// Every visible message.
     pub map: UidMap,
-    /// UIDVALIDITY.
+    /// UIDVALIDITY; 0 until it is known.
     pub uid_validity: u32,
+    /// MAILBOXID. Final, and to be told, once UIDVALIDITY is known.
+    pub object_id: ObjectId,
     /// UIDNEXT.
     pub uid_next: Uid,
     /// HIGHESTMODSEQ, and how it stands to the sides'.
@@ -78,6 +80,7 @@ pub struct FlagsOffered {
 pub struct Mailbox {
     pub(super) id: MailboxId,
     pub(super) account: AccountId,
+    owner: AccountName,
     pub(super) index: Index,
     tip: Mutex<Tip>,
     published: ArcSwap<View>,
@@ -88,6 +91,8 @@ pub struct Mailbox {
     /// Writes share it until the authority has answered; the copier takes it alone for the moment
     /// in which authority passes to new (DESIGN §6).
     pub guard: RwLock<()>,
+    /// Shared by every COPY and MOVE to here until its copies' EMAILIDs are durable.
+    pub copies_to_here: RwLock<()>,
     pub(super) opening: tokio::sync::Mutex<()>,
     pub(super) watching: Mutex<Watching>,
     pub(super) undecided: Arc<Undecided>,
@@ -99,6 +104,18 @@ pub(super) struct Names {
     pub client: MailboxName,
     pub old: Option<MailboxName>,
     pub new: Option<MailboxName>,
+}
+
+impl Names {
+    /// Writes them into a record. The name at first sight is kept: MAILBOXID stays.
+    pub(super) fn give_to(&self, record: &mut MailboxRecord) {
+        if record.client != self.client {
+            let before = std::mem::replace(&mut record.client, self.client.clone());
+            record.first_name.get_or_insert(before);
+        }
+        record.old.clone_from(&self.old);
+        record.new.clone_from(&self.new);
+    }
 }
 
 /// Flags as they were told last, each with the moment at which it was.
@@ -137,7 +154,7 @@ impl Mailbox {
     /// The hub of a mailbox as the index remembers it.
     pub(super) fn new(
         index: Index,
-        account: AccountId,
+        (owner, account): (AccountName, AccountId),
         undecided: Arc<Undecided>,
         stored: Stored,
     ) -> Mailbox {
@@ -149,10 +166,11 @@ impl Mailbox {
             .collect();
         let id = stored.record.id;
         let merged = Merged::new(stored.record, stored.map, intents);
-        let view = view_of(&merged, 0);
+        let view = view_of(&owner, &merged, 0);
         Mailbox {
             id,
             account,
+            owner,
             index,
             tip: Mutex::new(Tip { merged, version: 0, failed: None }),
             published: ArcSwap::from_pointee(view),
@@ -161,6 +179,7 @@ impl Mailbox {
             offered: Mutex::new(Sides::default()),
             told: Mutex::default(),
             guard: RwLock::new(()),
+            copies_to_here: RwLock::new(()),
             opening: tokio::sync::Mutex::new(()),
             watching: Mutex::default(),
             undecided,
@@ -309,12 +328,14 @@ impl Mailbox {
                 batch.put_mailbox(self.account, &merged.record);
                 let chunks = merged.map.changed_chunks(&before);
                 batch.put_chunks(self.account, self.id, &chunks);
+                let gone = before.diff(&merged.map).gone;
+                batch.del_emails(self.account, self.id, &gone);
             }
             if batch.is_empty() && !counted {
                 (value, None)
             } else {
                 *version += 1;
-                let view = view_of(merged, *version);
+                let view = view_of(&self.owner, merged, *version);
                 if batch.is_empty() {
                     self.publish(view);
                     (value, None)
@@ -364,12 +385,10 @@ impl Mailbox {
             for (mailbox, names, tip) in &mut tips {
                 let Merged { record, mod_seqs, .. } = &mut tip.merged;
                 mod_seqs.store(record);
-                record.client = names.client.clone();
-                record.old.clone_from(&names.old);
-                record.new.clone_from(&names.new);
+                names.give_to(record);
                 batch.put_mailbox(mailbox.account, record);
                 tip.version += 1;
-                views.push(view_of(&tip.merged, tip.version));
+                views.push(view_of(&mailbox.owner, &tip.merged, tip.version));
             }
             (index.submit(batch), views)
         };
@@ -422,17 +441,20 @@ impl Mailbox {
     }
 }
 
-fn view_of(merged: &Merged, version: u64) -> View {
+fn view_of(owner: &AccountName, merged: &Merged, version: u64) -> View {
+    let record = &merged.record;
+    let first_name = record.first_name.as_ref().unwrap_or(&record.client);
     View {
         version,
         map: merged.map.clone(),
-        uid_validity: merged.record.uid_validity,
-        uid_next: merged.record.uid_next,
+        uid_validity: record.uid_validity,
+        object_id: ObjectId::new(owner, first_name, record.uid_validity),
+        uid_next: record.uid_next,
         mod_seqs: merged.mod_seqs.clone(),
-        client: merged.record.client.clone(),
+        client: record.client.clone(),
         names: Sides {
-            old: merged.record.old.clone().filter(|_| merged.is_there(Side::Old)),
-            new: merged.record.new.clone().filter(|_| merged.is_there(Side::New)),
+            old: record.old.clone().filter(|_| merged.is_there(Side::Old)),
+            new: record.new.clone().filter(|_| merged.is_there(Side::New)),
         },
     }
 }

@@ -8,6 +8,7 @@ mod change;
 mod error;
 mod folders;
 mod hear;
+mod identity;
 mod ledger;
 mod login;
 mod mailbox;
@@ -29,10 +30,11 @@ use crate::base::{AccountName, Sides};
 use crate::config::Config;
 use crate::index::{AccountId, Index, MailboxId};
 
-pub use change::Unchanged;
+pub use change::{Unchanged, trimmed};
 pub use error::AccountError;
 pub use folders::{Folder, Folders, SideFolders, command, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, likenesses, without_recent};
+pub use identity::Emails;
 pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
@@ -117,6 +119,7 @@ fn test_record() -> crate::index::MailboxRecord {
     crate::index::MailboxRecord {
         id: MailboxId(1),
         client: MailboxName::inbox(),
+        first_name: None,
         old: None,
         new: Some(MailboxName::inbox()),
         uid_validity: 7,

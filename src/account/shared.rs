@@ -11,14 +11,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::{info, warn};
 
-use super::change::{Unchanged, trimmed};
+use super::change::{Unchanged, moved, trimmed};
 use super::folders::{command, listed_as, remembered_as};
 use super::names::{Joined, Listed};
 use super::{Access, Account, AccountError, Folder, Folders, Mailbox};
 use crate::backend::Want;
 use crate::base::{MailboxName, Side, Sides};
 use crate::imap::write::Parts;
-use crate::index::{Batch, MailboxRecord};
+use crate::index::{Batch, MailboxId, MailboxRecord};
 
 /// The namespaces of a server that are not the user's own (RFC 2342 §5).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -108,11 +108,7 @@ impl Account {
                 None if !known => continue,
                 None => {
                     info!(account = %self.name, mailbox = %name, "shared folder first seen");
-                    let id = self.index.next_mailbox_id(self.id);
-                    let old = Some(name.clone());
-                    let record = self.new_record(id, name.clone(), old, None, None);
-                    // What was remembered of the name says nothing: old's values are taken.
-                    (true, MailboxRecord { uid_validity: 0, boundary: None, ..record })
+                    (true, self.unseen_shared(self.index.next_mailbox_id(self.id), name))
                 }
             };
             let told = Sides { old: Some(listed_as(listed)), new: None };
@@ -135,6 +131,12 @@ impl Account {
             mailbox.set_listed(&record).await?;
         }
         Ok(folders)
+    }
+
+    fn unseen_shared(&self, id: MailboxId, name: &MailboxName) -> MailboxRecord {
+        let record = self.new_record(id, name.clone(), Some(name.clone()), None, None);
+        // What was remembered of the name says nothing: old's values are taken.
+        MailboxRecord { uid_validity: 0, first_name: None, boundary: None, ..record }
     }
 
     fn take_shared(
@@ -218,9 +220,22 @@ impl Account {
         let mut rename = command("RENAME ", from);
         rename.text(" ").mailbox(to);
         self.on_old(access, &rename).await?;
+        // They are seen again under their new names; their identifiers stay (RFC 8474 §4), as long
+        // as old keeps their UIDVALIDITY.
+        let mut batch = Batch::new();
         for mailbox in moving {
+            let was = mailbox.name();
             self.forget_shared(&mailbox).await?;
+            let Some(name) = moved(&was, from, to, folders.separator()) else { continue };
+            let id = self.index.next_mailbox_id(self.id);
+            let first_name = mailbox.peek(|m| m.record.first_name.clone()).or(Some(was));
+            let record = MailboxRecord { first_name, ..self.unseen_shared(id, &name) };
+            batch.put_mailbox(self.id, &record);
+            for (uid, email) in mailbox.copied_emails().await? {
+                batch.put_email(self.id, id, uid, &email);
+            }
         }
+        self.index.submit(batch).await.map_err(AccountError::from)?;
         info!(account = %self.name, %from, %to, "renamed on old");
         self.list_now(access).await?;
         Ok(())

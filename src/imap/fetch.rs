@@ -29,6 +29,10 @@ pub enum FetchItem {
     Rfc822Text,
     /// MODSEQ (RFC 7162 §3.1.4.1).
     ModSeq,
+    /// EMAILID (RFC 8474 §5.1).
+    EmailId,
+    /// THREADID (RFC 8474 §5.2).
+    ThreadId,
     /// PREVIEW (RFC 8970).
     Preview {
         /// Only if the server has it at hand (LAZY, §3.2).
@@ -170,6 +174,8 @@ impl fmt::Display for FetchItem {
             FetchItem::Rfc822Header => "RFC822.HEADER",
             FetchItem::Rfc822Text => "RFC822.TEXT",
             FetchItem::ModSeq => "MODSEQ",
+            FetchItem::EmailId => "EMAILID",
+            FetchItem::ThreadId => "THREADID",
             FetchItem::Preview { lazy: false } => "PREVIEW",
             FetchItem::Preview { lazy: true } => "PREVIEW (LAZY)",
             FetchItem::Section { peek, section, partial } => {

@@ -7,7 +7,7 @@ use std::fmt;
 use crate::imap::charset::Charset;
 use crate::imap::command::Flag;
 use crate::imap::write::Parts;
-use crate::uid::SeqSet;
+use crate::uid::{EmailId, SeqSet};
 
 /// One search key. Nests at most [`crate::imap::command::MAX_NESTING`] deep.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub enum SearchKey {
     Deleted,
     /// DRAFT.
     Draft,
+    /// EMAILID (RFC 8474 §6): `None` for an identifier that no message can have.
+    EmailId(Option<EmailId>),
     /// FLAGGED.
     Flagged,
     /// FROM.
@@ -101,7 +103,8 @@ impl SearchKey {
     /// `translate(set, by_uid)` gives the UIDs on that backend (`1:5,9`) of a set of the client's
     /// virtual UIDs, or of its sequence numbers; `None` when no message of the set lies there.
     ///
-    /// The proxy never shows `\Recent`, so RECENT and NEW match nothing and OLD matches all.
+    /// The proxy never shows `\Recent`, so RECENT and NEW match nothing and OLD matches all. No
+    /// server knows the proxy's EMAILIDs: what has one must have been named by UID before.
     pub fn rewrite(&self, translate: &impl Fn(&SeqSet, bool) -> Option<String>) -> Parts {
         let mut parts = Parts::new();
         match self {
@@ -233,7 +236,7 @@ impl SearchKey {
                 b.write(translate, parts);
             }
             SearchKey::All | SearchKey::Old => _ = parts.text("ALL"),
-            SearchKey::New | SearchKey::Recent => _ = parts.text(NOTHING),
+            SearchKey::New | SearchKey::Recent | SearchKey::EmailId(_) => _ = parts.text(NOTHING),
             SearchKey::Answered => _ = parts.text("ANSWERED"),
             SearchKey::Deleted => _ = parts.text("DELETED"),
             SearchKey::Draft => _ = parts.text("DRAFT"),

@@ -3,7 +3,7 @@
 use super::keys::{Key, Tree};
 use super::records::{self, AccountId, Direction, Intent, MailboxId, MailboxRecord, Stuck};
 use crate::base::{MailboxName, Side};
-use crate::uid::{ChunkChanges, Uid};
+use crate::uid::{ChunkChanges, EmailId, Uid, UidSet};
 
 /// Changes to the index that become durable together. Later changes of one key win.
 ///
@@ -29,6 +29,7 @@ pub(super) enum Op {
 pub(super) struct Mark {
     pub account: AccountId,
     pub client: MailboxName,
+    pub first_name: Option<MailboxName>,
     pub uid_validity: u32,
     pub uid_next: Uid,
     pub boundary: Option<Uid>,
@@ -62,6 +63,7 @@ impl Batch {
         self.marks.push(Mark {
             account,
             client: record.client.clone(),
+            first_name: record.first_name.clone(),
             uid_validity: record.uid_validity,
             uid_next: record.uid_next,
             boundary: record.boundary,
@@ -71,9 +73,14 @@ impl Batch {
     /// No mailbox has this name any more: one that gets it later is another one (V2). Goes before
     /// the record of a mailbox that has it from now on.
     pub fn give_up_name(&mut self, account: AccountId, client: &MailboxName) {
-        let client = client.clone();
-        let none = Mark { account, client, uid_validity: 0, uid_next: Uid(0), boundary: None };
-        self.marks.push(none);
+        self.marks.push(Mark {
+            account,
+            client: client.clone(),
+            first_name: None,
+            uid_validity: 0,
+            uid_next: Uid(0),
+            boundary: None,
+        });
     }
 
     /// Writes the chunks of a map that changed.
@@ -87,11 +94,11 @@ impl Batch {
         }
     }
 
-    /// Forgets a mailbox: record, map, intents and what is stuck. Its boundary and mark stay in
+    /// Forgets a mailbox: record, map, intents, EMAILIDs and what is stuck. Its boundary and mark stay in
     /// the epoch log.
     pub fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) {
         self.ops.push(Op::Remove(Key::mailbox(account, mailbox)));
-        for tree in [Tree::Runs, Tree::Intents, Tree::Stuck] {
+        for tree in [Tree::Runs, Tree::Intents, Tree::Stuck, Tree::Emails] {
             self.ops.push(Op::RemoveAll(Key::of_mailbox(tree, account, mailbox)));
         }
     }
@@ -129,6 +136,17 @@ impl Batch {
     /// The message is no longer stuck.
     pub fn del_stuck(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid) {
         self.ops.push(Op::Remove(Key::stuck(account, mailbox, uid)));
+    }
+
+    /// A message has the EMAILID of the one that it is a copy of.
+    pub fn put_email(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid, id: &EmailId) {
+        let key = Key::email(account, mailbox, uid);
+        self.put(account, mailbox, key, records::pack_email(id));
+    }
+
+    /// Messages are gone; whatever EMAILIDs they had are not needed any more.
+    pub fn del_emails(&mut self, account: AccountId, mailbox: MailboxId, uids: &UidSet<Uid>) {
+        self.ops.extend(uids.iter().map(|uid| Op::Remove(Key::email(account, mailbox, uid))));
     }
 
     /// Remembers what was learned about a backend, in the learner's own encoding.

@@ -190,9 +190,9 @@ impl Committer {
         }
         for (name, mark) in marks {
             let key = (name, mark.client.clone());
-            let known = staged.marks.get(&key).copied();
+            let known = staged.marks.get(&key).cloned();
             let known = known.or_else(|| self.log.with(|memory| memory.of(&key.0, &key.1)));
-            if let Some(due) = Remembered::due(known, &mark) {
+            if let Some(due) = Remembered::due(known.as_ref(), &mark) {
                 staged.marks.insert(key, due);
             }
         }

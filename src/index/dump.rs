@@ -84,6 +84,8 @@ pub struct MailboxDump {
     pub intents: Vec<IntentDump>,
     /// Messages that could not be copied.
     pub stuck: Vec<StuckDump>,
+    /// How many messages have the EMAILID of another place: COPY or MOVE made them.
+    pub copies: usize,
     /// What its keys and values take in the index.
     pub octets: u64,
 }
@@ -239,6 +241,7 @@ fn mailbox(
         first_runs: Vec::new(),
         intents: Vec::new(),
         stuck: Vec::new(),
+        copies: 0,
         octets: 0,
     };
     for run in load::chunks(store, account, id)?.0.iter().flatten() {
@@ -276,9 +279,10 @@ fn mailbox(
             next_try: stuck.next_try,
         });
     }
-    for tree in [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::Stuck] {
+    for tree in [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::Stuck, Tree::Emails] {
         store.scan(&Key::of_mailbox(tree, account, id), &mut |key, value| {
             dump.octets += (key.len() + value.len()) as u64;
+            dump.copies += usize::from(tree == Tree::Emails);
             Ok(())
         })?;
     }

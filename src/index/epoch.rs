@@ -26,12 +26,14 @@ use crate::base::{AccountName, MailboxName};
 use crate::uid::Uid;
 
 /// What outlives the loss of the database, about one mailbox.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remembered {
     /// The UIDVALIDITY that the rest belongs to; 0 where no mailbox has the name, or none is known.
     pub uid_validity: u32,
     /// The greatest UIDVALIDITY that other mailboxes had under this name; 0 if none had it.
     pub passed: u32,
+    /// The name under which that mailbox was first seen, if it was another one.
+    pub first_name: Option<MailboxName>,
     /// Below it, a virtual UID is an old UID.
     pub boundary: Option<Uid>,
     /// Every UID ever given out is below it.
@@ -51,7 +53,7 @@ pub struct Memory {
 impl Remembered {
     /// What must be remembered before a batch with this mark is acknowledged; `None` if `known`
     /// says it all.
-    pub(super) fn due(known: Option<Remembered>, mark: &Mark) -> Option<Remembered> {
+    pub(super) fn due(known: Option<&Remembered>, mark: &Mark) -> Option<Remembered> {
         let same = known.filter(|known| known.uid_validity == mark.uid_validity);
         let passed = match known {
             Some(known) if same.is_none() => known.passed.max(known.uid_validity),
@@ -60,6 +62,7 @@ impl Remembered {
         let due = Remembered {
             uid_validity: mark.uid_validity,
             passed,
+            first_name: mark.first_name.clone(),
             // A boundary, once there, stands as long as the UIDVALIDITY does.
             boundary: mark.boundary.or(same.and_then(|known| known.boundary)),
             mark: match same {
@@ -67,7 +70,7 @@ impl Remembered {
                 _ => Uid(mark.uid_next.0.saturating_add(STRIDE)),
             },
         };
-        (known != Some(due)).then_some(due)
+        (known != Some(&due)).then_some(due)
     }
 }
 
@@ -132,7 +135,7 @@ impl Memory {
 
     /// What is remembered of a mailbox.
     pub fn of(&self, account: &AccountName, client: &MailboxName) -> Option<Remembered> {
-        self.mailboxes.get(account)?.get(client).copied()
+        self.mailboxes.get(account)?.get(client).cloned()
     }
 
     fn replay(&mut self, mut rest: &[u8]) -> Found {
@@ -163,7 +166,7 @@ impl Memory {
         bytes.push(VERSION);
         for (account, mailboxes) in &self.mailboxes {
             for (client, remembered) in mailboxes {
-                let entry = Entry::Mailbox(account.clone(), client.clone(), *remembered);
+                let entry = Entry::Mailbox(account.clone(), client.clone(), remembered.clone());
                 push_record(&mut bytes, &entry);
             }
         }
@@ -269,12 +272,19 @@ fn print(entry: &Entry) -> Vec<u8> {
             out.number(remembered.mark.0.into());
             let passed = Some(remembered.passed).filter(|passed| *passed != 0);
             let has = |there: bool, bit: u8| if there { bit } else { 0 };
-            out.byte(has(remembered.boundary.is_some(), BOUNDARY) | has(passed.is_some(), PASSED));
+            out.byte(
+                has(remembered.boundary.is_some(), BOUNDARY)
+                    | has(passed.is_some(), PASSED)
+                    | has(remembered.first_name.is_some(), RENAMED),
+            );
             if let Some(boundary) = remembered.boundary {
                 out.number(boundary.0.into());
             }
             if let Some(passed) = passed {
                 out.number(passed.into());
+            }
+            if let Some(name) = &remembered.first_name {
+                out.octets(name.as_bytes());
             }
         }
         Entry::Condemned(why) => {
@@ -298,12 +308,15 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
             let mark = Uid(input.number32()?);
             // Version 1 had the boundary alone.
             let has = input.byte()?;
-            if has & !(BOUNDARY | PASSED) != 0 {
+            if has & !(BOUNDARY | PASSED | RENAMED) != 0 {
                 return Err(Malformed("unknown fact of a mailbox"));
             }
             let boundary = if has & BOUNDARY != 0 { Some(Uid(input.number32()?)) } else { None };
             let passed = if has & PASSED != 0 { input.number32()? } else { 0 };
-            Entry::Mailbox(account, client, Remembered { uid_validity, passed, boundary, mark })
+            let first_name =
+                if has & RENAMED != 0 { Some(mailbox_name(input.octets()?)?) } else { None };
+            let remembered = Remembered { uid_validity, passed, first_name, boundary, mark };
+            Entry::Mailbox(account, client, remembered)
         }
         KIND_CONDEMNED => {
             let condemned = input.byte()? != 0;
@@ -327,6 +340,7 @@ const KIND_CONDEMNED: u8 = 3;
 /// What a mailbox's record holds beyond UIDVALIDITY and mark.
 const BOUNDARY: u8 = 1;
 const PASSED: u8 = 1 << 1;
+const RENAMED: u8 = 1 << 2;
 
 /// UIDs reserved at a time, so that the log is not written for every arrival.
 const STRIDE: u32 = 1024;
@@ -345,7 +359,8 @@ mod tests {
         let client = mailbox_name(format!("Folder {}", n % 11).as_bytes()).unwrap();
         let boundary = n.is_multiple_of(3).then_some(Uid(n));
         let passed = if n.is_multiple_of(5) { n } else { 0 };
-        let remembered = Remembered { uid_validity: 1, passed, boundary, mark: Uid(n) };
+        let first_name = n.is_multiple_of(4).then(MailboxName::inbox);
+        let remembered = Remembered { uid_validity: 1, passed, first_name, boundary, mark: Uid(n) };
         Entry::Mailbox(account, client, remembered)
     }
 
@@ -405,7 +420,8 @@ mod tests {
         let (memory, found) = Memory::read(dir.path()).unwrap();
         let inbox = memory.of(&account_name("ann@example.com").unwrap(), &MailboxName::inbox());
         let boundary = Some(Uid(5));
-        let known = Remembered { uid_validity: 7, passed: 0, boundary, mark: Uid(9) };
+        let mark = Uid(9);
+        let known = Remembered { uid_validity: 7, passed: 0, first_name: None, boundary, mark };
         assert_eq!((inbox, found), (Some(known), Found::Whole));
     }
 
@@ -414,6 +430,7 @@ mod tests {
         let mark = |uid_validity| Mark {
             account: super::super::AccountId(1),
             client: MailboxName::inbox(),
+            first_name: None,
             uid_validity,
             uid_next: Uid(1),
             boundary: None,
@@ -422,8 +439,8 @@ mod tests {
         for (uid_validity, passed) in
             [(0, 0), (70, 0), (0, 70), (50, 70), (0, 70), (80, 70), (9, 80)]
         {
-            known = Remembered::due(known, &mark(uid_validity)).or(known);
-            let told = known.map(|known| (known.uid_validity, known.passed));
+            known = Remembered::due(known.as_ref(), &mark(uid_validity)).or(known);
+            let told = known.as_ref().map(|known| (known.uid_validity, known.passed));
             assert_eq!(told, Some((uid_validity, passed)));
         }
     }

@@ -29,6 +29,8 @@ pub enum Tree {
     Stuck = 7,
     /// Account id → the next mailbox id, so that none is ever used twice.
     Counters = 8,
+    /// Account id, mailbox id, UID → the EMAILID of what was copied there.
+    Emails = 9,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -73,6 +75,11 @@ impl Key {
     /// A message that could not be copied.
     pub fn stuck(account: AccountId, mailbox: MailboxId, uid: Uid) -> Key {
         Key::of_mailbox(Tree::Stuck, account, mailbox).then(uid.0)
+    }
+
+    /// A message that has the EMAILID of another place.
+    pub fn email(account: AccountId, mailbox: MailboxId, uid: Uid) -> Key {
+        Key::of_mailbox(Tree::Emails, account, mailbox).then(uid.0)
     }
 
     /// The beginning of all keys of a tree.

@@ -1,6 +1,6 @@
 //! Reading records out of a store. A value that does not read is named by its key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 
 use super::error::IndexError;
@@ -8,11 +8,11 @@ use super::keys::{Key, Tree, direction_in, number_in};
 use super::pack::unpack_runs;
 use super::records::{
     AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stored, Stuck,
-    unpack_account, unpack_intent, unpack_mailbox, unpack_stuck,
+    unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_stuck,
 };
 use super::store::Store;
 use crate::base::AccountName;
-use crate::uid::{Run, Uid, UidMap};
+use crate::uid::{EmailId, Run, Uid, UidMap, UidSet};
 
 /// All accounts, by number.
 pub fn accounts(
@@ -120,6 +120,37 @@ pub fn stuck(
     })?;
     Ok(all)
 }
+
+/// Those messages of a mailbox, among `uids`, that have the EMAILID of another place.
+pub fn emails(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+    uids: &UidSet<Uid>,
+) -> Result<BTreeMap<Uid, EmailId>, IndexError> {
+    let mut emails = BTreeMap::new();
+    let mut take = |uid: Uid, key: &[u8], value: &[u8]| {
+        emails.insert(uid, unpack_email(value).map_err(damaged(key))?);
+        Ok(())
+    };
+    if uids.len() <= FEW {
+        for uid in uids.iter() {
+            let key = Key::email(account, mailbox, uid);
+            if let Some(value) = store.value(&key)? {
+                take(uid, key.as_bytes(), &value)?;
+            }
+        }
+        return Ok(emails);
+    }
+    store.scan(&Key::of_mailbox(Tree::Emails, account, mailbox), &mut |key, value| {
+        let uid = Uid(number(key, 2)?);
+        if uids.contains(uid) { take(uid, key, value) } else { Ok(()) }
+    })?;
+    Ok(emails)
+}
+
+/// So many values are asked for one by one, more are found by a scan.
+const FEW: u32 = 64;
 
 /// A number of [`Tree::Meta`], big endian.
 pub fn meta<const N: usize>(store: &dyn Store, name: &str) -> Result<Option<[u8; N]>, IndexError> {

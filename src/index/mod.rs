@@ -25,7 +25,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -41,6 +41,7 @@ use self::epoch::Memory;
 use self::open::{Lock, Parts};
 use self::store::Store;
 use crate::base::{AccountName, MailboxName, Side};
+use crate::uid::{EmailId, Uid, UidSet};
 
 pub use self::batch::Batch;
 pub use self::dump::Dump;
@@ -127,6 +128,17 @@ impl Index {
     /// All there is about one mailbox, as of the batches submitted before.
     pub async fn load(&self, account: AccountId, mailbox: MailboxId) -> Result<Stored, IndexError> {
         self.read(move |store| load::stored(store, account, mailbox)).await
+    }
+
+    /// Those messages of a mailbox, among `uids`, that have the EMAILID of another place: as of the
+    /// batches submitted before.
+    pub async fn emails(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: UidSet<Uid>,
+    ) -> Result<BTreeMap<Uid, EmailId>, IndexError> {
+        self.read(move |store| load::emails(store, account, mailbox, &uids)).await
     }
 
     /// Queues a batch. Cheap, and never blocks on I/O: it may be called under a mutex. Batches

@@ -157,11 +157,12 @@ fn catch_up(
             let mark = Mark {
                 account: *account,
                 client: record.client,
+                first_name: record.first_name,
                 uid_validity: record.uid_validity,
                 uid_next: record.uid_next,
                 boundary: record.boundary,
             };
-            if let Some(due) = Remembered::due(known, &mark) {
+            if let Some(due) = Remembered::due(known.as_ref(), &mark) {
                 entries.push(Entry::Mailbox(name.clone(), mark.client, due));
             }
         }

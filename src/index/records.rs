@@ -4,7 +4,7 @@
 use super::pack::{Malformed, Packer, Unpacker};
 use crate::base::{AccountName, MailboxName, Sides};
 use crate::imap::response::SpecialUse;
-use crate::uid::{SideUid, Uid, UidMap, UidSet};
+use crate::uid::{EmailId, ObjectId, SideUid, Uid, UidMap, UidSet};
 
 /// An account's number in this index. Another index may give the same account another one: what
 /// must outlive the index is kept by name.
@@ -60,6 +60,8 @@ pub struct MailboxRecord {
     pub id: MailboxId,
     /// Its name as the client knows it.
     pub client: MailboxName,
+    /// Its name when it was first seen, if it has another one by now: its MAILBOXID is made of it.
+    pub first_name: Option<MailboxName>,
     /// Its name on old, if it exists there.
     pub old: Option<MailboxName>,
     /// Its name on new, if it exists there.
@@ -209,13 +211,14 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
         (HAS_BOUNDARY, record.boundary.is_some()),
         (SEEN_OLD, record.sides.old.is_some()),
         (SEEN_NEW, record.sides.new.is_some()),
+        (RENAMED, record.first_name.is_some()),
     ] {
         flags |= if set { bit } else { 0 };
     }
     let mut out = Packer::versioned(VERSION);
     out.byte(flags);
     out.octets(record.client.as_bytes());
-    for name in [&record.old, &record.new].into_iter().flatten() {
+    for name in [&record.old, &record.new, &record.first_name].into_iter().flatten() {
         out.octets(name.as_bytes());
     }
     out.number(record.uid_validity.into());
@@ -260,6 +263,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     let client = mailbox_name(input.octets()?)?;
     let old = if has(HAS_OLD) { Some(mailbox_name(input.octets()?)?) } else { None };
     let new = if has(HAS_NEW) { Some(mailbox_name(input.octets()?)?) } else { None };
+    let first_name = if has(RENAMED) { Some(mailbox_name(input.octets()?)?) } else { None };
     let uid_validity = input.number32()?;
     let uid_next = Uid(input.number32()?);
     let boundary = if has(HAS_BOUNDARY) { Some(Uid(input.number32()?)) } else { None };
@@ -290,6 +294,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     Ok(MailboxRecord {
         id,
         client,
+        first_name,
         old,
         new,
         uid_validity,
@@ -397,6 +402,23 @@ pub fn unpack_intent(bytes: &[u8]) -> Result<Intent, Malformed> {
     Ok(intent)
 }
 
+/// The value of a message that has the EMAILID of another place.
+pub fn pack_email(id: &EmailId) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.number(id.uid.0.into());
+    out.fixed(&id.mailbox.to_bytes());
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_email(bytes: &[u8]) -> Result<EmailId, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let uid = Uid(input.number32()?);
+    let id = EmailId { uid, mailbox: ObjectId::from_bytes(input.fixed()?) };
+    input.finish()?;
+    Ok(id)
+}
+
 /// A stuck message's value. A reason longer than [`LONGEST_REASON`] is cut.
 pub fn pack_stuck(stuck: &Stuck) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
@@ -437,7 +459,8 @@ const HAS_NEW: u8 = 1 << 2;
 const HAS_BOUNDARY: u8 = 1 << 3;
 const SEEN_OLD: u8 = 1 << 4;
 const SEEN_NEW: u8 = 1 << 5;
-const ALL_FLAGS: u8 = (1 << 6) - 1;
+const RENAMED: u8 = 1 << 6;
+const ALL_FLAGS: u8 = (1 << 7) - 1;
 const LISTED: u8 = 1;
 const SELECTABLE: u8 = 1 << 1;
 const SUBSCRIBED: u8 = 1 << 2;
@@ -466,7 +489,8 @@ mod tests {
     }
 
     fn any_mailbox() -> impl Strategy<Value = MailboxRecord> {
-        let names = (any_name(), prop::option::of(any_name()), prop::option::of(any_name()));
+        let name = || prop::option::of(any_name());
+        let names = (any_name(), name(), name(), name());
         let numbers = (any::<u32>(), any::<u32>(), any::<Option<u32>>(), any::<u64>());
         let sides = (prop::option::of(any_snapshot()), prop::option::of(any_snapshot()));
         let checkpoints = prop::collection::vec(any::<(u64, u64, u64)>(), 0..5);
@@ -477,7 +501,7 @@ mod tests {
             .prop_map(
                 |(
                     id,
-                    (client, old, new),
+                    (client, first_name, old, new),
                     (validity, next, boundary, mod_seq),
                     sides,
                     points,
@@ -486,6 +510,7 @@ mod tests {
                     MailboxRecord {
                         id: MailboxId(id),
                         client,
+                        first_name,
                         old,
                         new,
                         uid_validity: validity,
@@ -541,6 +566,12 @@ mod tests {
         }
 
         #[test]
+        fn emails_survive_packing(uid: u32, mailbox: [u8; 16]) {
+            let id = EmailId { mailbox: ObjectId::from_bytes(mailbox), uid: Uid(uid) };
+            prop_assert_eq!(unpack_email(&pack_email(&id)), Ok(id));
+        }
+
+        #[test]
         fn stuck_messages_survive_packing(reason: String, tries: u32, next_try: u64) {
             let stuck = Stuck { reason, tries, next_try };
             prop_assert_eq!(unpack_stuck(&pack_stuck(&stuck)), Ok(stuck));
@@ -574,6 +605,7 @@ mod tests {
             let _ = unpack_mailbox(MailboxId(1), &bytes);
             let _ = unpack_intent(&bytes);
             let _ = unpack_stuck(&bytes);
+            let _ = unpack_email(&bytes);
         }
 
         #[test]

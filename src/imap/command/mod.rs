@@ -341,7 +341,8 @@ pub struct Resync {
 }
 
 /// What STATUS can be asked for (RFC 3501 §6.3.10; SIZE: RFC 8438; HIGHESTMODSEQ: RFC 7162;
-/// DELETED: RFC 9051 §6.3.11; DELETED-STORAGE: RFC 9208 §4.1.1; APPENDLIMIT: RFC 7889).
+/// DELETED: RFC 9051 §6.3.11; DELETED-STORAGE: RFC 9208 §4.1.1; APPENDLIMIT: RFC 7889; MAILBOXID:
+/// RFC 8474 §4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StatusItem {
     /// MESSAGES.
@@ -364,11 +365,13 @@ pub enum StatusItem {
     DeletedStorage,
     /// APPENDLIMIT.
     AppendLimit,
+    /// MAILBOXID.
+    MailboxId,
 }
 
 impl StatusItem {
     /// Every item.
-    pub const ALL: [StatusItem; 10] = [
+    pub const ALL: [StatusItem; 11] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -379,6 +382,7 @@ impl StatusItem {
         StatusItem::Deleted,
         StatusItem::DeletedStorage,
         StatusItem::AppendLimit,
+        StatusItem::MailboxId,
     ];
 
     /// Its name on the wire.
@@ -394,6 +398,7 @@ impl StatusItem {
             StatusItem::Deleted => "DELETED",
             StatusItem::DeletedStorage => "DELETED-STORAGE",
             StatusItem::AppendLimit => "APPENDLIMIT",
+            StatusItem::MailboxId => "MAILBOXID",
         }
     }
 }

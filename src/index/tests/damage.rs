@@ -45,7 +45,7 @@ async fn v8_a_lost_database_is_noticed_and_the_marks_are_kept() {
     let remembered = index.remembered(&ann(), &MailboxName::inbox()).unwrap();
     index.close().await;
     fs::remove_dir_all(dir.path().join("db")).unwrap();
-    expect_rebuild(dir.path(), remembered, false).await;
+    expect_rebuild(dir.path(), remembered.clone(), false).await;
     // And once more, right after a rebuild.
     fs::remove_file(dir.path().join("db/db")).unwrap();
     expect_rebuild(dir.path(), remembered, true).await;
@@ -165,7 +165,16 @@ async fn v8_marks_are_reserved_in_strides_and_never_fall() {
         index.remembered(&ann(), &record.client).unwrap()
     };
     let first = put(mailbox(id, 100)).await;
-    assert_eq!(first, Remembered { uid_validity: 7, passed: 0, boundary: None, mark: Uid(1_124) });
+    assert_eq!(
+        first,
+        Remembered {
+            uid_validity: 7,
+            passed: 0,
+            first_name: None,
+            boundary: None,
+            mark: Uid(1_124)
+        }
+    );
     assert_eq!(put(mailbox(id, 1_124)).await, first, "within the stride nothing is written");
     let second = put(mailbox(id, 1_125)).await;
     assert_eq!(second.mark, Uid(1_125 + 1_024));
@@ -176,7 +185,16 @@ async fn v8_marks_are_reserved_in_strides_and_never_fall() {
     let other = put(MailboxRecord { client: renamed, ..mailbox(id, 1_130) }).await;
     assert_eq!(other.mark, Uid(1_130 + 1_024), "a new name is remembered at once");
     let again = put(MailboxRecord { uid_validity: 8, ..mailbox(id, 1) }).await;
-    assert_eq!(again, Remembered { uid_validity: 8, passed: 7, boundary: None, mark: Uid(1_025) });
+    assert_eq!(
+        again,
+        Remembered {
+            uid_validity: 8,
+            passed: 7,
+            first_name: None,
+            boundary: None,
+            mark: Uid(1_025)
+        }
+    );
     assert_eq!(put(mailbox(id, u32::MAX)).await.mark, Uid(u32::MAX));
     assert_eq!(index.remembered(&bob(), &MailboxName::inbox()), None);
 }
@@ -231,7 +249,7 @@ async fn expect_rebuild(dir: &Path, expected: Remembered, aside: bool) {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("index.stale-"), "{name}");
     }
-    assert_eq!(index.remembered(&ann(), &MailboxName::inbox()), Some(expected));
+    assert_eq!(index.remembered(&ann(), &MailboxName::inbox()), Some(expected.clone()));
     let account = index.account(&ann()).await.unwrap();
     assert_eq!(index.mailboxes(account).await.unwrap(), []);
     index.close().await;

@@ -6,7 +6,7 @@ mod damage;
 
 use super::*;
 use crate::base::Sides;
-use crate::uid::{Place, Run, SideUid, Uid, UidMap, UidSet};
+use crate::uid::{EmailId, ObjectId, Place, Run, SideUid, Uid, UidMap, UidSet};
 
 #[tokio::test]
 async fn what_was_put_comes_back_after_opening_again() {
@@ -44,6 +44,10 @@ async fn what_was_put_comes_back_after_opening_again() {
     batch.put_intent(account, id, Uid(5), Direction::ToNew, &intent);
     batch.put_intent(account, id, Uid(5), Direction::ToOld, &intent);
     batch.put_stuck(account, id, Uid(6), &stuck);
+    for uid in 1..=200 {
+        batch.put_email(account, id, Uid(uid), &email(uid));
+    }
+    batch.del_emails(account, id, &UidSet::from_ranges([(Uid(40), Uid(50))]));
     batch.put_profile(Side::New, b"profile".to_vec());
     assert!(!batch.is_empty());
     index.submit(batch).await.unwrap();
@@ -57,6 +61,13 @@ async fn what_was_put_comes_back_after_opening_again() {
     assert_eq!(opened, Opened::Clean);
     assert_eq!(index.account(&ann()).await.unwrap(), account);
     assert_eq!(index.mailboxes(account).await.unwrap(), std::slice::from_ref(&record));
+    for last in [60, 250] {
+        let asked = UidSet::from_ranges([(Uid(30), Uid(last))]);
+        let found = index.emails(account, id, asked.clone()).await.unwrap();
+        let there = |uid: &Uid| uid.0 <= 200 && !(40..=50).contains(&uid.0);
+        let expected = asked.iter().filter(there).map(|uid| (uid, email(uid.0)));
+        assert!(found.into_iter().eq(expected), "{asked}");
+    }
     let stored = index.load(account, id).await.unwrap();
     assert_eq!(stored.record, record);
     assert_eq!(stored.map, map);
@@ -129,6 +140,7 @@ async fn a_mailbox_number_is_never_given_out_twice() {
         Uid(1),
         &Stuck { reason: String::new(), tries: 1, next_try: 1 },
     );
+    batch.put_email(account, second, Uid(1), &email(1));
     index.submit(batch).await.unwrap();
     let mut batch = Batch::new();
     batch.delete_mailbox(account, second);
@@ -148,6 +160,8 @@ async fn a_mailbox_number_is_never_given_out_twice() {
     index.submit(batch).await.unwrap();
     let stored = index.load(account, second).await.unwrap();
     assert!(stored.map.is_empty() && stored.intents.is_empty() && stored.stuck.is_empty());
+    let all = UidSet::from_ranges([(Uid(1), Uid(u32::MAX))]);
+    assert!(index.emails(account, second, all).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -255,9 +269,15 @@ async fn with_inbox(dir: &Path) -> (Index, AccountId, MailboxId) {
     (index, account, id)
 }
 
+/// What a copy of a message elsewhere has for its EMAILID.
+fn email(uid: u32) -> EmailId {
+    EmailId { mailbox: ObjectId::from_bytes([7; 16]), uid: Uid(1_000 - uid) }
+}
+
 fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
     MailboxRecord {
         id,
+        first_name: None,
         client: MailboxName::inbox(),
         old: None,
         new: None,

@@ -11,7 +11,7 @@ use super::folders::told;
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
-use crate::account::{AccountError, MAX_COMMAND, Mailbox, View, now};
+use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox, View, now};
 use crate::backend::Done;
 use crate::base::{MailboxName, Side, Sides, step};
 use crate::imap::response::{Code, Response};
@@ -143,6 +143,8 @@ impl Copy {
         if self.uids.is_empty() {
             return Ok(Outcome::Done(None));
         }
+        // Before anything is held: this waits for what is being copied to the source.
+        let emails = self.source.emails(&self.uids).await?;
         for _ in 0..ATTEMPTS {
             self.make_ready().await?;
             // Authority must not pass to new between the look at the map and the server's answer.
@@ -150,7 +152,7 @@ impl Copy {
             let view = self.source.view();
             let wanted = self.wanted(&view);
             if self.crosses() || self.missing_on(&wanted).is_none() {
-                return self.copy(&view, &wanted).await;
+                return self.copy(&view, &wanted, &emails).await;
             }
         }
         let text = "The messages could not be brought to where the mailbox is, try again later";
@@ -205,7 +207,10 @@ impl Copy {
         &self,
         view: &View,
         wanted: &Sides<UidSet<SideUid>>,
+        emails: &Emails,
     ) -> Result<Outcome, AccountError> {
+        // Nobody is told of the copies' EMAILIDs before they are what they will be.
+        let _under_way = self.target.copies_to_here.read().await;
         let mut pairs = Vec::new();
         let mut incomplete = false;
         for side in Side::BOTH.into_iter().filter(|&side| !wanted[side].is_empty()) {
@@ -242,11 +247,14 @@ impl Copy {
         pairs.sort_unstable_by_key(|(from, ..)| *from);
         let claimed = self
             .target
-            .change(|merged, _| {
+            .change(|merged, batch| {
                 let now = now();
                 let mut claimed = Vec::with_capacity(pairs.len());
                 for (from, side, to) in pairs {
-                    claimed.push((from, merged.claim(side, to, now)?));
+                    let copy = merged.claim(side, to, now)?;
+                    // RFC 8474 §5.1: a copy has its source's.
+                    self.target.put_email(batch, copy, emails.of(from));
+                    claimed.push((from, copy));
                 }
                 Ok((claimed, true))
             })

@@ -1,14 +1,17 @@
 //! NAMESPACE, CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE: in old's names.
 
+use tracing::warn;
+
 use super::list::separator;
 use super::reply::{Failure, Reply};
 use super::{Session, User};
-use crate::account::Unchanged;
+use crate::account::{Access, Account, AccountError, Asked, Unchanged, statuses, trimmed};
 use crate::base::MailboxName;
 use crate::imap::command::Flag;
 use crate::imap::names::{Spelling, is_net_unicode};
 use crate::imap::response::SpecialUse;
 use crate::imap::write;
+use crate::uid::ObjectId;
 
 impl Session {
     /// NAMESPACE (RFC 2342): old's, of the personal ones the first.
@@ -43,7 +46,7 @@ impl Session {
         Ok(Reply::ok("Namespace completed"))
     }
 
-    /// CREATE (RFC 3501 §6.3.3, RFC 6154 §3): on new; a shared one on old.
+    /// CREATE (RFC 3501 §6.3.3, RFC 6154 §3, RFC 8474 §4.1): on new; a shared one on old.
     pub(super) async fn create(
         &mut self,
         user: &User,
@@ -59,8 +62,21 @@ impl Session {
         let Some(uses) = uses.iter().map(special).collect::<Option<Vec<SpecialUse>>>() else {
             return Ok(Reply::no_with("USEATTR", "There is no such use"));
         };
-        let work = async move { Ok(account.create_mailbox(&access, &name, &uses).await) };
-        told(self.carry_through(work).await?, "Create completed")
+        let work = async move {
+            if let Err(unchanged) = account.create_mailbox(&access, &name, &uses).await {
+                return Ok(Err(unchanged));
+            }
+            Ok(Ok(object_id(&account, &access, &name).await))
+        };
+        match self.carry_through(work).await? {
+            Ok(Ok(id)) => Ok(Reply::ok_with(format!("MAILBOXID ({id})"), "Create completed")),
+            // It was made all the same.
+            Ok(Err(e)) => {
+                warn!("CREATE without MAILBOXID: {e}");
+                Ok(Reply::ok("Create completed"))
+            }
+            Err(unchanged) => told(Err(unchanged), ""),
+        }
     }
 
     /// DELETE (RFC 3501 §6.3.4): on new; old's folder is kept, and hidden (V6). A shared one is
@@ -119,6 +135,22 @@ impl Session {
         let text = if on { "Subscribe completed" } else { "Unsubscribe completed" };
         told(self.carry_through(work).await?, text)
     }
+}
+
+/// The identifier of a mailbox that was made just now.
+async fn object_id(
+    account: &Account,
+    access: &Access,
+    name: &MailboxName,
+) -> Result<ObjectId, AccountError> {
+    // With a separator at its end it was made without.
+    let name = trimmed(name, account.folders(access).await?.separator());
+    let mailbox = account.mailbox(access, &name).await?;
+    // Its UIDVALIDITY must be known.
+    for status in statuses(access, std::slice::from_ref(&mailbox), Asked::default()).await {
+        status?;
+    }
+    Ok(mailbox.view().object_id)
 }
 
 /// What the client hears of a change to its folders.

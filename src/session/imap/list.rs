@@ -68,7 +68,10 @@ impl Session {
         let statuses = statuses(&user.access, &mailboxes, asked).await;
         for (mailbox, status) in mailboxes.iter().zip(statuses) {
             match status {
-                Ok(status) => self.tell_status(&mailbox.name(), items, &status),
+                Ok(status) => {
+                    let id = mailbox.view().object_id;
+                    self.tell_status(&mailbox.name(), items, &status, id);
+                }
                 Err(e) => debug!(mailbox = %mailbox.name(), "no STATUS: {e}"),
             }
             self.client.flush_if_full().await?;

@@ -38,6 +38,8 @@ pub const CAPABILITIES: &[Capability] = &[
     always("LIST-STATUS"),
     always("STATUS=SIZE"),
     always(APPENDLIMIT),
+    // Identifiers of the proxy's own: they are the same wherever a message lies.
+    always("OBJECTID"),
     new("QUOTA", &["QUOTA"]),
     new("QUOTA=RES-STORAGE", &["QUOTA=RES-STORAGE"]),
     new("QUOTA=RES-MESSAGE", &["QUOTA=RES-MESSAGE"]),

@@ -47,7 +47,7 @@ impl Selected {
 
 impl Session {
     /// SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2), with CONDSTORE and QRESYNC (RFC 7162 §3.1.8,
-    /// §3.2.5).
+    /// §3.2.5) and MAILBOXID (RFC 8474 §4.2).
     pub(super) async fn select(
         &mut self,
         user: &User,
@@ -106,6 +106,7 @@ impl Session {
         }
         client.line(format!("* OK [UIDVALIDITY {}] UIDs valid", view.uid_validity));
         client.line(format!("* OK [UIDNEXT {}] Predicted next UID", view.uid_next));
+        client.line(format!("* OK [MAILBOXID ({})] Its identifier", view.object_id));
         if counts {
             let highest = view.mod_seqs.highest();
             client.line(format!("* OK [HIGHESTMODSEQ {highest}] Highest"));

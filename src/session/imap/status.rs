@@ -1,4 +1,5 @@
-//! STATUS (RFC 3501 §6.3.10, RFC 8438, RFC 7889, RFC 9208 §4.1.1): both sides pipelined, answered from the map.
+//! STATUS (RFC 3501 §6.3.10, RFC 8438, RFC 7889, RFC 8474 §4.3, RFC 9208 §4.1.1): both sides
+//! pipelined, answered from the map.
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
@@ -6,6 +7,7 @@ use crate::account::{Asked, Status, statuses};
 use crate::base::MailboxName;
 use crate::imap::command::StatusItem;
 use crate::imap::write;
+use crate::uid::ObjectId;
 
 impl Session {
     pub(super) async fn status(
@@ -18,8 +20,8 @@ impl Session {
             return Ok(Reply::bad("Unknown STATUS item"));
         };
         let mailbox = user.account.mailbox(&user.access, name).await?;
-        for status in statuses(&user.access, &[mailbox], asked).await {
-            self.tell_status(name, items, &status?);
+        for status in statuses(&user.access, std::slice::from_ref(&mailbox), asked).await {
+            self.tell_status(name, items, &status?, mailbox.view().object_id);
         }
         Ok(Reply::ok("Status completed"))
     }
@@ -42,6 +44,7 @@ impl Session {
         name: &MailboxName,
         items: &[StatusItem],
         status: &Status,
+        id: ObjectId,
     ) {
         let limit = self.offer.append_limit();
         let limit = status.append_limit.map_or(limit, |told| told.min(limit));
@@ -60,6 +63,7 @@ impl Session {
                     StatusItem::HighestModSeq => status.mod_seq,
                     // The proxy claims no message to be recent.
                     StatusItem::Recent => 0,
+                    StatusItem::MailboxId => return format!("MAILBOXID ({id})"),
                 };
                 format!("{} {value}", item.as_str())
             })
@@ -85,7 +89,8 @@ fn asked(items: &[StatusItem]) -> Option<Asked> {
             StatusItem::Messages
             | StatusItem::Recent
             | StatusItem::UidNext
-            | StatusItem::UidValidity => {}
+            | StatusItem::UidValidity
+            | StatusItem::MailboxId => {}
         }
     }
     (!items.is_empty()).then_some(asked)

@@ -110,6 +110,8 @@ fn plain_item(word: &str) -> Option<FetchItem> {
         "RFC822.HEADER" => FetchItem::Rfc822Header,
         "RFC822.TEXT" => FetchItem::Rfc822Text,
         "MODSEQ" => FetchItem::ModSeq,
+        "EMAILID" => FetchItem::EmailId,
+        "THREADID" => FetchItem::ThreadId,
         _ => return None,
     })
 }

@@ -17,6 +17,7 @@ use crate::imap::command::{
     Command, Flag, MAX_NESTING, Reason, SearchDate, SearchKey, SearchReturn, SortCriterion,
     SortKey, Tag, ThreadAlgorithm,
 };
+use crate::uid::EmailId;
 
 /// `search = "SEARCH" [SP search-return-opts] [SP "CHARSET" SP astring] 1*(SP search-key)`
 /// (RFC 4466 §2.6.1).
@@ -182,6 +183,9 @@ fn key(input: &[u8], depth: usize) -> IResult<&[u8], SearchKey, Fault> {
         b"OLDER" => seconds(SearchKey::Older)(rest),
         b"YOUNGER" => seconds(SearchKey::Younger)(rest),
         b"MODSEQ" => must(mod_seq)(rest),
+        b"EMAILID" => must(map(object_id, |id| SearchKey::EmailId(EmailId::parse(&id))))(rest),
+        // No message has one (RFC 8474 §5.2).
+        b"THREADID" => must(map(object_id, |_| SearchKey::Not(Box::new(SearchKey::All))))(rest),
         b"LARGER" => size(SearchKey::Larger)(rest),
         b"SMALLER" => size(SearchKey::Smaller)(rest),
         b"BEFORE" => date(SearchKey::Before)(rest),
@@ -227,6 +231,14 @@ fn keyword<'a>(
 ) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], SearchKey, Fault> {
     let flag = map_opt(astring, |word| Flag::new(&word));
     must(map(argument("a keyword", flag), make))
+}
+
+/// `SP objectid`, where `objectid = 1*255(ALPHA / DIGIT / "_" / "-")` (RFC 8474 §7).
+fn object_id(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"_-".contains(b);
+    let id =
+        verify(astring, move |id: &Vec<u8>| (1..=255).contains(&id.len()) && id.iter().all(fits));
+    argument("an identifier", id)(input)
 }
 
 fn size<'a>(

@@ -6,7 +6,7 @@ use crate::account::without_recent;
 use crate::backend::mod_seq;
 use crate::imap::fetch::FetchItem;
 use crate::imap::fetch_scan::{Ends, Item, ItemKind, number};
-use crate::uid::{Seq, SideUid, Uid};
+use crate::uid::{EmailId, Seq, SideUid, Uid};
 
 /// What the client asked for, as far as the answer depends on it.
 #[derive(Clone, Debug)]
@@ -17,6 +17,10 @@ pub struct Wish {
     pub flags: bool,
     /// The client wants to see MODSEQ.
     pub mod_seq: bool,
+    /// The client wants to see EMAILID.
+    pub email_id: bool,
+    /// The client wants to see THREADID.
+    pub thread_id: bool,
     /// Something is asked that a server never sends by itself.
     pub data: bool,
     /// The message's content beyond its headers is asked for: it is being opened.
@@ -35,15 +39,17 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
         uid: items.contains(&FetchItem::Uid),
         flags: items.contains(&FetchItem::Flags),
         mod_seq: items.contains(&FetchItem::ModSeq),
+        email_id: items.contains(&FetchItem::EmailId),
+        thread_id: items.contains(&FetchItem::ThreadId),
         data: items
             .iter()
-            .any(|i| !matches!(i, FetchItem::Uid | FetchItem::Flags | FetchItem::ModSeq)),
+            .any(|i| !is_ours(i) && !matches!(i, FetchItem::Flags | FetchItem::ModSeq)),
         content: items.iter().any(FetchItem::opens_content),
         seen: !read_only && items.iter().any(FetchItem::sets_seen),
         renamed: Vec::new(),
     };
     let mut asked: Vec<(u8, String)> = Vec::new();
-    for item in items.iter().filter(|i| **i != FetchItem::Uid) {
+    for item in items.iter().filter(|i| !is_ours(i)) {
         let text = match (item, item.with_peek()) {
             (_, Some(peek)) => peek.to_string(),
             (FetchItem::Rfc822, None) => {
@@ -76,6 +82,11 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
         text.push_str(&item);
     }
     (text, wish)
+}
+
+/// What the proxy alone can say of a message.
+fn is_ours(item: &FetchItem) -> bool {
+    matches!(item, FetchItem::Uid | FetchItem::EmailId | FetchItem::ThreadId)
 }
 
 /// The UID in a segment's items.
@@ -130,8 +141,8 @@ impl<'a> Writer<'a> {
         Writer { wish, keep_flags: true, mod_seq: None, empty: true }
     }
 
-    /// Begins a reply: UID first, where it is wanted.
-    pub fn begin(&mut self, seq: Seq, uid: Uid, out: &mut Vec<u8>) {
+    /// Begins a reply: UID first, where it is wanted, then the other numbers that are ours.
+    pub fn begin(&mut self, seq: Seq, uid: Uid, email: Option<EmailId>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"* ");
         decimal(seq.0, out);
         out.extend_from_slice(b" FETCH (");
@@ -140,6 +151,14 @@ impl<'a> Writer<'a> {
             out.extend_from_slice(b"UID ");
             decimal(uid.0, out);
             self.empty = false;
+        }
+        if let Some(email) = email {
+            self.separate(out);
+            out.extend_from_slice(format!("EMAILID ({email})").as_bytes());
+        }
+        if self.wish.thread_id {
+            self.separate(out);
+            out.extend_from_slice(b"THREADID NIL");
         }
     }
 
@@ -232,7 +251,7 @@ mod tests {
         scan.segment(line, from, &mut found).unwrap();
         let mut out = Vec::new();
         let mut writer = Writer::new(&wish);
-        writer.begin(Seq(7), Uid(70), &mut out);
+        writer.begin(Seq(7), Uid(70), None, &mut out);
         writer.items(line, &found, &mut out);
         writer.end(&mut out);
         String::from_utf8(out).unwrap()
@@ -260,6 +279,15 @@ mod tests {
         assert_eq!(text, "UID RFC822.SIZE BODY.PEEK[]");
         let line = b"* 1 FETCH (UID 9 BODY[] \"x\")";
         assert_eq!(rewrite(line, &[FetchItem::Rfc822], true), "* 7 FETCH (RFC822 \"x\")\r\n");
+    }
+
+    #[test]
+    fn what_is_ours_is_asked_of_nobody() {
+        let (text, wish) = items_for_server(&[FetchItem::EmailId, FetchItem::ThreadId], false);
+        assert!(text == "UID" && !wish.data && wish.email_id && wish.thread_id, "{text} {wish:?}");
+        let line = b"* 1 FETCH (FLAGS () UID 9)";
+        let out = rewrite(line, &[FetchItem::Flags, FetchItem::ThreadId], false);
+        assert_eq!(out, "* 7 FETCH (THREADID NIL FLAGS ())\r\n");
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Session {
             vanished_earlier(&known, selected, &mut self.client.out);
         }
         let mailbox = Arc::clone(&selected.mailbox);
+        let emails = if wish.email_id { Some(mailbox.emails(&uids).await?) } else { None };
         let carried = user.account.config().copy.on_access && !mailbox.is_shared();
         let mut fetch = Fetch {
             client: &mut self.client,
@@ -84,6 +85,7 @@ impl Session {
             numbering: &selected.numbering,
             items: asked,
             wish,
+            emails,
             changed_since: changed_since.map(|known| mailbox.view().mod_seqs.since(known)),
             done: UidSet::new(),
             missing: UidSet::new(),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::super::sets::{ensure_announced, span};
 use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid};
 use super::plan::{Step, gathered};
-use crate::account::{AccountError, MAX_COMMAND, Mailbox};
+use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Event, Lease, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
@@ -62,6 +62,8 @@ pub struct Fetch<'a> {
     pub numbering: &'a UidMap,
     pub items: String,
     pub wish: Wish,
+    /// The messages' EMAILIDs, where the client wants to see them.
+    pub emails: Option<Emails>,
     /// Only what changed on each side since this MODSEQ of its own.
     pub changed_since: Option<Sides<u64>>,
     /// The messages that were answered.
@@ -211,7 +213,8 @@ impl Fetch<'_> {
         let mut writer = Writer::new(&wish);
         writer.keep_flags = decides;
         writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
-        writer.begin(seq, uid, &mut self.client.out);
+        let email = self.emails.as_ref().map(|emails| emails.of(uid));
+        writer.begin(seq, uid, email, &mut self.client.out);
         let mut segment = text;
         let mut literal = literal;
         let mut tee: Option<Tee> = None;
@@ -365,7 +368,8 @@ impl Fetch<'_> {
             writer.keep_flags = decides;
             let told = fetched.mod_seq().filter(|_| decides);
             writer.mod_seq = self.mod_seq_told(step.side, told).await?;
-            writer.begin(seq, uid, &mut line);
+            let email = self.emails.as_ref().map(|emails| emails.of(uid));
+            writer.begin(seq, uid, email, &mut line);
             writer.items(text, items, &mut line);
             writer.end(&mut line);
             lines.push((uid, line));

@@ -1,6 +1,7 @@
-//! OLDER and YOUNGER (RFC 5032), which hardly any server knows: by the day as a server compares it,
-//! and by the second where that leaves a doubt.
+//! What no server can be asked for as it is: OLDER and YOUNGER (RFC 5032), which hardly any knows,
+//! and EMAILID (RFC 8474), which the proxy alone knows.
 //!
+//! Ages are told by the day as a server compares it, and by the second where that leaves a doubt.
 //! The proxy's clock alone decides, so that both servers mean the same moment.
 
 use super::plan::{Plan, as_set};
@@ -30,7 +31,8 @@ struct Near {
 }
 
 impl Plan {
-    /// The program without OLDER and YOUNGER: what they match stands in it by UID.
+    /// The program without what servers do not know: what OLDER, YOUNGER and EMAILID match stands
+    /// in it by UID.
     pub async fn dated(&self) -> Result<Result<SearchKey, Reply>, AccountError> {
         let mut ages = Vec::new();
         self.key.walk(&mut |key| {
@@ -43,7 +45,7 @@ impl Plan {
         if ages.len() > MAX_AGES {
             return Ok(Err(Reply::no_with("LIMIT", "Too many different ages in one search")));
         }
-        let mut key = self.key.clone();
+        let mut key = self.identified().await?;
         let now = i64::try_from(now()).unwrap_or(i64::MAX);
         for age in ages {
             let near = match self.near(now.saturating_sub(i64::from(age))).await? {
@@ -57,6 +59,23 @@ impl Plan {
             });
         }
         Ok(Ok(key))
+    }
+
+    /// The program without EMAILID (RFC 8474 §6).
+    async fn identified(&self) -> Result<SearchKey, AccountError> {
+        let mut key = self.key.clone();
+        let mut wanted = false;
+        key.walk(&mut |key| wanted |= matches!(key, SearchKey::EmailId(_)));
+        if wanted {
+            let emails = self.mailbox.emails(&self.shown).await?;
+            key.walk_mut(&mut |key| {
+                if let SearchKey::EmailId(id) = key {
+                    let having = id.map(|id| emails.having(id, &self.shown)).unwrap_or_default();
+                    *key = SearchKey::Uid(as_set(&having));
+                }
+            });
+        }
+        Ok(key)
     }
 
     /// `None`: the moment lies before all mail.
