@@ -90,6 +90,8 @@
 //!   and a hub, but no name on new, so nothing is carried. A DELETE there deletes on old (V6: it is
 //!   what the client asked for, and there is nowhere else to hide it). One that its owner made anew
 //!   is forgotten and seen again, instead of being away.
+//! - **Access rights are old's, annotations are kept by both sides**, where the design says nothing
+//!   of them: `session::imap::acl` and [`Account::metadata`](account::Account::metadata) say why.
 //! - **Only the phase `merged` exists**: no mirror, no outbox, no matching, no trickle.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
 //!   write to the index, and after a restart the virtual value goes on above what was reserved, so

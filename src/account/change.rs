@@ -558,7 +558,7 @@ pub(super) fn moved(
 
 /// Whether a CREATE was refused for what may be the name's octets: for no reason of another kind.
 pub(super) fn dislikes(done: &Done) -> bool {
-    !done.is_ok() && matches!(done.code, None | Some(Code::Cannot | Code::Other(_)))
+    !done.is_ok() && matches!(done.code, None | Some(Code::Cannot | Code::NoPerm | Code::Other(_)))
 }
 
 /// The plainer name, different from all that are used on new or kept for other mailboxes.

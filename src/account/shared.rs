@@ -15,7 +15,7 @@ use super::change::{Unchanged, moved, trimmed};
 use super::folders::{command, listed_as, remembered_as};
 use super::names::{Joined, Listed};
 use super::{Access, Account, AccountError, Folder, Folders, Mailbox};
-use crate::backend::Want;
+use crate::backend::{Done, Want};
 use crate::base::{MailboxName, Side, Sides};
 use crate::imap::write::Parts;
 use crate::index::{Batch, MailboxId, MailboxRecord};
@@ -241,19 +241,31 @@ impl Account {
         Ok(())
     }
 
-    /// Changes folders of old. No connection is used again that was opened before: on it a mailbox
-    /// may be selected that is another one now, and to Dovecot it has the rights of then.
+    /// Changes folders of old.
     async fn on_old(&self, access: &Access, command: &Parts) -> Result<(), Unchanged> {
+        let done = self.run_apart(access, Side::Old, command).await?;
+        if done.is_ok() { Ok(()) } else { Err(Unchanged::Server(done)) }
+    }
+
+    /// Changes what a side has of folders or of rights. No connection is used again that was opened
+    /// before: on it a mailbox may be selected that is another one now, and to Dovecot it has the
+    /// rights of then.
+    pub async fn run_apart(
+        &self,
+        access: &Access,
+        side: Side,
+        command: &Parts,
+    ) -> Result<Done, AccountError> {
         let renew = || {
-            access.pools.old.renew();
-            self.all_access().iter().for_each(|access| access.pools.old.renew());
+            access.pools[side].renew();
+            self.all_access().iter().for_each(|access| access.pools[side].renew());
         };
         renew();
-        let mut lease = access.pools.old.lend(&Want::Nothing).await?;
+        let mut lease = access.pools[side].lend(&Want::Nothing).await?;
         let done = lease.run(command).await?;
         drop(lease);
         renew();
-        if done.is_ok() { Ok(()) } else { Err(Unchanged::Server(done)) }
+        Ok(done)
     }
 }
 

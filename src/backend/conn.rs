@@ -27,8 +27,9 @@ use crate::net::Stream;
 
 /// A reply without its literals; longer ones are a fault of the server.
 const MAX_LINE: usize = 8 << 20;
-/// A literal inside a reply that is taken whole (a mailbox name in LIST, say).
-const MAX_INLINE: u64 = 1 << 20;
+/// A literal inside a reply that is taken whole (a mailbox name in LIST, say); a longer one costs
+/// the connection.
+pub const MAX_INLINE: u64 = 1 << 20;
 /// Room asked for before each read: TLS gives at most 16 KiB a record, plain sockets fill it all.
 const READ_AHEAD: usize = 64 << 10;
 
@@ -284,7 +285,9 @@ impl Conn {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
-                    if let Some(done) = self.announce(pending, octets.len() as u64, false).await? {
+                    if let Some(done) =
+                        self.announce(pending, octets.len() as u64, octets.contains(&0)).await?
+                    {
                         return Ok(Err(done));
                     }
                     self.output.extend_from_slice(octets);
@@ -384,7 +387,9 @@ impl Conn {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
                 Part::Literal(octets) => {
-                    if let Some(done) = self.announce(pending, octets.len() as u64, false).await? {
+                    if let Some(done) =
+                        self.announce(pending, octets.len() as u64, octets.contains(&0)).await?
+                    {
                         return Ok(Some(done));
                     }
                     self.output.extend_from_slice(octets);

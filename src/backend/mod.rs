@@ -14,7 +14,7 @@ mod profile;
 mod select;
 mod strain;
 
-pub use conn::{Conn, Done, Event, Pending, text, words};
+pub use conn::{Conn, Done, Event, MAX_INLINE, Pending, text, words};
 pub use error::BackendError;
 pub use fetched::{Fetched, internal_date, mod_seq};
 pub use login::connect;

@@ -90,7 +90,12 @@ impl Profile {
     }
 
     /// Whether the server has this extension (upper case), by its name or as a part of IMAP4rev2.
+    /// Rights it tells as letters in any order (RFC 4314 §2.2).
     pub fn can(&self, name: &str) -> bool {
+        if let Some(rights) = name.strip_prefix("RIGHTS=") {
+            let mut told = self.names.iter().filter_map(|name| name.strip_prefix("RIGHTS="));
+            return told.any(|told| rights.chars().all(|right| told.contains(right)));
+        }
         self.has(name) || (IN_REV2.contains(&name) && self.has("IMAP4REV2"))
     }
 

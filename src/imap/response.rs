@@ -5,8 +5,10 @@
 //! error. Literals must stand inlined in the unit, `{n}` CRLF octets; bounding the unit's size is
 //! the caller's business, and nothing made here is larger than a small multiple of it.
 
+mod acl;
 mod code;
 mod list;
+mod metadata;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use code::Code;
+pub use code::{Code, MetadataCode};
 pub use list::{ListEntry, SpecialUse};
 
 use super::scan::{self, Scan};
@@ -121,6 +123,36 @@ pub enum Response {
         root: Bytes,
         /// Each resource with its usage and limit.
         resources: Vec<(Bytes, u64, u64)>,
+    },
+    /// METADATA with values (RFC 5464 §4.4.1).
+    Metadata {
+        /// The mailbox; `None`: the server.
+        mailbox: Option<MailboxName>,
+        /// Annotations with their values.
+        values: Vec<(Bytes, Option<Bytes>)>,
+    },
+    /// ACL (RFC 4314 §3.6).
+    Acl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// Identifiers with their rights.
+        rights: Vec<(Bytes, Bytes)>,
+    },
+    /// LISTRIGHTS (RFC 4314 §3.7).
+    ListRights {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// To whom the rights could be given.
+        identifier: Bytes,
+        /// Rights that are had in any case, then those that can be given together.
+        rights: Vec<Bytes>,
+    },
+    /// MYRIGHTS (RFC 4314 §3.8).
+    MyRights {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// What the user may do.
+        rights: Bytes,
     },
     /// ID (RFC 2971); empty for NIL.
     Id(Vec<(Bytes, Option<Bytes>)>),
@@ -248,6 +280,10 @@ fn untagged(unit: &Bytes, mut scan: Scan<'_>) -> Result<Option<Response>, Respon
         b"NAMESPACE" => namespace(unit, scan),
         b"QUOTAROOT" => quota_root(unit, scan),
         b"QUOTA" => quota(unit, scan),
+        b"METADATA" => metadata::values(unit, scan),
+        b"ACL" => acl::acl(unit, scan),
+        b"LISTRIGHTS" => acl::list_rights(unit, scan),
+        b"MYRIGHTS" => acl::my_rights(unit, scan),
         b"ID" => id(unit, scan),
         _ => None,
     })

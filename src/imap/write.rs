@@ -12,7 +12,8 @@ use crate::imap::names::Spelling;
 pub enum Part {
     /// Goes onto the wire as it is.
     Text(Vec<u8>),
-    /// Goes onto the wire as a literal, announced as the server wants it (`{n}` or `{n+}`).
+    /// Goes onto the wire as a literal, announced as the server wants it (`{n}` or `{n+}`); as a
+    /// literal8 where it holds NUL.
     Literal(Vec<u8>),
 }
 
@@ -113,12 +114,23 @@ impl Parts {
     }
 }
 
-/// Writes `value` for a client: quoted where it is printable ASCII, else as a literal.
+/// Writes `value` for a client: as an atom where that is safe, else as [`string_or_literal`].
+pub fn astring(value: &[u8], out: &mut Vec<u8>) {
+    if is_plain_atom(value) {
+        out.extend_from_slice(value);
+    } else {
+        string_or_literal(value, out);
+    }
+}
+
+/// Writes `value` for a client: quoted where it is printable ASCII, else as a literal, which is a
+/// literal8 (RFC 3516 §4.4) where it holds NUL.
 pub fn string_or_literal(value: &[u8], out: &mut Vec<u8>) {
     if is_quotable(value) {
         quoted(value, out);
     } else {
-        out.extend_from_slice(format!("{{{}}}\r\n", value.len()).as_bytes());
+        let binary = if value.contains(&0) { "~" } else { "" };
+        out.extend_from_slice(format!("{binary}{{{}}}\r\n", value.len()).as_bytes());
         out.extend_from_slice(value);
     }
 }

@@ -6,12 +6,14 @@
 //! send. Both yield the one [`Command`]. Nothing here says what a command does, and nothing of a
 //! client's line is ever passed on as it came: it is written anew from these types.
 
+mod acl;
 mod append;
 mod error;
 mod flag;
 mod grammar;
 mod lens;
 mod list;
+mod metadata;
 mod parse;
 mod spelling;
 #[cfg(test)]
@@ -21,10 +23,12 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub use self::acl::AclCommand;
 pub use self::append::{AppendHead, AppendStep, MessageHead, Replaced};
 pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
 pub use self::list::{List, ListReturn, ListSelect};
+pub use self::metadata::{Depth, Entry, MetadataAsked};
 pub use self::parse::{
     AppendParse, TaggedAppend, parse, parse_append_head, parse_append_steps, parse_section,
 };
@@ -221,6 +225,27 @@ pub enum Command {
     },
     /// SETQUOTA (RFC 9208 §4.1.4), whatever it would set.
     SetQuota,
+    /// GETMETADATA (RFC 5464 §4.2).
+    GetMetadata {
+        /// The mailbox; `None`: the server.
+        mailbox: Option<MailboxName>,
+        /// What is asked.
+        asked: MetadataAsked,
+    },
+    /// SETMETADATA (RFC 5464 §4.3).
+    SetMetadata {
+        /// The mailbox; `None`: the server.
+        mailbox: Option<MailboxName>,
+        /// Each annotation's value, `None` to remove it; never none.
+        values: Vec<(Entry, Option<Vec<u8>>)>,
+    },
+    /// SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS (RFC 4314 §3).
+    Acl {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// What is asked or changed.
+        ask: AclCommand,
+    },
     /// SEARCH (RFC 3501 §6.4.4, RFC 4731).
     Search {
         /// Whether the answer is to hold UIDs.

@@ -9,7 +9,7 @@ use super::{AppendHead, AppendStep, Command, ParseError, Reason, Section, Tag, T
 ///
 /// Accepts what real clients send beyond the grammar of RFC 3501 §9: repeated and trailing spaces,
 /// atoms with `%`, `*`, `\` or 8-bit octets, passwords with anything but a space. NUL is refused
-/// everywhere.
+/// everywhere but in a literal8.
 pub fn parse(line: &[u8]) -> Result<Tagged, ParseError> {
     let Head { tag, word, uid, arguments } = head(line)?;
     let command = match lens::command(&word, line) {

@@ -44,6 +44,9 @@ impl Command {
             | Command::Unsubscribe { mailbox }
             | Command::Status { mailbox, .. }
             | Command::GetQuotaRoot { mailbox }
+            | Command::GetMetadata { mailbox: Some(mailbox), .. }
+            | Command::SetMetadata { mailbox: Some(mailbox), .. }
+            | Command::Acl { mailbox, .. }
             | Command::Copy { mailbox, .. }
             | Command::Move { mailbox, .. } => name(mailbox, spelling),
             Command::Append(head) => name(&mut head.mailbox, spelling),
@@ -77,6 +80,8 @@ impl Command {
             | Command::Enable(_)
             | Command::GetQuota { .. }
             | Command::SetQuota
+            | Command::GetMetadata { mailbox: None, .. }
+            | Command::SetMetadata { mailbox: None, .. }
             | Command::Search { .. }
             | Command::Sort { .. }
             | Command::Thread { .. }

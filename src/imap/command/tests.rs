@@ -894,7 +894,7 @@ fn both_readers_agree() {
 }
 
 /// Commands to be mutated.
-const SEEDS: [&str; 12] = [
+const SEEDS: [&str; 15] = [
     "a LOGIN {3}\r\nann \"p\\\"w\"",
     "a AUTHENTICATE PLAIN AHUAcA==",
     "a SELECT \"Sent Items\" (CONDSTORE)",
@@ -906,8 +906,79 @@ const SEEDS: [&str; 12] = [
     "a SEARCH SINCE 1-Feb-1994 KEYWORD $Junk LARGER 5 UID 1:*",
     "a APPEND INBOX (\\Seen $x) \"17-Jul-1996 02:44:25 -0700\" {310}",
     "a ID (\"name\" \"x\" \"version\" NIL)",
+    "a GETMETADATA (MAXSIZE 9 DEPTH 1) INBOX (/private/a \"/shared/b\")",
+    "a SETMETADATA \"\" (/private/a ~{3}\r\na\0b /shared/b NIL)",
+    "a SETACL INBOX bob +lrs",
     "a STORE 1 +FLAGS.SILENT (\\Seen \\*)",
 ];
+
+#[test]
+fn annotations_are_asked_and_set() {
+    let entry = |name: &str| Entry::new(name.as_bytes()).unwrap();
+    let get = |mailbox: &str, entries: &[&str], depth, max_size| {
+        let entries = entries.iter().map(|name| entry(name)).collect();
+        let asked = MetadataAsked { entries, depth, max_size };
+        Command::GetMetadata { mailbox: MailboxName::new(mailbox.as_bytes()), asked }
+    };
+    let comment = "/shared/comment";
+    let plain = get("INBOX", &[comment], Depth::Zero, None);
+    assert_eq!(command(b"a GETMETADATA INBOX /shared/comment"), plain);
+    assert_eq!(command(b"a getmetadata \"inbox\" ( \"/shared/comment\" ) "), plain);
+    let both = get("", &[comment, "/private/a b"], Depth::Infinity, Some(1024));
+    assert_eq!(
+        command(
+            b"a GETMETADATA (DEPTH infinity MAXSIZE 1024) \"\" (/shared/comment \"/private/a b\")"
+        ),
+        both
+    );
+    assert_eq!(
+        command(b"a GETMETADATA {0}\r\n (maxsize 1024 depth INFINITY) ({15}\r\n/shared/comment \"/private/a b\")"),
+        both
+    );
+    for bad in [
+        "INBOX",
+        "INBOX ()",
+        "INBOX /shared/%",
+        "INBOX /Shared//x",
+        "INBOX comment",
+        "(DEPTH 2) INBOX /shared/comment",
+        "(MAXSIZE) INBOX /shared/comment",
+        "INBOX (/shared/comment) x",
+    ] {
+        assert!(parse(format!("a GETMETADATA {bad}").as_bytes()).is_err(), "{bad}");
+    }
+    let set = |values: &[(&str, Option<&[u8]>)]| Command::SetMetadata {
+        mailbox: Some(MailboxName::inbox()),
+        values: values.iter().map(|(name, v)| (entry(name), v.map(<[u8]>::to_vec))).collect(),
+    };
+    assert_eq!(
+        command(
+            b"a SETMETADATA INBOX (/shared/comment \"NIL\" /private/x NIL /private/y ~{3}\r\na\0))"
+        ),
+        set(&[(comment, Some(b"NIL")), ("/private/x", None), ("/private/y", Some(b"a\0)"))])
+    );
+    for bad in ["()", "(/shared/comment)", "/shared/comment x", "(/shared/comment {2}\r\na\0)"] {
+        assert!(parse(format!("a SETMETADATA INBOX {bad}").as_bytes()).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn rights_are_asked_and_set() {
+    let acl = |ask| Command::Acl { mailbox: name("a b"), ask };
+    let identifier = b"bob".to_vec();
+    for (line, ask) in [
+        ("GETACL \"a b\"", AclCommand::Get),
+        ("MyRights \"a b\"", AclCommand::My),
+        ("LISTRIGHTS \"a b\" bob", AclCommand::List { identifier: identifier.clone() }),
+        ("DELETEACL \"a b\" \"bob\"", AclCommand::Delete { identifier: identifier.clone() }),
+        ("SETACL \"a b\" bob +w", AclCommand::Set { identifier, rights: b"+w".to_vec() }),
+    ] {
+        assert_eq!(command(format!("a {line}").as_bytes()), acl(ask), "{line}");
+    }
+    assert_eq!(refusal(b"a SETACL INBOX bob"), "Expected rights");
+    assert_eq!(refusal(b"a LISTRIGHTS INBOX"), "Expected an identifier");
+    assert_eq!(refusal(b"a GETACL INBOX bob"), "Unexpected text after the command");
+}
 
 /// What holds of every line: the refusal can be sent as it is, and what was read can be written.
 fn check(line: &[u8]) -> Result<(), TestCaseError> {

@@ -76,8 +76,25 @@ pub enum Code {
     UseAttr,
     /// `UNKNOWN-CTE` (RFC 3516): a transfer encoding that the server cannot decode
     UnknownCte,
+    /// `NOPERM` (RFC 5530): the user may not
+    NoPerm,
+    /// `METADATA` (RFC 5464)
+    Metadata(MetadataCode),
     /// Any other, or one of these that could not be read; without its brackets.
     Other(Bytes),
+}
+
+/// What `METADATA` says of a GETMETADATA or a SETMETADATA (RFC 5464 §5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MetadataCode {
+    /// `LONGENTRIES`: values were left out, the longest of so many octets.
+    LongEntries(u64),
+    /// `MAXSIZE`: a value was too long; so many octets it may have.
+    MaxSize(u64),
+    /// `TOOMANY`: there are too many annotations already.
+    TooMany,
+    /// `NOPRIVATE`: there are no private ones.
+    NoPrivate,
 }
 
 /// `resp-text` (RFC 9051 §9): the code, if there is one, and the text behind it.
@@ -121,6 +138,14 @@ fn read(unit: &Bytes, mut scan: Scan<'_>) -> Option<Code> {
         b"CANNOT" => Code::Cannot,
         b"USEATTR" => Code::UseAttr,
         b"UNKNOWN-CTE" => Code::UnknownCte,
+        b"NOPERM" => Code::NoPerm,
+        b"METADATA" => Code::Metadata(match scan.atom().to_ascii_uppercase().as_slice() {
+            b"LONGENTRIES" => MetadataCode::LongEntries(scan.number64()?),
+            b"MAXSIZE" => MetadataCode::MaxSize(scan.number64()?),
+            b"TOOMANY" => MetadataCode::TooMany,
+            b"NOPRIVATE" => MetadataCode::NoPrivate,
+            _ => return None,
+        }),
         _ => return None,
     })
 }

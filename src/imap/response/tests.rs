@@ -131,6 +131,11 @@ fn codes_are_read() {
         ("ALREADYEXISTS", Code::AlreadyExists),
         ("NONEXISTENT", Code::NonExistent),
         ("CANNOT", Code::Cannot),
+        ("NOPERM", Code::NoPerm),
+        ("METADATA LONGENTRIES 2199", Code::Metadata(MetadataCode::LongEntries(2199))),
+        ("METADATA MAXSIZE 1024", Code::Metadata(MetadataCode::MaxSize(1024))),
+        ("METADATA TOOMANY", Code::Metadata(MetadataCode::TooMany)),
+        ("metadata noprivate", Code::Metadata(MetadataCode::NoPrivate)),
     ] {
         assert_eq!(code(name), expected, "{name}");
     }
@@ -146,6 +151,7 @@ fn a_code_that_cannot_be_read_is_kept() {
         "COPYUID 5 1:2 *",
         "COPYUID 5  ",
         "APPENDUID 5 0",
+        "METADATA MAXSIZE",
         "",
     ] {
         assert_eq!(code(text), Code::Other(Bytes::copy_from_slice(text.as_bytes())), "{text}");
@@ -432,4 +438,52 @@ fn quota_and_its_roots() {
     assert_eq!(read("* QUOTA x ()"), Response::Quota { root: "x".into(), resources: vec![] });
     assert!(is_other("* QUOTA x (STORAGE 10)"));
     assert!(is_other("* QUOTA x"));
+}
+
+#[test]
+fn annotations_with_values() {
+    let inbox = || Some(MailboxName::inbox());
+    assert_eq!(
+        read("* METADATA INBOX (/private/a {4}\r\n\0)\r\n \"/shared/b\" NIL /shared/c \"x\")"),
+        Response::Metadata {
+            mailbox: inbox(),
+            values: vec![
+                ("/private/a".into(), Some("\0)\r\n".into())),
+                ("/shared/b".into(), None),
+                ("/shared/c".into(), Some("x".into())),
+            ]
+        }
+    );
+    assert_eq!(
+        read("* METADATA \"\" (/private/a ~{1}\r\n\0)"),
+        Response::Metadata {
+            mailbox: None,
+            values: vec![("/private/a".into(), Some("\0".into()))]
+        }
+    );
+    for other in ["* METADATA INBOX /shared/a /shared/b", "* METADATA INBOX (/shared/a)"] {
+        assert_eq!(read(other), Response::Other(other.into()));
+    }
+}
+
+#[test]
+fn rights_of_all_kinds() {
+    let mailbox = MailboxName::new(b"a b").unwrap();
+    assert_eq!(
+        read("* ACL \"a b\" ann lrsw \"-two words\" \"\""),
+        Response::Acl {
+            mailbox: mailbox.clone(),
+            rights: vec![("ann".into(), "lrsw".into()), ("-two words".into(), "".into())]
+        }
+    );
+    assert_eq!(
+        read("* LISTRIGHTS \"a b\" bob \"\" l r"),
+        Response::ListRights {
+            mailbox: mailbox.clone(),
+            identifier: "bob".into(),
+            rights: bytes(["", "l", "r"])
+        }
+    );
+    assert_eq!(read("* MYRIGHTS \"a b\" lr"), Response::MyRights { mailbox, rights: "lr".into() });
+    assert_eq!(read("* ACL x ann"), Response::Other("* ACL x ann".into()));
 }

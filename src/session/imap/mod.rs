@@ -4,6 +4,7 @@
 //! what the session owes its client. Commands run one after the other; what a client pipelines
 //! waits in its socket.
 
+mod acl;
 mod append;
 mod auth;
 mod copy;
@@ -13,6 +14,7 @@ mod folders;
 mod idle;
 mod input;
 mod list;
+mod metadata;
 mod offer;
 mod pay;
 mod quota;
@@ -269,6 +271,13 @@ impl Session {
             Command::GetQuota { root } => self.get_quota(user, &root).await,
             Command::GetQuotaRoot { mailbox } => self.get_quota_root(user, &mailbox).await,
             Command::SetQuota => Ok(Reply::no_with("NOPERM", "Quotas are not set through here")),
+            Command::GetMetadata { mailbox, asked } => {
+                self.get_metadata(user, mailbox.as_ref(), &asked).await
+            }
+            Command::SetMetadata { mailbox, values } => {
+                self.set_metadata(user, mailbox, values).await
+            }
+            Command::Acl { mailbox, ask } => self.acl(user, &mailbox, &ask).await,
             other => return self.in_mailbox(tag, user, other).await,
         }?;
         self.pay(user, true).await?;

@@ -45,6 +45,9 @@ pub const CAPABILITIES: &[Capability] = &[
     new("QUOTA=RES-MESSAGE", &["QUOTA=RES-MESSAGE"]),
     new("QUOTA=RES-MAILBOX", &["QUOTA=RES-MAILBOX"]),
     new("QUOTA=RES-ANNOTATION-STORAGE", &["QUOTA=RES-ANNOTATION-STORAGE"]),
+    new("METADATA", &["METADATA"]),
+    both("ACL", &["ACL"]),
+    both("RIGHTS=texk", &["RIGHTS=TEXK"]),
     always("UIDPLUS"),
     both("BINARY", &["BINARY"]),
     // Whether a message whose header is UTF-8 may be kept, the servers say.
@@ -190,6 +193,13 @@ mod tests {
     fn v10_what_new_alone_does_is_offered_if_new_has_it() {
         assert!(offer("IDLE", "CREATE-SPECIAL-USE").has("CREATE-SPECIAL-USE"));
         assert!(!offer("CREATE-SPECIAL-USE", "IDLE").has("CREATE-SPECIAL-USE"));
+    }
+
+    #[test]
+    fn v10_rights_are_told_if_both_know_them_in_whatever_order() {
+        assert!(offer("RIGHTS=KXTEN", "RIGHTS=TEXK").has("RIGHTS=texk"));
+        assert!(!offer("RIGHTS=KXTEN", "RIGHTS=TEX").has("RIGHTS=texk"));
+        assert!(!offer("RIGHTS=KXTEN", "ACL").has("RIGHTS=texk"));
     }
 
     #[test]

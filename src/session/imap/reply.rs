@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::account::AccountError;
 use crate::backend::{BackendError, Done};
-use crate::imap::response::{Code, Status};
+use crate::imap::response::{Code, MetadataCode, Status};
 use crate::imap::write;
 use crate::session::client::ClientError;
 
@@ -68,6 +68,12 @@ impl Reply {
 
     fn refusal(code: &Option<Code>, words: String) -> Reply {
         let code = match code {
+            Some(Code::Metadata(MetadataCode::MaxSize(octets))) => {
+                return Reply::No(Some(format!("METADATA MAXSIZE {octets}").into()), words);
+            }
+            Some(Code::Metadata(MetadataCode::TooMany)) => Some("METADATA TOOMANY"),
+            Some(Code::Metadata(MetadataCode::NoPrivate)) => Some("METADATA NOPRIVATE"),
+            Some(Code::NoPerm) => Some("NOPERM"),
             Some(Code::TryCreate) => Some("TRYCREATE"),
             Some(Code::OverQuota) => Some("OVERQUOTA"),
             Some(Code::Limit) => Some("LIMIT"),

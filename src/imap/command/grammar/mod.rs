@@ -8,6 +8,7 @@ mod append;
 mod date;
 mod fetch;
 mod list;
+mod metadata;
 mod search;
 mod select;
 mod token;
@@ -26,7 +27,7 @@ use nom::{Err, IResult, Parser};
 use self::token::{
     argument, astring, atom, flag, listed, literal, mailbox, number64, quoted, set, sp, sp0, string,
 };
-use super::{Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
+use super::{AclCommand, Command, InternalDate, Reason, Secret, StatusItem, StoreMode};
 use crate::base::MailboxName;
 use crate::uid::SeqSet;
 
@@ -91,6 +92,11 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             all(map(mailbox, |mailbox| Command::GetQuotaRoot { mailbox }), arguments)
         }
         ("SETQUOTA", _) => Ok(Command::SetQuota),
+        ("GETMETADATA", _) => all(metadata::get, arguments),
+        ("SETMETADATA", _) => all(metadata::set, arguments),
+        ("SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS", _) => {
+            all(acl(word), arguments)
+        }
         _ => match Command::bare(word) {
             Some(command) => all(|input| Ok((input, command.clone())), arguments),
             None => Ok(Command::Unknown { name: word.to_owned() }),
@@ -262,6 +268,28 @@ fn id(input: &[u8]) -> IResult<&[u8], Command, Fault> {
 /// `nil = "NIL"`, and no other word.
 fn nil(input: &[u8]) -> IResult<&[u8], &[u8], Fault> {
     verify(atom, |word: &[u8]| word.eq_ignore_ascii_case(b"NIL"))(input)
+}
+
+/// `setacl = "SETACL" SP mailbox SP identifier SP mod-rights`, `deleteacl` and `listrights` without
+/// the rights, `getacl` and `myrights` with the mailbox alone (RFC 4314 §8).
+fn acl<'a>(word: &str) -> impl FnMut(&'a [u8]) -> IResult<&'a [u8], Command, Fault> {
+    let identifier = || argument("an identifier", astring);
+    let rights = argument("rights", astring);
+    let mut set = map(pair(identifier(), rights), |(identifier, rights)| AclCommand::Set {
+        identifier,
+        rights,
+    });
+    let mut delete = map(identifier(), |identifier| AclCommand::Delete { identifier });
+    let mut list = map(identifier(), |identifier| AclCommand::List { identifier });
+    let word = word.to_owned();
+    let ask = move |input| match word.as_str() {
+        "SETACL" => set(input),
+        "DELETEACL" => delete(input),
+        "LISTRIGHTS" => list(input),
+        "MYRIGHTS" => Ok((input, AclCommand::My)),
+        _ => Ok((input, AclCommand::Get)),
+    };
+    map(pair(mailbox, ask), |(mailbox, ask)| Command::Acl { mailbox, ask })
 }
 
 /// `enable = "ENABLE" 1*(SP capability)` (RFC 5161 §4).

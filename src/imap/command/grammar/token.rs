@@ -120,13 +120,22 @@ pub(super) fn quoted(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
 
 /// `literal = "{" number ["+"] "}" CRLF *CHAR8`, without NUL.
 pub(super) fn literal(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
-    let head = delimited(tag("{"), number64, pair(opt(tag("+")), tag("}\r\n")));
-    let (rest, octets) = map_opt(head, |n| usize::try_from(n).ok())(input)?;
-    let (rest, value) = take(octets)(rest)?;
+    let (rest, value) = octets(input)?;
     if value.contains(&0) {
         return Err(Err::Failure(Fault::refused("NUL is not accepted in a literal")));
     }
-    Ok((rest, value.to_vec()))
+    Ok((rest, value))
+}
+
+/// `literal8 = "~{" number ["+"] "}" CRLF *OCTET` (RFC 3516 §7).
+pub(super) fn literal8(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
+    preceded(tag("~"), octets)(input)
+}
+
+fn octets(input: &[u8]) -> IResult<&[u8], Vec<u8>, Fault> {
+    let head = delimited(tag("{"), number64, pair(opt(tag("+")), tag("}\r\n")));
+    let (rest, octets) = map_opt(head, |n| usize::try_from(n).ok())(input)?;
+    map(take(octets), <[u8]>::to_vec)(rest)
 }
 
 /// `number`, of 32 bits.
