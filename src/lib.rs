@@ -112,7 +112,8 @@
 //! - **A result that is kept up to date** (`UPDATE`, RFC 5267) is searched for anew whenever messages
 //!   or flags have changed, as far as the proxy is told of that.
 //! - **The first sight of a mailbox may be by STATUS**, where it has no message on new: its numbers are
-//!   old's, and its UIDVALIDITY is fixed by them, so that a listing with STATUS opens nothing.
+//!   old's, and its UIDVALIDITY is fixed by them, so that a listing with STATUS opens nothing; one that
+//!   was given within a day is fixed by SELECT alone.
 //! - **A subscription to a mailbox that does not exist is not listed**, on neither side.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.

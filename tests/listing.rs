@@ -4,7 +4,7 @@ mod lab;
 
 use std::collections::BTreeSet;
 
-use lab::{Dialogue, Dovecot, Mail, World, everything, mails, quoted};
+use lab::{Courier, Dialogue, Dovecot, Mail, World, everything, mails, quoted};
 
 /// A client that connects after both servers have told what they offer.
 fn after_both_are_known(world: &World) -> Dialogue {
@@ -262,4 +262,32 @@ fn v10_no_special_use_is_promised_where_new_keeps_none() {
     assert!(!capability.contains("CREATE-SPECIAL-USE"), "{capability}");
     let no = client.no("CREATE INBOX.Other (USE (\\Archive))");
     assert_eq!(no.code("USEATTR").as_deref(), Some(""), "{no:?}");
+}
+
+/// Where Courier keeps a mailbox's UIDVALIDITY and UIDs.
+const UID_DB: &str = "courierimapuiddb";
+
+/// Courier gives a mailbox its UIDVALIDITY when it is first selected: until then, STATUS tells the time of day.
+#[test]
+fn v1_status_before_the_first_select_tells_the_uid_validity_that_stays() {
+    let world = World::new().old(Courier::plain()).seeded(|old, _| {
+        let mut direct = old.client();
+        direct.ok("CREATE INBOX.Lists");
+        old.deliver("Lists", &Mail::numbered(1));
+        old.deliver("Lists", &Mail::numbered(2));
+        // As if an MDA had made it: nobody has opened it yet.
+        let _ = std::fs::remove_file(old.maildir("ann@example.com", "Lists").join(UID_DB));
+    });
+    let ask = "STATUS INBOX.Lists (MESSAGES UIDVALIDITY UIDNEXT)";
+    let mut client = world.proxy.client();
+    let first = client.ok(ask).status_of("INBOX.Lists");
+    assert_eq!(first["MESSAGES"], 2);
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    assert_eq!(client.ok(ask).status_of("INBOX.Lists"), first);
+    let selected = client.ok("SELECT INBOX.Lists");
+    assert_eq!(selected.number("UIDVALIDITY"), first["UIDVALIDITY"]);
+    let direct = world.old.client().ok("SELECT INBOX.Lists").number("UIDVALIDITY");
+    assert_eq!(direct, first["UIDVALIDITY"], "V1: it is old's");
+    client.ok("UNSELECT");
+    assert_eq!(client.ok(ask).status_of("INBOX.Lists"), first);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::folders::command;
+use super::mailbox::now;
 use super::{Access, AccountError, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Done, Lease, Slot, Want, text};
 use crate::base::{MailboxName, Side, Sides};
@@ -14,6 +15,13 @@ use crate::uid::{SideUid, Uid, UidSet};
 
 /// So many commands are sent before the first answer is read: neither end's buffers overflow.
 const PIPELINED: usize = 256;
+
+/// A UIDVALIDITY that says it was given within these seconds is not believed of STATUS alone: Courier
+/// tells the time of day there until a mailbox is first selected, and only SELECT fixes it (V1).
+const UNSETTLED: u64 = 24 * 60 * 60;
+
+/// From when Courier counts seconds, since 1970.
+const COURIERS_EPOCH: u64 = 1_000_000_000;
 
 /// What STATUS is to tell beyond what the map knows.
 #[derive(Clone, Copy, Default, Debug)]
@@ -195,6 +203,10 @@ impl Mailbox {
         };
         let numbers = told.old.numbers().filter(|_| nothing_on_new)?;
         let uid_validity = u32::try_from(numbers.uid_validity).ok().filter(|v| *v != 0)?;
+        let age = now().saturating_sub(uid_validity.into());
+        if [age, age.abs_diff(COURIERS_EPOCH)].iter().any(|age| *age < UNSETTLED) {
+            return None;
+        }
         let mark = self.peek(|m| {
             let unseen = m.record.sides.iter().all(|(_, seen)| seen.is_none());
             let olds = [0, uid_validity].contains(&m.record.uid_validity);
