@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::carry::{Carry, Message, has_keywords, remove_copies, system_flags, told_uid};
 use super::copier::Copier;
+use super::read::Read;
 use crate::account::{AccountError, Mailbox};
 use crate::backend::{BackendError, Conn, Done, Lease};
 use crate::uid::{SideUid, Uid, UidSet};
@@ -27,29 +28,35 @@ impl Copier {
         let mut copied: Vec<(SideUid, Option<SideUid>)> = Vec::new();
         // One at a time: none of them is held longer than it takes.
         for uid in wanted.iter() {
-            let mut read = Vec::new();
-            let one: UidSet<SideUid> = [uid].into_iter().collect();
             // The virtual UID is of no concern here: there is only one message.
-            if let Some(text) = carry.read_set(from, &one, &[(Uid(0), uid)], &mut read).await? {
-                let doing = format!("UID FETCH {uid}");
-                return Err(
-                    BackendError::Answer { side: from.side(), doing, code: None, text }.into()
-                );
-            }
-            // One that is gone meanwhile is not copied.
-            let Some(mut message) = read.pop() else { continue };
+            let mut message = match carry.read_one(from, Uid(0), uid).await? {
+                Read::Whole(message) => message,
+                // One that is gone meanwhile is not copied.
+                Read::Gone => continue,
+                Read::Refused(text) => {
+                    take_back(to, &copied).await?;
+                    let doing = format!("UID FETCH {uid}");
+                    let side = from.side();
+                    return Err(BackendError::Answer { side, doing, code: None, text }.into());
+                }
+            };
             let done = append(&carry, to, &mut message).await?;
             if !done.is_ok() {
-                let before: UidSet<SideUid> = copied.iter().filter_map(|(_, to)| *to).collect();
-                if !before.is_empty() {
-                    remove_copies(to, &before).await?;
-                }
+                take_back(to, &copied).await?;
                 return Ok(Err(done));
             }
             copied.push((uid, told_uid(&done)));
         }
         Ok(Ok(copied))
     }
+}
+
+async fn take_back(
+    to: &mut Lease,
+    copied: &[(SideUid, Option<SideUid>)],
+) -> Result<(), AccountError> {
+    let before: UidSet<SideUid> = copied.iter().filter_map(|(_, to)| *to).collect();
+    if before.is_empty() { Ok(()) } else { remove_copies(to, &before).await }
 }
 
 /// A keyword that the server refuses is no reason to refuse the message.

@@ -9,12 +9,11 @@ use tracing::warn;
 use super::copier::{Copier, Job, lock};
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
-use crate::backend::{BackendError, Conn, Done, Event, Fetched, Lease, Pending, text};
+use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, text};
 use crate::base::{Side, step};
 use crate::imap::command::InternalDate;
-use crate::imap::fetch_scan::{FetchScan, ItemKind, flags, number};
-use crate::imap::framer::Literal;
-use crate::imap::response::{Code, Response};
+use crate::imap::fetch_scan::flags;
+use crate::imap::response::Code;
 use crate::imap::write::Parts;
 use crate::index::{Intent, Stuck};
 use crate::uid::{Place, SideUid, Uid, UidSet};
@@ -33,9 +32,9 @@ pub(super) struct Message {
 
 /// One batch.
 pub(super) struct Carry<'a> {
-    copier: &'a Copier,
-    mailbox: &'a Arc<Mailbox>,
-    access: Arc<Access>,
+    pub(super) copier: &'a Copier,
+    pub(super) mailbox: &'a Arc<Mailbox>,
+    pub(super) access: Arc<Access>,
 }
 
 impl<'a> Carry<'a> {
@@ -95,8 +94,8 @@ impl<'a> Carry<'a> {
         tees: HashMap<Uid, Tee>,
     ) -> Result<usize, AccountError> {
         self.copier.account.make_on_new(&self.access, self.mailbox).await?;
-        let mut old = self.mailbox.lease(&self.access, Side::Old).await?;
-        let messages = self.read(&mut old, wanted, tees).await?;
+        let old = self.mailbox.lease(&self.access, Side::Old).await?;
+        let (mut old, messages) = self.read(old, wanted, tees).await?;
         if messages.is_empty() {
             self.mailbox.give_back(old).await;
             return Ok(0);
@@ -187,163 +186,6 @@ impl<'a> Carry<'a> {
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
         remove_orphans(new, self.mailbox, &orphans, false).await?;
         Ok(carried)
-    }
-
-    /// Reads flags and dates of all, and the content of those that were not collected on the way.
-    async fn read(
-        &self,
-        conn: &mut Conn,
-        wanted: &[(Uid, SideUid)],
-        mut tees: HashMap<Uid, Tee>,
-    ) -> Result<Vec<Message>, AccountError> {
-        let (have, need): (Vec<_>, Vec<_>) =
-            wanted.iter().copied().partition(|(uid, _)| tees.contains_key(uid));
-        let mut messages = Vec::new();
-        if !have.is_empty() {
-            let virtual_uid: HashMap<SideUid, Uid> = have.iter().map(|(v, o)| (*o, *v)).collect();
-            let set: UidSet<SideUid> = have.iter().map(|(_, old)| *old).collect();
-            let command = text(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE)"));
-            let done = conn
-                .fetch(&command, |fetched| {
-                    let (Some(old), Some(flags), Some(date)) =
-                        (fetched.uid, fetched.flags(), fetched.internal_date())
-                    else {
-                        return;
-                    };
-                    let Some(uid) = virtual_uid.get(&old).copied() else { return };
-                    if let Some(body) = tees.remove(&uid) {
-                        let flags = without_recent(&flags);
-                        messages.push(Message { uid, old, flags, date, body });
-                    }
-                })
-                .await?;
-            if !done.is_ok() {
-                return Err(conn.answer("UID FETCH (FLAGS INTERNALDATE)", &done).into());
-            }
-        }
-        if !need.is_empty() {
-            self.read_contents(conn, &need, &mut messages).await?;
-        }
-        messages.sort_by_key(|m| m.old);
-        Ok(messages)
-    }
-
-    /// Reads whole messages. Where the server refuses, each is asked for on its own: one broken
-    /// message never blocks the others.
-    async fn read_contents(
-        &self,
-        conn: &mut Conn,
-        need: &[(Uid, SideUid)],
-        messages: &mut Vec<Message>,
-    ) -> Result<(), AccountError> {
-        let all: UidSet<SideUid> = need.iter().map(|(_, old)| *old).collect();
-        let refused = self.read_set(conn, &all, need, messages).await?;
-        if refused.is_none() {
-            return Ok(());
-        }
-        for (uid, old) in need {
-            if messages.iter().any(|m| m.uid == *uid) {
-                continue;
-            }
-            let one: UidSet<SideUid> = [*old].into_iter().collect();
-            if let Some(why) = self.read_set(conn, &one, need, messages).await? {
-                self.stuck(*uid, why).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a set of messages. Returns the server's words if it said NO.
-    pub(super) async fn read_set(
-        &self,
-        conn: &mut Conn,
-        set: &UidSet<SideUid>,
-        need: &[(Uid, SideUid)],
-        messages: &mut Vec<Message>,
-    ) -> Result<Option<String>, AccountError> {
-        let command = format!("UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])");
-        let pending = conn.send(&text(&command)).await?;
-        loop {
-            match conn.event().await? {
-                Event::Fetch { seq, text, literal } => {
-                    let read = self.read_reply(conn, seq, text, literal).await?;
-                    let Some((old, flags, date, body)) = read else { continue };
-                    if let Some((uid, _)) = need.iter().find(|(_, wanted)| *wanted == old) {
-                        messages.push(Message { uid: *uid, old, flags, date, body });
-                    }
-                }
-                Event::Response(response @ Response::Tagged { .. }) => {
-                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                        return Ok((!done.is_ok()).then(|| done.words()));
-                    }
-                }
-                Event::Response(_) => {}
-                Event::Chunk { .. } | Event::More { .. } => {
-                    return Err(conn.protocol("a literal outside of a FETCH".into()).into());
-                }
-            }
-        }
-    }
-
-    async fn read_reply(
-        &self,
-        conn: &mut Conn,
-        seq: u32,
-        text: Bytes,
-        literal: Option<Literal>,
-    ) -> Result<Option<(SideUid, Bytes, Bytes, Tee)>, BackendError> {
-        let unreadable = |conn: &mut Conn| conn.protocol("unreadable FETCH".into());
-        let Some((mut scan, _, from)) = FetchScan::start(&text) else {
-            return Err(unreadable(conn));
-        };
-        let (mut uid, mut flags, mut date, mut body) = (None, None, None, None);
-        let (mut segment, mut literal, mut from) = (text, literal, from);
-        loop {
-            let mut items = Vec::new();
-            scan.segment(&segment, from, &mut items).map_err(|_| unreadable(conn))?;
-            for item in &items {
-                let value = segment.slice(item.value.clone());
-                match item.kind {
-                    ItemKind::Uid => uid = number(&value).map(SideUid),
-                    ItemKind::Flags => flags = Some(without_recent(&value)),
-                    ItemKind::InternalDate if value.len() > 2 => {
-                        date = Some(value.slice(1..value.len() - 1));
-                    }
-                    ItemKind::Body if literal.is_none() => body = quoted_body(self.copier, &value),
-                    _ => {}
-                }
-            }
-            let Some(announced) = literal else { break };
-            let mut collected = self.copier.budget.collect_anyway(announced.octets);
-            loop {
-                match conn.event().await? {
-                    Event::Chunk { octets, last } => {
-                        let failed = collected.as_mut().is_some_and(|t| t.push(&octets).is_err());
-                        if failed {
-                            collected = None;
-                        }
-                        if last {
-                            break;
-                        }
-                    }
-                    _ => return Err(conn.protocol("a literal broke off".into())),
-                }
-            }
-            body = collected;
-            match conn.event().await? {
-                Event::More { text, literal: next } => {
-                    segment = text;
-                    literal = next;
-                    from = 0;
-                }
-                _ => return Err(conn.protocol("a FETCH broke off".into())),
-            }
-        }
-        let uid = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq)));
-        Ok(match (uid, flags, date, body) {
-            (Some(uid), Some(flags), Some(date), Some(body)) => Some((uid, flags, date, body)),
-            _ => None,
-        })
     }
 
     /// APPENDs all, pipelined where the server takes literals without being asked.
@@ -517,29 +359,11 @@ impl<'a> Carry<'a> {
         Ok(gone)
     }
 
-    async fn stuck(&self, uid: Uid, reason: String) -> Result<(), AccountError> {
+    pub(super) async fn stuck(&self, uid: Uid, reason: String) -> Result<(), AccountError> {
         warn!(mailbox = %self.mailbox.name(), %uid, "stuck: {reason}");
         let stuck = Stuck { reason, tries: 1, next_try: now() + FIRST_RETRY };
         self.mailbox.note_stuck(uid, &stuck).await
     }
-}
-
-fn quoted_body(copier: &Copier, value: &[u8]) -> Option<Tee> {
-    // `""` or a short quoted string: what a server may write instead of a small literal.
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let mut octets = Vec::with_capacity(inner.len());
-    let mut escaped = false;
-    for b in inner {
-        if *b == b'\\' && !escaped {
-            escaped = true;
-            continue;
-        }
-        escaped = false;
-        octets.push(*b);
-    }
-    let mut tee = copier.budget.collect_anyway(octets.len() as u64)?;
-    tee.push(&octets).ok()?;
-    Some(tee)
 }
 
 fn intent(message: &Message, uid_next: SideUid) -> Intent {

@@ -96,7 +96,7 @@ impl Copier {
         if queue.jobs.len() >= QUEUE || !queue.known.insert((mailbox.id(), uid)) {
             return;
         }
-        let tee = tee.filter(Tee::is_whole);
+        let tee = tee.filter(|tee| tee.is_whole() && tee.is_message());
         queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
         drop(queue);
         self.account.undecided().wake.notify_one();

@@ -8,6 +8,7 @@
 mod across;
 mod carry;
 mod copier;
+mod read;
 mod recover;
 mod tee;
 

@@ -18,6 +18,10 @@ pub struct Budget {
     spool: PathBuf,
 }
 
+/// How the message begins that Courier makes up where it cannot read the one that is asked for.
+const COURIERS_EXCUSE: &[u8] =
+    b"From: System Administrator <root@localhost>\r\nSubject: message unavailable\r\n";
+
 /// The octets of one message, as far as they have come.
 #[derive(Debug)]
 pub struct Tee {
@@ -90,6 +94,15 @@ impl Tee {
     /// Whether every octet has come.
     pub fn is_whole(&self) -> bool {
         self.len == self.expected
+    }
+
+    /// Whether this can be a message at all: not nothing, which some servers give for what they
+    /// cannot read, nor what Courier says instead.
+    pub fn is_message(&self) -> bool {
+        match &self.body {
+            Body::Memory(all) => !all.is_empty() && !all.starts_with(COURIERS_EXCUSE),
+            Body::Spool(_) => self.len > 0,
+        }
     }
 
     /// How many octets have come.

@@ -23,8 +23,12 @@ use line::items_for_server;
 use plan::schedule;
 use run::{Broken, Fetch};
 
-/// A connection that breaks between two messages is replaced so often within one command.
+/// A connection that breaks between two messages is replaced so often for the same message.
 const TRIES: u32 = 3;
+/// And so often in all.
+const ATTEMPTS: u32 = 24;
+/// So many messages over which a server hangs up are passed over by one command.
+const GIVEN_UP: u32 = 4;
 
 /// A FETCH command.
 pub(in crate::session) struct Asked<'a> {
@@ -89,28 +93,50 @@ impl Session {
             changed_since: changed_since.map(|known| mailbox.view().mod_seqs.since(known)),
             done: UidSet::new(),
             missing: UidSet::new(),
+            refused: None,
             seats: Vec::new(),
         };
-        let mut left = uids;
+        let mut left = uids.clone();
+        let (mut tries, mut given_up) = (0, 0);
         for attempt in 1.. {
-            let ended = fetch_from(&mut fetch, user, self.id, &left).await;
-            let lost = match ended {
+            let before = fetch.done.len();
+            let lost = match fetch_from(&mut fetch, user, self.id, &left).await {
                 Ok(()) => break,
                 Err(Broken::Between(AccountError::Backend(e))) if e.is_lost() => e,
                 Err(Broken::Between(e)) => return Err(e.into()),
                 Err(Broken::Within(e)) => return Err(Failure::Client(e)),
             };
-            if attempt == TRIES {
-                return Err(lost.into());
-            }
             // Nobody waits for the connections of the attempt that broke off.
             fetch.seats.clear();
             left = left.subtract(&fetch.done);
+            tries = if fetch.done.len() > before { 1 } else { tries + 1 };
+            if tries < TRIES && attempt < ATTEMPTS {
+                continue;
+            }
+            // Dovecot hangs up over a message that it cannot read: the others are worth a try.
+            let Some(culprit) = fetch
+                .culprit(&left, lost.side())
+                .filter(|_| given_up < GIVEN_UP && attempt < ATTEMPTS)
+            else {
+                return Err(lost.into());
+            };
+            (tries, given_up) = (0, given_up + 1);
+            tracing::warn!(mailbox = %mailbox.name(), uid = %culprit, "passed over: {lost}");
+            left.remove(culprit);
+            fetch.missing.insert(culprit);
+            fetch.not_given(culprit);
+            fetch.refused = Some(lost);
         }
+        // What one side refused the other one may have given.
+        let untold = !uids.subtract(&fetch.done).is_empty();
+        let refused = fetch.refused.take().filter(|_| untold);
         if let Some(selected) = &mut self.selected {
             selected.stale |= seen;
         }
-        Ok(Reply::ok("Fetch completed"))
+        match refused {
+            Some(refused) => Err(refused.into()),
+            None => Ok(Reply::ok("Fetch completed")),
+        }
     }
 }
 

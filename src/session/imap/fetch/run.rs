@@ -13,11 +13,12 @@ use super::super::sets::{ensure_announced, span};
 use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid};
 use super::plan::{Step, gathered};
 use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox};
-use crate::backend::{BackendError, Conn, Event, Lease, Pending, Seat, text};
+use crate::backend::{BackendError, Conn, Done, Event, Lease, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
-use crate::imap::fetch_scan::{FetchScan, Item};
+use crate::imap::fetch_scan::{FetchScan, Item, ItemKind};
 use crate::imap::framer::Literal;
+use crate::imap::response::{Code, Response, Status};
 use crate::session::client::{Client, ClientError};
 use crate::uid::{Cursor, Place, SideUid, Uid, UidMap, UidSet};
 
@@ -29,6 +30,8 @@ const AHEAD: usize = 1;
 const SHORT: u32 = 64;
 /// A client that takes nothing for so long shall not hold up the account's other sessions.
 const SLOW: Duration = Duration::from_secs(10);
+/// So many messages of a command may be refused before the server is asked for no more.
+const REFUSED: usize = 16;
 /// Messages put into order at a time.
 const WINDOW: u32 = 512;
 
@@ -70,6 +73,8 @@ pub struct Fetch<'a> {
     pub done: UidSet<Uid>,
     /// What a side should have returned and did not.
     pub missing: UidSet<Uid>,
+    /// Why a side did not return all: told at the end, when the others have been.
+    pub refused: Option<BackendError>,
     /// The seats of the connections in use.
     pub seats: Vec<Seat>,
 }
@@ -93,7 +98,7 @@ impl Fetch<'_> {
             while next < steps.len() && sent[steps[next].side].len() < AHEAD {
                 let side = steps[next].side;
                 let conn = connection(leases, side)?;
-                let pending = self.ask(conn, &steps[next]).await?;
+                let pending = self.ask(conn, side, &steps[next].uids()).await?;
                 sent[side].push_back((next, pending));
                 next += 1;
             }
@@ -111,18 +116,22 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    async fn ask(&self, conn: &mut Conn, step: &Step) -> Result<Vec<Pending>, BackendError> {
-        let wanted = step.uids();
+    async fn ask(
+        &self,
+        conn: &mut Conn,
+        side: Side,
+        wanted: &UidSet<SideUid>,
+    ) -> Result<Vec<Pending>, BackendError> {
         // Nothing may be unanswered when this has to ask for news, so only the first step does.
         let announced = if conn.is_clean() {
-            ensure_announced(conn, &wanted).await?
+            ensure_announced(conn, wanted).await?
         } else {
             conn.selected().map(|s| s.announced().clone()).unwrap_or_default()
         };
         // A reply to what only fills a hole is dropped; a FETCH that sets \Seen hits none.
-        let sets = span(&wanted, &announced);
+        let sets = span(wanted, &announced);
         let since = match self.changed_since {
-            Some(since) => format!(" (CHANGEDSINCE {})", since[step.side]),
+            Some(since) => format!(" (CHANGEDSINCE {})", since[side]),
             None => String::new(),
         };
         let pending = sets
@@ -140,6 +149,50 @@ impl Fetch<'_> {
         cursor: &mut Cursor,
     ) -> Result<UidSet<SideUid>, Broken> {
         let mut answered = UidSet::new();
+        if !self.take(conn, step, pending, cursor, &mut answered).await? {
+            self.one_by_one(conn, step, cursor, &mut answered).await?;
+        }
+        Ok(answered)
+    }
+
+    /// A server said NO, perhaps for one message alone, and then gave nothing of those behind it:
+    /// the first that is missing is asked for on its own, then the others together, and so on.
+    async fn one_by_one(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        cursor: &mut Cursor,
+        answered: &mut UidSet<SideUid>,
+    ) -> Result<(), Broken> {
+        let announced = conn.selected().map(|s| s.announced().clone()).unwrap_or_default();
+        let mut rest = step.uids().intersect(&announced).subtract(answered);
+        for _ in 0..REFUSED {
+            let Some(first) = rest.first() else { return Ok(()) };
+            let first: UidSet<SideUid> = [first].into_iter().collect();
+            rest = rest.subtract(&first);
+            for set in [&first, &rest.clone()] {
+                let pending = self.ask(conn, step.side, set).await?;
+                if self.take(conn, step, pending, cursor, answered).await? && set == &rest {
+                    return Ok(());
+                }
+            }
+            rest = rest.subtract(answered);
+        }
+        Ok(())
+    }
+
+    /// Takes the answers to what was asked. False if one of them was NO because of what was asked
+    /// for; then it is noted.
+    async fn take(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        pending: Vec<Pending>,
+        cursor: &mut Cursor,
+        answered: &mut UidSet<SideUid>,
+    ) -> Result<bool, Broken> {
+        conn.flush().await?;
+        let mut all = true;
         let mut items = Vec::new();
         for pending in pending {
             loop {
@@ -153,13 +206,11 @@ impl Fetch<'_> {
                         self.send(&[]).await?;
                     }
                     Event::Response(response) => {
-                        if !matches!(response, crate::imap::response::Response::Tagged { .. }) {
+                        if !matches!(response, Response::Tagged { .. }) {
                             continue;
                         }
                         if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                            if !done.is_ok() {
-                                return Err(conn.answer("UID FETCH", &done).into());
-                            }
+                            all &= self.is_whole(conn, &done)?;
                             break;
                         }
                     }
@@ -169,7 +220,23 @@ impl Fetch<'_> {
                 }
             }
         }
-        Ok(answered)
+        Ok(all)
+    }
+
+    /// Whether the answer is OK. A NO that may be due to one message is noted; it is not where the
+    /// server says that it has no time, and a BAD never is.
+    fn is_whole(&mut self, conn: &Conn, done: &Done) -> Result<bool, BackendError> {
+        if done.is_ok() {
+            return Ok(true);
+        }
+        let refused = conn.answer("UID FETCH", done);
+        let busy = matches!(done.code, Some(Code::Unavailable | Code::Throttled | Code::InUse));
+        if done.status != Status::No || busy {
+            return Err(refused);
+        }
+        tracing::warn!(mailbox = %self.mailbox.name(), "{refused}");
+        self.refused = Some(refused);
+        Ok(false)
     }
 
     /// Passes one reply on. Returns whose it was, if it was an answer.
@@ -193,7 +260,11 @@ impl Fetch<'_> {
         let side_uid = told_uid(&text, items).or_else(|| conn.selected().and_then(|s| s.uid(seq)));
         let found = side_uid.and_then(|uid| step.find(uid)).and_then(|(uid, place)| {
             let seq = cursor.seq(uid)?;
-            is_answer(items, &self.wish).then_some((uid, place, seq))
+            // Dovecot begins a reply, and hangs up behind it where it cannot read the content.
+            let hollow = self.wish.content
+                && literal.is_none()
+                && !items.iter().any(|item| item.kind == ItemKind::Body);
+            (!hollow && is_answer(items, &self.wish)).then_some((uid, place, seq))
         });
         let mod_seq = told_mod_seq(&text, items);
         if let Some(told) = mod_seq {
@@ -285,14 +356,34 @@ impl Fetch<'_> {
         }
     }
 
+    /// The message over which a side hung up, if that can be told: where content is asked for,
+    /// messages are answered one after the other.
+    pub fn culprit(&self, left: &UidSet<Uid>, side: Side) -> Option<Uid> {
+        let view = self.mailbox.view();
+        let mut runs = view.map.intersect(left);
+        let run = runs.find(|run| run.place.authority() == side)?;
+        self.wish.content.then_some(run.uid)
+    }
+
     fn note_missing(&mut self, step: &Step, answered: &UidSet<SideUid>) {
-        if step.side == Side::Old || answered.len() >= step.len || self.changed_since.is_some() {
+        if answered.len() >= step.len || self.changed_since.is_some() {
             return;
         }
         for uid in step.uids().subtract(answered).iter() {
-            if let Some((uid, Place::Both { .. })) = step.find(uid) {
-                self.missing.insert(uid);
+            match step.find(uid) {
+                Some((uid, Place::Both { .. })) if step.side == Side::New => {
+                    self.missing.insert(uid);
+                }
+                Some((uid, Place::Old(_))) => self.not_given(uid),
+                _ => {}
             }
+        }
+    }
+
+    /// Old did not give the content of a message: the copier finds out why, and notes it.
+    pub fn not_given(&self, uid: Uid) {
+        if let (Some(copier), true) = (&self.copier, self.wish.content) {
+            copier.opened(&self.mailbox, uid, None);
         }
     }
 
@@ -317,21 +408,34 @@ impl Fetch<'_> {
             let mut sent = Vec::new();
             for step in &asked {
                 let conn = connection(leases, step.side)?;
-                let pending = self.ask(conn, step).await?;
+                let pending = self.ask(conn, step.side, &step.uids()).await?;
                 conn.flush().await?;
                 sent.push(pending);
             }
             let mut lines: Vec<(Uid, Vec<u8>)> = Vec::new();
+            let mut torn = Vec::new();
             for (step, pending) in asked.iter().zip(sent) {
                 let conn = connection(leases, step.side)?;
+                let mut whole = true;
                 for pending in pending {
-                    self.gather(conn, step, pending, &mut cursor, &mut lines).await?;
+                    whole &= self.gather(conn, step, pending, &mut cursor, &mut lines).await?;
+                }
+                if !whole {
+                    // Those that are there go before those that are asked for anew.
+                    torn.push(step);
                 }
             }
             lines.sort_by_key(|(uid, _)| *uid);
             for (uid, line) in lines {
                 self.send(&line).await?;
                 self.done.push(uid);
+            }
+            for step in torn {
+                let conn = connection(leases, step.side)?;
+                let found =
+                    |uid: &SideUid| step.find(*uid).is_some_and(|(u, _)| self.done.contains(u));
+                let mut answered = step.uids().iter().filter(found).collect();
+                self.one_by_one(conn, step, &mut cursor, &mut answered).await?;
             }
         }
         Ok(())
@@ -344,12 +448,10 @@ impl Fetch<'_> {
         pending: Pending,
         cursor: &mut Cursor,
         lines: &mut Vec<(Uid, Vec<u8>)>,
-    ) -> Result<(), Broken> {
+    ) -> Result<bool, Broken> {
         let mut replies = Vec::new();
         let done = conn.finish_fetch(pending, &mut |fetched| replies.push(fetched)).await?;
-        if !done.is_ok() {
-            return Err(conn.answer("UID FETCH", &done).into());
-        }
+        let whole = self.is_whole(conn, &done)?;
         let wish = self.wish.clone();
         for fetched in replies {
             let Some(side_uid) = fetched.uid else { continue };
@@ -374,7 +476,7 @@ impl Fetch<'_> {
             writer.end(&mut line);
             lines.push((uid, line));
         }
-        Ok(())
+        Ok(whole)
     }
 
     /// What the client is told for a side's MODSEQ, if it wants to see it.

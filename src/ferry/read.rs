@@ -1,0 +1,259 @@
+//! Reading messages that are to be carried, from a server that may not be able to give each of them.
+//!
+//! What it gives instead of a message is never taken for one: a copy of nothing would hide what old
+//! still has, and may give again when it is repaired.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use super::carry::{Carry, Message};
+use super::copier::Copier;
+use super::tee::Tee;
+use crate::account::{AccountError, without_recent};
+use crate::backend::{BackendError, Conn, Event, Lease, text};
+use crate::base::Side;
+use crate::imap::fetch_scan::{FetchScan, ItemKind, number};
+use crate::imap::framer::Literal;
+use crate::imap::response::Response;
+use crate::uid::{SideUid, Uid, UidSet};
+
+/// So many messages of one batch may make the server hang up, before it is taken for broken itself.
+const HUNG_UP: u32 = 8;
+
+/// What became of reading a message.
+pub(super) enum Read {
+    /// It was read.
+    Whole(Box<Message>),
+    /// It is not there any more.
+    Gone,
+    /// It is there, and the server does not give it; its words, or ours.
+    Refused(String),
+}
+
+impl Carry<'_> {
+    /// Reads flags and dates of all, and the content of those that were not collected on the way.
+    pub(super) async fn read(
+        &self,
+        mut old: Lease,
+        wanted: &[(Uid, SideUid)],
+        mut tees: HashMap<Uid, Tee>,
+    ) -> Result<(Lease, Vec<Message>), AccountError> {
+        let (have, need): (Vec<_>, Vec<_>) =
+            wanted.iter().copied().partition(|(uid, _)| tees.contains_key(uid));
+        let mut messages = Vec::new();
+        if !have.is_empty() {
+            let virtual_uid: HashMap<SideUid, Uid> = have.iter().map(|(v, o)| (*o, *v)).collect();
+            let set: UidSet<SideUid> = have.iter().map(|(_, old)| *old).collect();
+            let command = text(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE)"));
+            let done = old
+                .fetch(&command, |fetched| {
+                    let (Some(old), Some(flags), Some(date)) =
+                        (fetched.uid, fetched.flags(), fetched.internal_date())
+                    else {
+                        return;
+                    };
+                    let Some(uid) = virtual_uid.get(&old).copied() else { return };
+                    if let Some(body) = tees.remove(&uid) {
+                        let flags = without_recent(&flags);
+                        messages.push(Message { uid, old, flags, date, body });
+                    }
+                })
+                .await?;
+            if !done.is_ok() {
+                return Err(old.answer("UID FETCH (FLAGS INTERNALDATE)", &done).into());
+            }
+        }
+        if !need.is_empty() {
+            old = self.read_contents(old, &need, &mut messages).await?;
+        }
+        messages.sort_by_key(|m| m.old);
+        Ok((old, messages))
+    }
+
+    /// Reads whole messages. Where the server refuses, or gives less than was asked for, or hangs up,
+    /// each that is missing is asked for on its own: one broken message never blocks the others.
+    async fn read_contents(
+        &self,
+        mut old: Lease,
+        need: &[(Uid, SideUid)],
+        messages: &mut Vec<Message>,
+    ) -> Result<Lease, AccountError> {
+        let all: UidSet<SideUid> = need.iter().map(|(_, old)| *old).collect();
+        let mut read = Vec::new();
+        match self.read_set(&mut old, &all, need, &mut read).await {
+            // What came before a NO may be what the NO is about.
+            Ok(Some(_)) => read.clear(),
+            Ok(None) => {}
+            Err(e) if is_lost(&e) => old = self.replace(old).await?,
+            Err(e) => return Err(e),
+        }
+        let there: BTreeSet<Uid> = read.iter().map(|m| m.uid).collect();
+        messages.extend(read);
+        let mut hung_up = 0;
+        for (uid, side_uid) in need.iter().filter(|(uid, _)| !there.contains(uid)) {
+            match self.read_one(&mut old, *uid, *side_uid).await {
+                Ok(Read::Whole(message)) => messages.push(*message),
+                Ok(Read::Gone) => {}
+                Ok(Read::Refused(why)) => self.stuck(*uid, why).await?,
+                Err(e) if is_lost(&e) && hung_up < HUNG_UP => {
+                    hung_up += 1;
+                    // It can be reached: so it is the message.
+                    old = self.replace(old).await?;
+                    self.stuck(*uid, e.to_string()).await?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(old)
+    }
+
+    /// Another connection for one that broke.
+    async fn replace(&self, broken: Lease) -> Result<Lease, AccountError> {
+        // Nobody waits for a connection while holding one.
+        drop(broken);
+        self.mailbox.lease(&self.access, Side::Old).await
+    }
+
+    /// Reads one message.
+    pub(super) async fn read_one(
+        &self,
+        conn: &mut Conn,
+        uid: Uid,
+        side_uid: SideUid,
+    ) -> Result<Read, AccountError> {
+        let one: UidSet<SideUid> = [side_uid].into_iter().collect();
+        let mut read = Vec::new();
+        if let Some(why) = self.read_set(conn, &one, &[(uid, side_uid)], &mut read).await? {
+            return Ok(Read::Refused(why));
+        }
+        if let Some(message) = read.pop() {
+            return Ok(Read::Whole(Box::new(message)));
+        }
+        conn.must("NOOP", &text("NOOP")).await?;
+        let there = conn.selected().is_some_and(|s| s.announced().contains(side_uid));
+        let side = conn.side();
+        Ok(if there {
+            Read::Refused(format!("{side} does not give its content"))
+        } else {
+            Read::Gone
+        })
+    }
+
+    /// Reads a set of messages. Returns the server's words if it said NO.
+    async fn read_set(
+        &self,
+        conn: &mut Conn,
+        set: &UidSet<SideUid>,
+        need: &[(Uid, SideUid)],
+        messages: &mut Vec<Message>,
+    ) -> Result<Option<String>, AccountError> {
+        let command = format!("UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])");
+        let pending = conn.send(&text(&command)).await?;
+        loop {
+            match conn.event().await? {
+                Event::Fetch { seq, text, literal } => {
+                    let read = self.read_reply(conn, seq, text, literal).await?;
+                    let Some((old, flags, date, body)) = read else { continue };
+                    if let Some((uid, _)) = need.iter().find(|(_, wanted)| *wanted == old) {
+                        messages.push(Message { uid: *uid, old, flags, date, body });
+                    }
+                }
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
+                        return Ok((!done.is_ok()).then(|| done.words()));
+                    }
+                }
+                Event::Response(_) => {}
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(conn.protocol("a literal outside of a FETCH".into()).into());
+                }
+            }
+        }
+    }
+
+    async fn read_reply(
+        &self,
+        conn: &mut Conn,
+        seq: u32,
+        text: Bytes,
+        literal: Option<Literal>,
+    ) -> Result<Option<(SideUid, Bytes, Bytes, Tee)>, BackendError> {
+        let unreadable = |conn: &mut Conn| conn.protocol("unreadable FETCH".into());
+        let Some((mut scan, _, from)) = FetchScan::start(&text) else {
+            return Err(unreadable(conn));
+        };
+        let (mut uid, mut flags, mut date, mut body) = (None, None, None, None);
+        let (mut segment, mut literal, mut from) = (text, literal, from);
+        loop {
+            let mut items = Vec::new();
+            scan.segment(&segment, from, &mut items).map_err(|_| unreadable(conn))?;
+            for item in &items {
+                let value = segment.slice(item.value.clone());
+                match item.kind {
+                    ItemKind::Uid => uid = number(&value).map(SideUid),
+                    ItemKind::Flags => flags = Some(without_recent(&value)),
+                    ItemKind::InternalDate if value.len() > 2 => {
+                        date = Some(value.slice(1..value.len() - 1));
+                    }
+                    ItemKind::Body if literal.is_none() => body = quoted_body(self.copier, &value),
+                    _ => {}
+                }
+            }
+            let Some(announced) = literal else { break };
+            let mut collected = self.copier.budget.collect_anyway(announced.octets);
+            loop {
+                match conn.event().await? {
+                    Event::Chunk { octets, last } => {
+                        let failed = collected.as_mut().is_some_and(|t| t.push(&octets).is_err());
+                        if failed {
+                            collected = None;
+                        }
+                        if last {
+                            break;
+                        }
+                    }
+                    _ => return Err(conn.protocol("a literal broke off".into())),
+                }
+            }
+            body = collected;
+            match conn.event().await? {
+                Event::More { text, literal: next } => {
+                    segment = text;
+                    literal = next;
+                    from = 0;
+                }
+                _ => return Err(conn.protocol("a FETCH broke off".into())),
+            }
+        }
+        let uid = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq)));
+        Ok(match (uid, flags, date, body) {
+            (Some(uid), Some(flags), Some(date), Some(body)) if body.is_message() => {
+                Some((uid, flags, date, body))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn is_lost(e: &AccountError) -> bool {
+    matches!(e, AccountError::Backend(e) if e.is_lost())
+}
+
+fn quoted_body(copier: &Copier, value: &[u8]) -> Option<Tee> {
+    // `""` or a short quoted string: what a server may write instead of a small literal.
+    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut octets = Vec::with_capacity(inner.len());
+    let mut escaped = false;
+    for b in inner {
+        if *b == b'\\' && !escaped {
+            escaped = true;
+            continue;
+        }
+        escaped = false;
+        octets.push(*b);
+    }
+    let mut tee = copier.budget.collect_anyway(octets.len() as u64)?;
+    tee.push(&octets).ok()?;
+    Some(tee)
+}
