@@ -92,7 +92,12 @@
 //!   is forgotten and seen again, instead of being away.
 //! - **Access rights are old's, annotations are kept by both sides**, where the design says nothing
 //!   of them: `session::imap::acl` and [`Account::metadata`](account::Account::metadata) say why.
-//! - **Only the phase `merged` exists**: no mirror, no outbox, no matching, no trickle.
+//! - **Only the phase `merged` exists**: no mirror, no outbox, no trickle.
+//! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
+//!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
+//!   from old waits until it is known whether new has it as well.
+//! - **A copy that another tool altered is joined all the same** (mbsync adds a header), and is read
+//!   from new from then on: its size is then another one than the client was told before.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
 //!   write to the index, and after a restart the virtual value goes on above what was reserved, so
 //!   that it does not equal old's any more even where nothing lies on new.

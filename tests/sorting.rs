@@ -463,7 +463,9 @@ fn a_hundred_thousand_messages_are_sorted_in_little_memory() {
     });
     let mut client = world.proxy.client();
     client.patience = std::time::Duration::from_secs(60);
-    client.ok("SELECT INBOX");
+    lab::eventually("it is known that none lies on both servers", || {
+        (client.ok("SELECT INBOX").count("EXISTS") == Some(100_000)).then_some(())
+    });
     let before = world.proxy.peak_rss();
     for command in ["UID SORT (SUBJECT REVERSE DATE) UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL"]
     {

@@ -33,6 +33,10 @@ pub enum AccountError {
         /// Where it was looked for.
         side: Side,
     },
+    /// What is to be done must wait until it is known which of the mailbox's messages lie on both
+    /// sides.
+    #[error("{0}: it is not known yet which of its messages lie on both servers")]
+    Unmatched(MailboxName),
     /// What is needed was never seen, and the side that has it is away.
     #[error("the {0} server is away, and what it holds is not known yet")]
     NeverSeen(Side),
@@ -46,6 +50,7 @@ impl AccountError {
             AccountError::Backend(_)
             | AccountError::Index(_)
             | AccountError::NeverSeen(_)
+            | AccountError::Unmatched(_)
             | AccountError::Distrust { .. } => true,
             AccountError::NoSuchMailbox(_) | AccountError::NotThere { .. } => false,
         }

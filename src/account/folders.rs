@@ -336,6 +336,7 @@ impl Account {
             hidden: false,
             listed: Sides::default(),
             unshown: UidSet::new(),
+            matching: None,
         }
     }
 
@@ -378,6 +379,7 @@ impl Account {
             self.index.clone(),
             (self.name.clone(), self.id),
             Arc::clone(&self.undecided),
+            Arc::clone(&self.matchmaker),
             stored,
         ));
         self.open.insert(folder.id, Arc::clone(&mailbox));

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::mailbox::{FlagsOffered, Mailbox, Moment, SessionId, now};
+use super::matching::FIRST_VIEW;
 use super::merge::{Likeness, Report};
 use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
@@ -36,6 +38,7 @@ impl Mailbox {
     ) -> Result<Lease, AccountError> {
         let mut lease = access.pools[side].lend(&self.want(side)?).await?;
         self.hear(&mut lease).await?;
+        self.start_matching(access);
         Ok(lease)
     }
 
@@ -100,6 +103,7 @@ impl Mailbox {
                 complete,
                 vanished: &vanished,
                 hold: &hold,
+                matching: self.matchmaker.is_wanted(),
             };
             let held = self
                 .change(|merged, _| {
@@ -253,11 +257,13 @@ impl Mailbox {
         if conn.side() != Side::New || arrivals.is_empty() {
             return Ok(hold);
         }
-        let expected = self.peek(|m| m.intents.clone());
-        if expected.is_empty() {
+        let (expected, unmatched) = self.peek(|m| (m.intents.clone(), m.record.matching));
+        // What waits to be matched is none: no copy was begun before all of it was seen.
+        let arrivals = arrivals.range_from(unmatched.unwrap_or(SideUid(1)));
+        if expected.is_empty() || arrivals.is_empty() {
             return Ok(hold);
         }
-        for (uid, likeness) in likenesses(conn, arrivals).await? {
+        for (uid, likeness) in likenesses(conn, &arrivals).await? {
             if expected.values().any(|intent| likeness.fits(intent)) {
                 hold.insert(uid, likeness);
             }
@@ -265,13 +271,21 @@ impl Mailbox {
         Ok(hold)
     }
 
-    /// Brings the mailbox up to date from both sides: what SELECT and NOOP stand on.
+    /// Brings the mailbox up to date from both sides: what SELECT and NOOP stand on. What lies on
+    /// both is matched for a little while ([`first_view`](Mailbox::first_view)).
     ///
     /// # Errors
     /// Only where nothing right can be shown: a side that holds messages never seen is away, old or
     /// the only one that has the mailbox. A
     /// side that was absorbed before may be away; its messages stay listed (DESIGN §6).
     pub async fn refresh(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        self.absorb(access).await?;
+        self.first_view(Instant::now() + FIRST_VIEW).await;
+        Ok(())
+    }
+
+    /// The same, without waiting for anything to be matched.
+    pub(super) async fn absorb(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
         let _one_at_a_time = self.opening.lock().await;
         let names = self.view().names.clone();
         // Both sides in parallel; slots are taken in the sides' order (see `backend::Pool`).
@@ -311,6 +325,7 @@ impl Mailbox {
                 warn!(mailbox = %self.name(), %side, "goes on without this side: {e}");
             }
         }
+        self.start_matching(access);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::{RwLock, broadcast, watch};
 
 use super::AccountError;
 use super::ledger::Undecided;
+use super::matching::{Matchmaker, Running};
 use super::merge::{Distrust, Merged};
 use super::modseq::ModSeqs;
 use super::watch::Watching;
@@ -96,6 +97,8 @@ pub struct Mailbox {
     pub(super) opening: tokio::sync::Mutex<()>,
     pub(super) watching: Mutex<Watching>,
     pub(super) undecided: Arc<Undecided>,
+    pub(super) matchmaker: Arc<Matchmaker>,
+    pub(super) matching: Mutex<Option<Running>>,
 }
 
 /// What a mailbox is called: by its client, and where it exists or would be made.
@@ -156,6 +159,7 @@ impl Mailbox {
         index: Index,
         (owner, account): (AccountName, AccountId),
         undecided: Arc<Undecided>,
+        matchmaker: Arc<Matchmaker>,
         stored: Stored,
     ) -> Mailbox {
         let intents: BTreeMap<Uid, Intent> = stored
@@ -183,6 +187,8 @@ impl Mailbox {
             opening: tokio::sync::Mutex::new(()),
             watching: Mutex::default(),
             undecided,
+            matchmaker,
+            matching: Mutex::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! methods take what a side reported and change both, without I/O and without a clock. Whoever
 //! calls them makes the result durable before any client hears of it (V2).
 
+mod matching;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +69,8 @@ pub struct Report<'a> {
     pub vanished: &'a UidSet<SideUid>,
     /// Arrivals that may be copies of ours still in flight.
     pub hold: &'a BTreeMap<SideUid, Likeness>,
+    /// Whether what lies on both sides at the first sight of new is to be matched.
+    pub matching: bool,
 }
 
 /// What an arrival has in common with a copy that is on its way: either is enough to wait for it,
@@ -101,6 +104,10 @@ pub struct Merged {
     pub live: Sides<Option<UidSet<SideUid>>>,
     /// Arrivals on new that wait until it is known whether they are copies of ours.
     pub held: BTreeMap<SideUid, Likeness>,
+    /// Messages on new that wait to be matched with those of old.
+    ///
+    /// Invariant: empty unless `record.matching` is set; none of them is mapped.
+    pub unmatched: UidSet<SideUid>,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
     /// The virtual MODSEQ.
@@ -117,7 +124,15 @@ impl Merged {
             (snapshot.messages == mapped.len()).then_some(mapped)
         });
         let mod_seqs = ModSeqs::of(&record);
-        Merged { record, map, live, held: BTreeMap::new(), intents, mod_seqs }
+        Merged {
+            record,
+            map,
+            live,
+            held: BTreeMap::new(),
+            unmatched: UidSet::new(),
+            intents,
+            mod_seqs,
+        }
     }
 
     /// Whether the mailbox exists on a side and can be selected there, as its last listing told.
@@ -135,9 +150,10 @@ impl Merged {
         let found = found.subtract(&self.map.side_uids(side).range_from(watermark));
         match side {
             Side::Old => found,
-            Side::New => {
-                found.subtract(&self.held.keys().copied().collect()).subtract(&self.record.unshown)
-            }
+            Side::New => found
+                .subtract(&self.held.keys().copied().collect())
+                .subtract(&self.record.unshown)
+                .subtract(&self.unmatched),
         }
     }
 
@@ -176,6 +192,9 @@ impl Merged {
         if first_sight && side == Side::Old && self.record.uid_validity == 0 {
             self.record.uid_validity = report.snapshot.uid_validity;
         }
+        if side == Side::New && first_sight {
+            self.begin_matching(report);
+        }
 
         let mut gone = report.vanished.clone();
         if report.complete {
@@ -189,7 +208,10 @@ impl Merged {
 
         let arrived = self.arrivals(side, report.announced);
         let held: UidSet<SideUid> = report.hold.keys().copied().collect();
-        let shown = arrived.subtract(&held);
+        let mut shown = arrived.subtract(&held);
+        if side == Side::New {
+            shown = self.keep_unmatched(shown);
+        }
         for (first, last) in shown.ranges() {
             let keep = first_sight && side == Side::Old;
             if keep && self.keep_old_uids(first, last)? {
@@ -234,11 +256,10 @@ impl Merged {
         let before = self.record.sides[side];
         let mut uid_next =
             before.map_or(report.snapshot.uid_next, |b| b.uid_next.max(report.snapshot.uid_next));
-        if side == Side::New
-            && let Some((first_held, _)) = self.held.first_key_value()
-        {
+        if side == Side::New {
             // The watermark never passes an arrival that is held back.
-            uid_next = uid_next.min(*first_held);
+            let held = self.held.keys().next().copied();
+            uid_next = held.into_iter().chain(self.unmatched.first()).fold(uid_next, SideUid::min);
         }
         if side == Side::New {
             let unshown = self.record.unshown.range_from(uid_next);
@@ -269,9 +290,11 @@ impl Merged {
 
     /// All that a side has told of up to its HIGHESTMODSEQ is taken into the map; see
     /// [`ModSeqs::absorb`]. An arrival that is held back is not: its change is told once more when
-    /// it is shown.
+    /// it is shown. Nor is anything of new before it is matched: whoever was told a value until then
+    /// is told all of what lies there.
     pub fn absorb_mod_seq(&mut self, side: Side, told: Option<u64>, before: Option<u64>) {
-        if let Some(told) = told.filter(|_| side == Side::Old || self.held.is_empty()) {
+        let decided = self.held.is_empty() && !self.is_matching();
+        if let Some(told) = told.filter(|_| side == Side::Old || decided) {
             self.mod_seqs.absorb(side, told, before);
         }
     }
@@ -283,6 +306,7 @@ impl Merged {
         for uid in gone.iter() {
             if side == Side::New {
                 self.held.remove(&uid);
+                self.unmatched.remove(uid);
                 self.record.unshown.remove(uid);
             }
             let Some((virtual_uid, _)) = cursor.find(side, uid) else { continue };
@@ -354,6 +378,7 @@ impl Merged {
     pub fn claim(&mut self, side: Side, uid: SideUid, now: u64) -> Result<Uid, Distrust> {
         if side == Side::New {
             self.held.remove(&uid);
+            self.unmatched.remove(uid);
         }
         let claimed = match self.map.uid_of(side, uid) {
             Some(known) => known,
@@ -384,6 +409,7 @@ impl Merged {
     pub fn copied(&mut self, uid: Uid, new: SideUid) -> bool {
         let Some(Place::Old(old)) = self.map.place(uid) else { return false };
         self.held.remove(&new);
+        self.unmatched.remove(new);
         if let Some(twin) = self.map.uid_of(Side::New, new) {
             if !matches!(self.map.place(twin), Some(Place::New(_))) {
                 return false;
@@ -398,6 +424,7 @@ impl Merged {
     /// A message on new that shall not be seen: a copy that turned up late, and is removed.
     pub fn hide_new(&mut self, new: SideUid) {
         self.held.remove(&new);
+        self.unmatched.remove(new);
         self.record.unshown.insert(new);
         self.add_live(Side::New, new);
     }

@@ -12,6 +12,7 @@ mod identity;
 mod ledger;
 mod login;
 mod mailbox;
+mod matching;
 mod merge;
 mod metadata;
 mod modseq;
@@ -48,6 +49,7 @@ pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's
 /// secret gives. Two logins of one account share it only if their secrets are the same.
+#[derive(Clone)]
 pub struct Access {
     /// One pool a side.
     pub pools: Sides<Arc<Pool>>,
@@ -68,15 +70,18 @@ pub struct Account {
     making: tokio::sync::Mutex<()>,
     access: DashMap<login::Digest, login::Judged>,
     undecided: Arc<Undecided>,
+    matchmaker: Arc<matching::Matchmaker>,
 }
 
 impl Account {
     fn new(name: AccountName, id: AccountId, index: Index, config: Arc<Config>) -> Account {
+        let matchmaker = Arc::new(matching::Matchmaker::new(config.copy.matching));
         Account {
             name,
             id,
             index,
             config,
+            matchmaker,
             open: DashMap::new(),
             folders: ArcSwapOption::empty(),
             listing: tokio::sync::Mutex::new(()),
@@ -133,5 +138,6 @@ fn test_record() -> crate::index::MailboxRecord {
         hidden: false,
         listed: Sides::default(),
         unshown: UidSet::new(),
+        matching: None,
     }
 }

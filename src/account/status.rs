@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::folders::command;
 use super::mailbox::now;
+use super::matching::FIRST_VIEW;
 use super::{Access, AccountError, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Done, Lease, Slot, Want, text};
 use crate::base::{MailboxName, Side, Sides};
@@ -101,6 +103,8 @@ pub async fn statuses(
     mailboxes: &[Arc<Mailbox>],
     asked: Asked,
 ) -> Vec<Result<Status, AccountError>> {
+    // Those that are to be matched first have this long together.
+    let until = Instant::now() + FIRST_VIEW;
     let told = ask_both(access, mailboxes, asked).await;
     let each = || mailboxes.iter().zip(&told);
     // What each writes down is written down together.
@@ -110,7 +114,7 @@ pub async fn statuses(
     for ((mailbox, told), untouched) in each().zip(untouched) {
         statuses.push(match untouched.transpose() {
             Some(status) => status,
-            None => mailbox.status(access, told, asked).await,
+            None => mailbox.status(access, told, asked, until).await,
         });
     }
     statuses
@@ -122,6 +126,7 @@ impl Mailbox {
         access: &Access,
         told: &Sides<Told>,
         asked: Asked,
+        until: Instant,
     ) -> Result<Status, AccountError> {
         let known = |side: Side| match &told[side] {
             Told::Absent => true,
@@ -133,7 +138,8 @@ impl Mailbox {
         };
         self.absorb_unheard(told).await?;
         if !Side::BOTH.into_iter().all(known) || self.view().uid_validity == 0 {
-            self.refresh(access).await?;
+            self.absorb(access).await?;
+            self.first_view(until).await;
         }
         let view = self.view();
         let mut status = Status {

@@ -35,6 +35,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         folders: folders(raw.folders)?,
         copy: Copying {
             on_access: raw.copy.on_access,
+            matching: raw.copy.matching,
             tee_memory: raw.copy.tee_memory,
             spool_budget: raw.copy.spool_budget,
             grace: raw.copy.grace,

@@ -214,10 +214,25 @@ pub enum Phase {
 pub struct Copying {
     /// Whether a message is copied because a client opened it.
     pub on_access: bool,
+    /// What tells that a message lies on both servers already.
+    pub matching: Match,
     /// Up to which size an opened message is collected in memory; beyond, in a spool file.
     pub tee_memory: u64,
     /// How many octets may be collected at once, of all accounts, in memory and in files.
     pub spool_budget: u64,
     /// How long after a lost connection the outcome of its APPEND may still show.
     pub grace: Duration,
+}
+
+/// What tells that a message lies on both servers already (DESIGN §3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    /// Its octets, without what copying tools are known to change. Both servers are asked for every
+    /// message that may lie on both.
+    Content,
+    /// Message-ID, Date, From, Subject and size; the octets only where those leave a doubt.
+    MessageId,
+    /// Nothing: all that lies on new is shown beside what lies on old.
+    Off,
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::Problem;
-use super::{Compress, Endpoint, Limits, Protocol, Tls, values};
+use super::{Compress, Endpoint, Limits, Match, Protocol, Tls, values};
 use crate::base::Side;
 
 pub(super) fn parse(text: &str) -> Result<File, Problem> {
@@ -128,6 +128,8 @@ pub(super) enum Phase {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Copying {
     pub(super) on_access: bool,
+    #[serde(rename = "match")]
+    pub(super) matching: Match,
     #[serde(deserialize_with = "values::size")]
     pub(super) tee_memory: u64,
     #[serde(deserialize_with = "values::size")]
@@ -140,6 +142,7 @@ impl Default for Copying {
     fn default() -> Self {
         Copying {
             on_access: true,
+            matching: Match::Content,
             tee_memory: TEE_MEMORY,
             spool_budget: SPOOL_BUDGET,
             grace: GRACE,

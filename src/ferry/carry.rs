@@ -74,9 +74,18 @@ impl<'a> Carry<'a> {
         wanted.sort_unstable_by_key(|(_, old)| *old);
         let carried = if wanted.is_empty() {
             0
+        } else if self.mailbox.is_matching() {
+            undecided.append(&mut wanted);
+            0
         } else {
             match self.batch(&wanted, tees).await {
-                Ok(count) => count,
+                Ok(count) => {
+                    if self.mailbox.is_matching() {
+                        // New was seen for the first time: it may have them already.
+                        undecided.append(&mut wanted);
+                    }
+                    count
+                }
                 Err(e) => {
                     wanted
                         .retain(|(uid, _)| matches!(self.mailbox.place(*uid), Some(Place::Old(_))));
@@ -101,6 +110,11 @@ impl<'a> Carry<'a> {
             return Ok(0);
         }
         let mut new = self.mailbox.lease(&self.access, Side::New).await?;
+        if self.mailbox.is_matching() {
+            self.mailbox.give_back(old).await;
+            self.mailbox.give_back(new).await;
+            return Ok(0);
+        }
 
         let uid_next = new.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
         let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();

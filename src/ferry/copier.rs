@@ -96,7 +96,9 @@ impl Copier {
         if queue.jobs.len() >= QUEUE || !queue.known.insert((mailbox.id(), uid)) {
             return;
         }
-        let tee = tee.filter(|tee| tee.is_whole() && tee.is_message());
+        let whole = |tee: &Tee| tee.is_whole() && tee.is_message();
+        // Until it is known whether it lies on new already, it takes up no room.
+        let tee = tee.filter(|tee| whole(tee) && !mailbox.is_matching());
         queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
         drop(queue);
         self.account.undecided().wake.notify_one();
@@ -113,6 +115,7 @@ impl Copier {
         mailbox: &Arc<Mailbox>,
         uids: &UidSet<Uid>,
     ) -> Result<(), AccountError> {
+        mailbox.matched(uids).await?;
         let all: Vec<Uid> = uids.iter().collect();
         for some in all.chunks(BATCH) {
             let _one_at_a_time = self.busy.lock().await;
@@ -195,13 +198,16 @@ impl Copier {
         }
     }
 
-    /// The next messages of one mailbox, in the order in which they were opened.
+    /// The next messages of one mailbox, in the order in which they were opened. A mailbox that is
+    /// being matched waits: what is to be copied may lie on new already. Its end wakes the worker.
     fn next_batch(&self) -> Option<Vec<Job>> {
         let mut queue = lock(&self.queue);
         if queue.not_before.is_some_and(|at| at > Instant::now()) {
             return None;
         }
         queue.not_before = None;
+        let ready = queue.jobs.iter().position(|job| !job.mailbox.is_matching())?;
+        queue.jobs.rotate_left(ready);
         let first = queue.jobs.pop_front()?;
         let mailbox = first.mailbox.id();
         let size = |job: &Job| job.tee.as_ref().map_or(UNKNOWN_SIZE, Tee::octets);
@@ -234,7 +240,8 @@ impl Copier {
 
     fn next_look(&self) -> Option<Instant> {
         let queue = lock(&self.queue);
-        let waiting = queue.not_before.filter(|_| !queue.jobs.is_empty());
+        let ready = || queue.jobs.iter().any(|job| !job.mailbox.is_matching());
+        let waiting = queue.not_before.filter(|_| ready());
         let looking = (!self.account.undecided().is_empty())
             .then(|| Instant::now() + self.config.copy.grace.min(PAUSE));
         waiting.into_iter().chain(looking).min()

@@ -62,7 +62,9 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
         }
     };
     let sequence = memory.sequence.max(inside.unwrap_or_default());
-    if inside.is_none() {
+    let written = load::meta(&store, VERSION)?.map(u32::from_be_bytes);
+    if inside.is_none() || written != Some(FORMAT) {
+        // From now on there may be what an earlier version does not know.
         let mut writes = Writes::default();
         writes.put(Key::meta(VERSION), FORMAT.to_be_bytes().to_vec());
         writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
@@ -216,7 +218,7 @@ fn sync_dir(dir: &Path) -> Result<(), IndexError> {
 }
 
 /// The format of keys and values that this version writes, and the newest it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Names in [`super::keys::Tree::Meta`].
 pub const VERSION: &str = "version";

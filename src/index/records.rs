@@ -85,6 +85,9 @@ pub struct MailboxRecord {
     pub listed: Sides<Option<ListedAs>>,
     /// Messages on new, at or above the watermark, that were decided over and are not shown.
     pub unshown: UidSet<SideUid>,
+    /// While what lies on both sides is being matched: messages on new below this UID that the map
+    /// does not know wait for it.
+    pub matching: Option<SideUid>,
 }
 
 /// Four numbers of one side's mailbox, taken from one connection.
@@ -212,6 +215,7 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
         (SEEN_OLD, record.sides.old.is_some()),
         (SEEN_NEW, record.sides.new.is_some()),
         (RENAMED, record.first_name.is_some()),
+        (MATCHING, record.matching.is_some()),
     ] {
         flags |= if set { bit } else { 0 };
     }
@@ -249,6 +253,9 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
         out.number(first.0.into());
         out.number(last.0.into());
     }
+    if let Some(below) = record.matching {
+        out.number(below.0.into());
+    }
     out.done()
 }
 
@@ -256,9 +263,6 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
 pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malformed> {
     let mut input = Unpacker::versioned(bytes, VERSION)?;
     let flags = input.byte()?;
-    if flags & !ALL_FLAGS != 0 {
-        return Err(Malformed("unknown flag of a mailbox"));
-    }
     let has = |bit: u8| flags & bit != 0;
     let client = mailbox_name(input.octets()?)?;
     let old = if has(HAS_OLD) { Some(mailbox_name(input.octets()?)?) } else { None };
@@ -290,6 +294,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     for _ in 0..input.number()? {
         unshown.push((SideUid(input.number32()?), SideUid(input.number32()?)));
     }
+    let matching = if has(MATCHING) { Some(SideUid(input.number32()?)) } else { None };
     input.finish()?;
     Ok(MailboxRecord {
         id,
@@ -306,6 +311,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         hidden: has(HIDDEN),
         listed,
         unshown: UidSet::from_ranges(unshown),
+        matching,
     })
 }
 
@@ -460,7 +466,7 @@ const HAS_BOUNDARY: u8 = 1 << 3;
 const SEEN_OLD: u8 = 1 << 4;
 const SEEN_NEW: u8 = 1 << 5;
 const RENAMED: u8 = 1 << 6;
-const ALL_FLAGS: u8 = (1 << 7) - 1;
+const MATCHING: u8 = 1 << 7;
 const LISTED: u8 = 1;
 const SELECTABLE: u8 = 1 << 1;
 const SUBSCRIBED: u8 = 1 << 2;
@@ -497,37 +503,39 @@ mod tests {
         let listed = (prop::option::of(any_listed()), prop::option::of(any_listed()));
         let unshown = prop::collection::vec(any::<u32>(), 0..5)
             .prop_map(|uids| uids.into_iter().map(SideUid).collect::<UidSet<SideUid>>());
-        (any::<u32>(), names, numbers, sides, checkpoints, (any::<bool>(), listed, unshown))
-            .prop_map(
-                |(
-                    id,
-                    (client, first_name, old, new),
-                    (validity, next, boundary, mod_seq),
-                    sides,
-                    points,
-                    (hidden, listed, unshown),
-                )| {
-                    MailboxRecord {
-                        id: MailboxId(id),
-                        client,
-                        first_name,
-                        old,
-                        new,
-                        uid_validity: validity,
-                        uid_next: Uid(next),
-                        boundary: boundary.map(Uid),
-                        sides: Sides { old: sides.0, new: sides.1 },
-                        mod_seq,
-                        checkpoints: points
-                            .into_iter()
-                            .map(|(at, old, new)| (at, Sides { old, new }))
-                            .collect(),
-                        hidden,
-                        listed: Sides { old: listed.0, new: listed.1 },
-                        unshown,
-                    }
-                },
-            )
+        let matching = prop::option::of(any::<u32>());
+        let rest = (any::<bool>(), listed, unshown, matching);
+        (any::<u32>(), names, numbers, sides, checkpoints, rest).prop_map(
+            |(
+                id,
+                (client, first_name, old, new),
+                (validity, next, boundary, mod_seq),
+                sides,
+                points,
+                (hidden, listed, unshown, matching),
+            )| {
+                MailboxRecord {
+                    id: MailboxId(id),
+                    client,
+                    first_name,
+                    old,
+                    new,
+                    uid_validity: validity,
+                    uid_next: Uid(next),
+                    boundary: boundary.map(Uid),
+                    sides: Sides { old: sides.0, new: sides.1 },
+                    mod_seq,
+                    checkpoints: points
+                        .into_iter()
+                        .map(|(at, old, new)| (at, Sides { old, new }))
+                        .collect(),
+                    hidden,
+                    listed: Sides { old: listed.0, new: listed.1 },
+                    unshown,
+                    matching: matching.map(SideUid),
+                }
+            },
+        )
     }
 
     fn any_listed() -> impl Strategy<Value = ListedAs> {

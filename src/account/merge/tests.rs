@@ -33,6 +33,7 @@ fn listing(
         complete: true,
         vanished: &UidSet::new(),
         hold: &BTreeMap::new(),
+        matching: true,
     };
     merged.see(Side::New, &report, NOW)
 }
@@ -89,6 +90,7 @@ fn listing_of_old(merged: &mut Merged, uid_next: u32, announced: &str, complete:
         complete,
         vanished: &UidSet::new(),
         hold: &BTreeMap::new(),
+        matching: true,
     };
     merged.see(Side::Old, &report, NOW).unwrap();
 }

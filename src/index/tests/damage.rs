@@ -200,18 +200,38 @@ async fn v8_marks_are_reserved_in_strides_and_never_fall() {
 }
 
 #[tokio::test]
+async fn an_older_format_is_read_and_is_a_newer_one_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, ..) = with_inbox(dir.path()).await;
+    index.close().await;
+    let written = || {
+        let store = SledStore::open(&dir.path().join("db")).unwrap();
+        let mut writes = Writes::default();
+        let found = load::meta(&store, open::VERSION).unwrap().map(u32::from_be_bytes);
+        writes.put(Key::meta(open::VERSION), 2u32.to_be_bytes().to_vec());
+        store.apply(&writes).unwrap();
+        found
+    };
+    assert_eq!(written(), Some(open::FORMAT));
+    let (index, opened) = Index::open(dir.path()).unwrap();
+    assert_eq!(opened, Opened::Clean);
+    index.close().await;
+    assert_eq!(written(), Some(open::FORMAT));
+}
+
+#[tokio::test]
 async fn a_newer_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (index, ..) = with_inbox(dir.path()).await;
     index.close().await;
     let store = SledStore::open(&dir.path().join("db")).unwrap();
     let mut writes = Writes::default();
-    writes.put(Key::meta(open::VERSION), 3u32.to_be_bytes().to_vec());
+    writes.put(Key::meta(open::VERSION), 4u32.to_be_bytes().to_vec());
     store.apply(&writes).unwrap();
     drop(store);
     for _ in 0..2 {
         let error = Index::open(dir.path()).err().unwrap();
-        assert!(matches!(error, IndexError::Newer { found: 3, known: 2, .. }), "{error}");
+        assert!(matches!(error, IndexError::Newer { found: 4, known: 3, .. }), "{error}");
         assert!(error.to_string().contains(&dir.path().display().to_string()));
         assert!(matches!(Index::open_read_only(dir.path()), Err(IndexError::Newer { .. })));
     }

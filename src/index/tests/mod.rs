@@ -290,6 +290,7 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         hidden: false,
         listed: Sides::default(),
         unshown: UidSet::new(),
+        matching: None,
     }
 }
 

@@ -178,6 +178,9 @@ impl Copy {
     /// Sees to it that the target exists where the messages are, and that it was seen: only then
     /// arrivals of both sides get the right UIDs. Holds no guard, for the copier needs it.
     async fn make_ready(&self) -> Result<(), AccountError> {
+        if self.moving {
+            self.source.matched(&self.uids).await?;
+        }
         let view = self.source.view();
         let mut wanted = self.wanted(&view);
         if self.missing_on(&wanted) == Some(Side::Old) && !self.crosses() {

@@ -56,6 +56,9 @@ pub(super) async fn remove(
     uids: &UidSet<Uid>,
     which: Which,
 ) -> Result<Reply, AccountError> {
+    if mailbox.is_matching() {
+        mailbox.matched(&taken_from_old(mailbox, access, uids, which).await?).await?;
+    }
     // Authority must not pass to new between the look at the map and the server's answer.
     let _guard = mailbox.guard.read().await;
     let view = mailbox.view();
@@ -76,6 +79,25 @@ pub(super) async fn remove(
         }
     }
     Ok(Reply::ok("Expunge completed"))
+}
+
+/// Which of the messages are to go from old.
+async fn taken_from_old(
+    mailbox: &Arc<Mailbox>,
+    access: &Access,
+    uids: &UidSet<Uid>,
+    which: Which,
+) -> Result<UidSet<Uid>, AccountError> {
+    let map = &mailbox.view().map;
+    let mut wanted = places(map, uids, Side::Old);
+    if which == Which::Deleted && !wanted.is_empty() {
+        let mut lease = mailbox.lease(access, Side::Old).await?;
+        let deleted = uid_search(&mut lease, text("DELETED")).await?;
+        mailbox.give_back(lease).await;
+        // A refusal is met again, and told, when they are expunged.
+        wanted = deleted.map_or(UidSet::new(), |deleted| deleted.intersect(&wanted));
+    }
+    Ok(wanted.iter().filter_map(|uid| map.uid_of(Side::Old, uid)).collect())
 }
 
 /// Removes what the connection has of `wanted`, whether it has `\Deleted` or not: the second half of a

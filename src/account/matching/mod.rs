@@ -1,0 +1,443 @@
+//! Matching: finding out which messages lie on both sides already (DESIGN §3).
+//!
+//! At the first sight of new, what lies there is kept back and old is served. A task for each such
+//! mailbox reads the prints of both sides' messages ([`print`]), which tell what cannot be on old:
+//! that is shown at once. Of the rest, whatever turns out as the same message ([`pair`]) is joined
+//! with old's, which first gives it its flags; what is different after all is shown as well. The
+//! record says until when there is something to do, so a task that broke off, or a proxy that was
+//! killed, begins again with what is left.
+
+mod pair;
+mod print;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::mailbox::{Mailbox, lock, now};
+use super::{Access, AccountError, MAX_COMMAND, Merged};
+use crate::backend::{BackendError, Conn, text};
+use crate::base::Side;
+use crate::config::Match;
+use crate::imap::fetch_scan::flags as each_flag;
+use crate::uid::{SideUid, Uid, UidSet};
+
+pub use pair::Pair;
+use pair::{Alike, Contents};
+
+/// So many mailboxes of an account are matched at once: each borrows a connection of either side.
+const AT_ONCE: usize = 1;
+/// Messages decided over together, unless one group has more.
+const TOGETHER: usize = 512;
+/// Pairs joined together: the mailbox takes no writes meanwhile, for a few round trips.
+const JOIN: usize = 512;
+/// A client that opens a mailbox waits so long, from the beginning of its matching: most mailboxes
+/// are done by then, and the first view is the whole one.
+pub const FIRST_VIEW: Duration = Duration::from_secs(5);
+/// What cannot be done before it is known where a message lies waits so long for it.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// After a side failed; doubles with every attempt.
+const PAUSE: Duration = Duration::from_secs(1);
+/// So often is tried again before it is left to the next client that opens the mailbox.
+const ATTEMPTS: u32 = 8;
+
+/// What an account's mailboxes have in common for matching.
+pub struct Matchmaker {
+    mode: Match,
+    permits: Semaphore,
+}
+
+impl Matchmaker {
+    /// Matches by what the configuration says.
+    pub fn new(mode: Match) -> Matchmaker {
+        Matchmaker { mode, permits: Semaphore::new(AT_ONCE) }
+    }
+
+    /// Whether anything is matched at all.
+    pub fn is_wanted(&self) -> bool {
+        self.mode != Match::Off
+    }
+}
+
+/// A task that matches a mailbox.
+pub struct Running {
+    since: Instant,
+    left: Arc<Mutex<Left>>,
+    /// Told of whenever less is left, and closed when the task ends.
+    progress: watch::Receiver<()>,
+}
+
+/// What a task has yet to decide over.
+#[derive(Default)]
+struct Left {
+    /// The headers of all have been compared: what is not in `groups` is decided.
+    compared: bool,
+    groups: VecDeque<Alike>,
+    /// Messages of old in groups that are not decided.
+    old: UidSet<SideUid>,
+}
+
+impl Left {
+    fn of(groups: Vec<Alike>) -> Left {
+        let old = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+        Left { compared: true, groups: groups.into(), old }
+    }
+
+    /// Somebody waits for these messages of old.
+    fn hurry(&mut self, wanted: &UidSet<SideUid>) {
+        let hurried = |group: &Alike| group.old.iter().any(|print| wanted.contains(print.uid));
+        let (mut first, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.groups).into_iter().partition(hurried);
+        first.extend(rest);
+        self.groups = first;
+    }
+}
+
+impl Mailbox {
+    /// Whether messages on new wait until it is known which of them are old's.
+    pub fn is_matching(&self) -> bool {
+        self.peek(|m| m.is_matching())
+    }
+
+    /// Has a task match what lies on both sides, if there is anything to match and none does it.
+    pub(super) fn start_matching(self: &Arc<Self>, access: &Access) {
+        if !self.is_matching() {
+            return;
+        }
+        let mut running = lock(&self.matching);
+        if running.as_ref().is_some_and(|task| task.progress.has_changed().is_ok()) {
+            return;
+        }
+        let (told, progress) = watch::channel(());
+        let left = Arc::<Mutex<Left>>::default();
+        let task = Task { access: access.clone(), left: Arc::clone(&left), told };
+        *running = Some(Running { since: Instant::now(), left, progress });
+        tokio::spawn(work(Arc::downgrade(self), task));
+    }
+
+    /// Waits a little for the matching to end, [`FIRST_VIEW`] from its beginning and not longer than
+    /// `until`: a client that opens the mailbox shall see all of it at once, but old's part does not
+    /// wait for the other.
+    pub(super) async fn first_view(&self, until: Instant) {
+        let task = lock(&self.matching).as_ref().map(|task| (task.since, task.progress.clone()));
+        if let Some((since, mut progress)) = task {
+            let ended = async { while self.is_matching() && progress.changed().await.is_ok() {} };
+            drop(timeout_at(until.min(since + FIRST_VIEW), ended).await);
+        }
+    }
+
+    /// Waits until it is known which of these messages lie on both sides: before that, none of old's
+    /// may be removed, for its copy on new would then be shown, or be copied a second time.
+    ///
+    /// # Errors
+    /// [`AccountError::Unmatched`] if that takes too long.
+    pub async fn matched(&self, uids: &UidSet<Uid>) -> Result<(), AccountError> {
+        let until = Instant::now() + LONGEST_WAIT;
+        let unknown = || Err(AccountError::Unmatched(self.name()));
+        while let Some(wanted) = self.undecided_of(uids) {
+            let Some(mut progress) = self.hurry(&wanted) else { return Ok(()) };
+            match timeout_at(until, progress.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) if !self.is_matching() => return Ok(()),
+                Ok(Err(_)) | Err(_) => return unknown(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of the messages that lie on old alone, as far as is known by now.
+    fn undecided_of(&self, uids: &UidSet<Uid>) -> Option<UidSet<SideUid>> {
+        self.peek(|m| {
+            let runs = m.on_authority(Side::Old, uids);
+            let ranges = runs.filter_map(|run| {
+                let first = run.place.on(Side::Old)?;
+                Some((first, SideUid(first.0 + (run.len - 1))))
+            });
+            let wanted = UidSet::from_ranges(ranges);
+            (m.is_matching() && !wanted.is_empty()).then_some(wanted)
+        })
+    }
+
+    /// Has these messages decided over before others. `None`: they are decided.
+    fn hurry(&self, wanted: &UidSet<SideUid>) -> Option<watch::Receiver<()>> {
+        let running = lock(&self.matching);
+        let Some(task) = running.as_ref() else { return Some(watch::channel(()).1) };
+        let mut left = lock(&task.left);
+        if left.compared && left.old.intersect(wanted).is_empty() {
+            return None;
+        }
+        left.hurry(wanted);
+        // Seen under the lock: less may be left as soon as it is released.
+        let mut progress = task.progress.clone();
+        progress.mark_unchanged();
+        Some(progress)
+    }
+
+    /// Matches all that waits. Whatever fails, what was found until then stays.
+    async fn match_all(self: &Arc<Self>, task: &Task) -> Result<(), AccountError> {
+        let _permit = self.matchmaker.permits.acquire().await;
+        *lock(&task.left) = Left::default();
+        loop {
+            let mut old = self.lease(&task.access, Side::Old).await?;
+            let mut new = self.lease(&task.access, Side::New).await?;
+            let (unpaired, unmatched) = self.peek(|m| (m.unpaired(), m.unmatched.clone()));
+            let told = new.selected().and_then(|s| s.highest_mod_seq);
+            let end = |m: &mut Merged| {
+                let ended = m.end_matching(told);
+                Ok((ended, ended))
+            };
+            if self.change(|m, _| end(m)).await? {
+                self.give_back(old).await;
+                self.give_back(new).await;
+                break;
+            }
+            let (on_old, on_new) = tokio::try_join!(
+                read::prints(&mut old, &unpaired),
+                read::prints(&mut new, &unmatched)
+            )?;
+            let read: UidSet<SideUid> = on_new.iter().map(|print| print.uid).collect();
+            let unread = unmatched.subtract(&read);
+            let compared = pair::compare(on_old, on_new);
+            debug!(
+                mailbox = %self.name(), alike = compared.alike.len(),
+                alone = compared.alone.len(), unread = unread.len(), "headers compared"
+            );
+            *lock(&task.left) = Left::of(compared.alike);
+            task.told.send_replace(());
+            self.show(&mut new, &compared.alone.union(&unread)).await?;
+            self.give_back(old).await;
+            self.give_back(new).await;
+            while let Some(groups) = task.next() {
+                self.decide(&task.access, &groups).await?;
+                task.decided(&groups);
+            }
+        }
+        info!(mailbox = %self.name(), "matched what lies on both sides");
+        // Whoever waited for it may go on.
+        self.undecided.note(self);
+        Ok(())
+    }
+
+    /// Joins those that are the same of some that their headers do not tell apart, and shows the
+    /// others.
+    async fn decide(
+        self: &Arc<Self>,
+        access: &Access,
+        groups: &[Alike],
+    ) -> Result<(), AccountError> {
+        let mut pairs = Vec::new();
+        let mut doubtful = Vec::new();
+        for group in groups {
+            match pair::by_headers(group).filter(|_| self.matchmaker.mode == Match::MessageId) {
+                Some(found) => pairs.extend(found),
+                None => doubtful.push(group),
+            }
+        }
+        if !doubtful.is_empty() {
+            let contents = self.contents(access, &doubtful).await?;
+            pairs.extend(doubtful.iter().flat_map(|group| pair::by_content(group, &contents)));
+        }
+        let told = groups.iter().flat_map(|group| &group.new).map(|print| print.uid);
+        self.settle(access, &pairs, &told.collect()).await
+    }
+
+    /// Reads messages whole.
+    async fn contents(
+        self: &Arc<Self>,
+        access: &Access,
+        groups: &[&Alike],
+    ) -> Result<Contents, AccountError> {
+        let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+        let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
+        let mut on_old = self.lease(access, Side::Old).await?;
+        let mut on_new = self.lease(access, Side::New).await?;
+        let (old, new) = tokio::try_join!(
+            read::contents(&mut on_old, &olds),
+            read::contents(&mut on_new, &news)
+        )?;
+        self.give_back(on_old).await;
+        self.give_back(on_new).await;
+        Ok(Contents { old, new })
+    }
+
+    /// Joins pairs, and shows those of the messages `told` of that have no partner.
+    async fn settle(
+        self: &Arc<Self>,
+        access: &Access,
+        pairs: &[Pair],
+        told: &UidSet<SideUid>,
+    ) -> Result<(), AccountError> {
+        let mut alone = told.clone();
+        for pairs in pairs.chunks(JOIN) {
+            let paired: UidSet<SideUid> = pairs.iter().map(|pair| pair.new).collect();
+            alone = alone.subtract(&paired);
+            // Before any connection is borrowed, as by everybody who writes.
+            let _alone = self.guard.write().await;
+            let mut old = self.lease(access, Side::Old).await?;
+            let mut new = self.lease(access, Side::New).await?;
+            let flags = write_flags(&mut old, &mut new, pairs).await?;
+            // A message that has gone from old meanwhile is none of old's any more.
+            let there: Vec<Pair> =
+                pairs.iter().filter(|pair| flags.contains_key(&pair.old)).copied().collect();
+            let joined = self
+                .change(|m, _| {
+                    let joined = m.join(&there);
+                    let changed = !joined.is_empty();
+                    Ok((joined, changed))
+                })
+                .await?;
+            for (uid, pair) in joined {
+                if let Some(flags) = flags.get(&pair.old) {
+                    self.remember_flags(uid, flags.clone());
+                }
+            }
+            self.give_back(old).await;
+            self.give_back(new).await;
+        }
+        if !alone.is_empty() {
+            let mut new = self.lease(access, Side::New).await?;
+            self.show(&mut new, &alone).await?;
+            self.give_back(new).await;
+        }
+        Ok(())
+    }
+
+    /// Shows messages that nothing on old is the same as, as far as they are still there.
+    async fn show(
+        self: &Arc<Self>,
+        new: &mut Conn,
+        uids: &UidSet<SideUid>,
+    ) -> Result<(), AccountError> {
+        if uids.is_empty() {
+            return Ok(());
+        }
+        new.must("NOOP", &text("NOOP")).await?;
+        self.hear(new).await?;
+        let there = new.selected().map(|s| uids.intersect(s.announced())).unwrap_or_default();
+        self.change(|m, _| {
+            let shown = m.show_unmatched(&there, now())?;
+            m.unmatched = m.unmatched.subtract(uids);
+            Ok(((), shown))
+        })
+        .await
+    }
+}
+
+/// What a task works with.
+struct Task {
+    access: Access,
+    left: Arc<Mutex<Left>>,
+    told: watch::Sender<()>,
+}
+
+impl Task {
+    /// The next groups to decide over.
+    fn next(&self) -> Option<Vec<Alike>> {
+        let mut left = lock(&self.left);
+        let mut groups = Vec::new();
+        let mut messages = 0;
+        while messages < TOGETHER
+            && let Some(group) = left.groups.pop_front()
+        {
+            messages += group.len();
+            groups.push(group);
+        }
+        (!groups.is_empty()).then_some(groups)
+    }
+
+    fn decided(&self, groups: &[Alike]) {
+        let old = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+        let mut left = lock(&self.left);
+        left.old = left.old.subtract(&old);
+        drop(left);
+        self.told.send_replace(());
+    }
+}
+
+/// Matches a mailbox until nothing waits any more, with a pause after every failure.
+async fn work(mailbox: Weak<Mailbox>, task: Task) {
+    let mut pause = PAUSE;
+    for attempt in 1..=ATTEMPTS {
+        let Some(mailbox) = mailbox.upgrade() else { return };
+        match mailbox.match_all(&task).await {
+            Ok(()) => return,
+            Err(e) => warn!(mailbox = %mailbox.name(), attempt, "not matched yet: {e}"),
+        }
+        drop(mailbox);
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// Gives the messages on new the flags that they have on old, which is what their owner has read and
+/// marked since (DESIGN §3). Returns old's flags of those that are still there.
+async fn write_flags(
+    old: &mut Conn,
+    new: &mut Conn,
+    pairs: &[Pair],
+) -> Result<HashMap<SideUid, Bytes>, BackendError> {
+    let on_old: UidSet<SideUid> = pairs.iter().map(|pair| pair.old).collect();
+    let on_new: UidSet<SideUid> = pairs.iter().map(|pair| pair.new).collect();
+    let (wanted, found) = tokio::try_join!(read::flags(old, &on_old), read::flags(new, &on_new))?;
+    let mut missing: BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>> = BTreeMap::new();
+    for pair in pairs {
+        let Some(list) = wanted.get(&pair.old) else { continue };
+        let flags = sorted(list);
+        if found.get(&pair.new).is_none_or(|found| sorted(found) != flags) {
+            missing.entry(flags).or_default().insert(pair.new);
+        }
+    }
+    let refused = store(new, &missing).await?;
+    // A keyword that new refuses is no reason to show the message twice.
+    let mut system: BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>> = BTreeMap::new();
+    for (flags, uids) in refused {
+        let flags = flags.into_iter().filter(|flag| flag.first() == Some(&b'\\')).collect();
+        let all = system.entry(flags).or_default();
+        *all = all.union(&uids);
+    }
+    if let Some((flags, uids)) = store(new, &system).await?.into_iter().next() {
+        let flags = flags.join(&b' ').escape_ascii().to_string();
+        return Err(new.protocol(format!("flags ({flags}) of {uids} are refused")));
+    }
+    Ok(wanted)
+}
+
+/// STOREs, all on their way at once. Returns those that the server refused.
+async fn store(
+    conn: &mut Conn,
+    wanted: &BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>>,
+) -> Result<Vec<(Vec<Vec<u8>>, UidSet<SideUid>)>, BackendError> {
+    let mut sent = Vec::new();
+    for (flags, uids) in wanted {
+        let list = flags.join(&b' ');
+        // What a server has told as a flag goes back as it came, if it is one.
+        let list = String::from_utf8_lossy(&list);
+        for set in uids.chunks_of(MAX_COMMAND.saturating_sub(list.len())) {
+            let command = text(&format!("UID STORE {set} FLAGS.SILENT ({list})"));
+            sent.push((conn.queue(&command), flags, uids));
+        }
+    }
+    let mut refused: Vec<(Vec<Vec<u8>>, UidSet<SideUid>)> = Vec::new();
+    for (pending, flags, uids) in sent {
+        let done = conn.finish(pending).await?;
+        if !done.is_ok() && refused.last().is_none_or(|(known, _)| known != flags) {
+            debug!("flags refused: {}", done.words());
+            refused.push((flags.clone(), uids.clone()));
+        }
+    }
+    Ok(refused)
+}
+
+fn sorted(list: &[u8]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = each_flag(list).map(<[u8]>::to_vec).collect();
+    all.sort_by_key(|flag| flag.to_ascii_lowercase());
+    all
+}

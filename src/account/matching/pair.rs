@@ -1,0 +1,176 @@
+//! Which messages of one side are which of the other: prints in, pairs out. Pure.
+
+use std::collections::HashMap;
+
+use super::print::{Content, Print};
+use crate::uid::{SideUid, UidSet};
+
+/// By so many octets two sizes of one message may differ without being looked at: mbsync's field
+/// takes 22.
+const SLACK: u32 = 64;
+
+/// A message of old and the same one on new.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Pair {
+    /// Its UID on old.
+    pub old: SideUid,
+    /// Its UID on new.
+    pub new: SideUid,
+}
+
+/// Messages with the same headers: of old one or more, and of new.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Alike {
+    /// Those on old.
+    pub old: Vec<Print>,
+    /// Those on new.
+    pub new: Vec<Print>,
+}
+
+impl Alike {
+    /// How many messages have to be read to tell them apart.
+    pub fn len(&self) -> usize {
+        self.old.len() + self.new.len()
+    }
+}
+
+/// What prints alone tell.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// Messages that only their content can tell, those that are newest on new first.
+    pub alike: Vec<Alike>,
+    /// Messages on new that nothing on old is like.
+    pub alone: UidSet<SideUid>,
+}
+
+/// Compares both sides by headers and, where a message has no Message-ID, by size.
+pub fn compare(mut old: Vec<Print>, mut new: Vec<Print>) -> Compared {
+    let by_head = |print: &Print| (print.id, print.head);
+    old.sort_unstable_by_key(|print| (by_head(print), print.uid));
+    new.sort_unstable_by_key(|print| (by_head(print), print.uid));
+    let mut compared = Compared::default();
+    let mut alone = Vec::new();
+    let mut olds = old.chunk_by(|a, b| by_head(a) == by_head(b)).peekable();
+    for news in new.chunk_by(|a, b| by_head(a) == by_head(b)) {
+        let Some(head) = news.first().map(by_head) else { continue };
+        while olds.next_if(|olds| olds.first().map(by_head) < Some(head)).is_some() {}
+        let olds = olds.next_if(|olds| olds.first().map(by_head) == Some(head)).unwrap_or_default();
+        let mut group = Alike { old: olds.to_vec(), new: news.to_vec() };
+        if head.0 == 0 {
+            // Most of these have nothing in common but what they lack.
+            group = near_in_size(&group);
+        }
+        let kept: UidSet<SideUid> = group.new.iter().map(|print| print.uid).collect();
+        if group.old.is_empty() {
+            group.new.clear();
+        }
+        let missing = |print: &&Print| group.old.is_empty() || !kept.contains(print.uid);
+        alone.extend(news.iter().filter(missing).map(|print| print.uid));
+        if !group.new.is_empty() {
+            compared.alike.push(group);
+        }
+    }
+    compared.alone = alone.into_iter().collect();
+    compared
+        .alike
+        .sort_by_key(|group| std::cmp::Reverse(group.new.iter().map(|print| print.uid).max()));
+    compared
+}
+
+/// Those of either side that have one of nearly their size on the other.
+fn near_in_size(group: &Alike) -> Alike {
+    let sizes = |prints: &[Print]| {
+        let mut sizes: Vec<u32> = prints.iter().map(|print| print.size).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    let near = |prints: &[Print], sizes: &[u32]| {
+        let has = |print: &&Print| {
+            let from = sizes.partition_point(|size| *size < print.size.saturating_sub(SLACK));
+            sizes.get(from).is_some_and(|size| size.abs_diff(print.size) <= SLACK)
+        };
+        prints.iter().filter(has).copied().collect()
+    };
+    Alike { old: near(&group.old, &sizes(&group.new)), new: near(&group.new, &sizes(&group.old)) }
+}
+
+/// The pair, where headers and size leave no doubt: there is a Message-ID, and of each size only
+/// one message on either side.
+pub fn by_headers(group: &Alike) -> Option<Vec<Pair>> {
+    let ([old], [new]) = (group.old.as_slice(), group.new.as_slice()) else {
+        return by_size(group);
+    };
+    let fits = old.id != 0 && old.size.abs_diff(new.size) <= SLACK;
+    fits.then(|| vec![Pair { old: old.uid, new: new.uid }])
+}
+
+fn by_size(group: &Alike) -> Option<Vec<Pair>> {
+    let of_size = |prints: &[Print]| {
+        let mut of_size = HashMap::new();
+        for print in prints {
+            if print.id == 0 || of_size.insert(print.size, print.uid).is_some() {
+                return None;
+            }
+        }
+        Some(of_size)
+    };
+    let (old, new) = (of_size(&group.old)?, of_size(&group.new)?);
+    let mut pairs: Vec<Pair> = old
+        .iter()
+        .filter_map(|(size, old)| Some(Pair { old: *old, new: *new.get(size)? }))
+        .collect();
+    pairs.sort_unstable();
+    // A size without its like may be the same message, changed.
+    (pairs.len() == old.len().min(new.len())).then_some(pairs)
+}
+
+/// The pairs of equal content. Of several that are equal each has one partner at most: first one of
+/// its size and INTERNALDATE, then one of its size, then any, in the order of their UIDs.
+pub fn by_content(group: &Alike, contents: &Contents) -> Vec<Pair> {
+    let known = |prints: &[Print], contents: &HashMap<SideUid, Content>| {
+        let known = prints.iter().filter_map(|p| Some((*contents.get(&p.uid)?, *p)));
+        let mut known: Vec<(Content, Print)> = known.collect();
+        known.sort_unstable_by_key(|(_, print)| print.uid);
+        known
+    };
+    let mut old = known(&group.old, &contents.old);
+    let mut new = known(&group.new, &contents.new);
+    let mut pairs = Vec::new();
+    pair_equal(&mut old, &mut new, |(content, p)| (*content, p.size, p.date), &mut pairs);
+    pair_equal(&mut old, &mut new, |(content, p)| (*content, p.size, 0), &mut pairs);
+    pair_equal(&mut old, &mut new, |(content, _)| (*content, 0, 0), &mut pairs);
+    pairs.sort_unstable();
+    pairs
+}
+
+/// The content of messages on each side, as far as it was read.
+#[derive(Default)]
+pub struct Contents {
+    /// Those on old.
+    pub old: HashMap<SideUid, Content>,
+    /// Those on new.
+    pub new: HashMap<SideUid, Content>,
+}
+
+/// Pairs those of equal keys, and leaves the others.
+fn pair_equal<K: std::hash::Hash + Eq>(
+    old: &mut Vec<(Content, Print)>,
+    new: &mut Vec<(Content, Print)>,
+    key: impl Fn(&(Content, Print)) -> K,
+    pairs: &mut Vec<Pair>,
+) {
+    let mut waiting: HashMap<K, std::collections::VecDeque<SideUid>> = HashMap::new();
+    for message in new.iter() {
+        waiting.entry(key(message)).or_default().push_back(message.1.uid);
+    }
+    let mut taken = UidSet::new();
+    old.retain(|message| {
+        let found = waiting.get_mut(&key(message)).and_then(std::collections::VecDeque::pop_front);
+        if let Some(new) = found {
+            pairs.push(Pair { old: message.1.uid, new });
+            taken.insert(new);
+        }
+        found.is_none()
+    });
+    new.retain(|message| !taken.contains(message.1.uid));
+}

@@ -1,0 +1,213 @@
+//! Asking a server for what matching needs of its messages.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::print::{Content, FIELDS, Hashing, Print};
+use crate::account::without_recent;
+use crate::backend::{BackendError, Conn, Event, Fetched, Pending, internal_date, text};
+use crate::imap::fetch_scan::{FetchScan, ItemKind, number};
+use crate::imap::framer::Literal;
+use crate::imap::response::Response;
+use crate::imap::scan::Scan;
+use crate::uid::{SideUid, UidSet};
+
+/// Messages asked for by one command: its UIDs fit into a command whatever holes there are.
+const WINDOW: usize = 500;
+/// So many octets of the header fields are asked for: beyond lies nothing that a person wrote.
+const MAX_BLOCK: u32 = 64 << 10;
+/// Commands on their way at once.
+const PIPELINED: usize = 4;
+
+/// The prints of messages. Those that the server does not give are left out.
+pub async fn prints(conn: &mut Conn, uids: &UidSet<SideUid>) -> Result<Vec<Print>, BackendError> {
+    let mut prints = Vec::with_capacity(uids.len() as usize);
+    let items =
+        format!("RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS ({FIELDS})]<0.{MAX_BLOCK}>");
+    fetch_in_windows(conn, uids, &items, |fetched| {
+        let date = fetched.internal_date().and_then(|date| internal_date(&date));
+        if let (Some(uid), Some(size), Some(block)) = (fetched.uid, fetched.size(), block(&fetched))
+            && uids.contains(uid)
+        {
+            prints.push(Print::of(uid, size, date, &block));
+        }
+    })
+    .await?;
+    // A server may tell of a message twice.
+    prints.sort_unstable_by_key(|print| print.uid);
+    prints.dedup_by_key(|print| print.uid);
+    Ok(prints)
+}
+
+/// The flags of messages, without `\Recent`.
+pub async fn flags(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+) -> Result<HashMap<SideUid, Bytes>, BackendError> {
+    let mut flags = HashMap::new();
+    fetch_in_windows(conn, uids, "FLAGS", |fetched| {
+        if let (Some(uid), Some(list)) = (fetched.uid, fetched.flags()) {
+            flags.insert(uid, without_recent(&list));
+        }
+    })
+    .await?;
+    Ok(flags)
+}
+
+/// The header fields; `None`: NIL, or nothing.
+fn block(fetched: &Fetched) -> Option<Vec<u8>> {
+    let value = fetched.value(ItemKind::Body)?;
+    Scan::new(&value).nstring().flatten().map(|block| block.into_owned())
+}
+
+/// Fetches in windows, some of them on their way at once. Where a server refuses one, each of its
+/// messages is asked for alone: a broken one never keeps the others from being matched.
+async fn fetch_in_windows(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+    items: &str,
+    mut each: impl FnMut(Fetched),
+) -> Result<(), BackendError> {
+    let mut refused = UidSet::new();
+    let mut windows = windows(uids);
+    let mut sent: VecDeque<(Pending, UidSet<SideUid>)> = VecDeque::new();
+    loop {
+        while sent.len() < PIPELINED
+            && let Some(window) = windows.next()
+        {
+            let command = text(&format!("UID FETCH {window} (UID {items})"));
+            sent.push_back((conn.queue(&command), window));
+        }
+        let Some((pending, window)) = sent.pop_front() else { break };
+        if !conn.finish_fetch(pending, &mut each).await?.is_ok() {
+            refused = refused.union(&window);
+        }
+    }
+    for uid in refused.iter() {
+        conn.fetch(&text(&format!("UID FETCH {uid} (UID {items})")), &mut each).await?;
+    }
+    Ok(())
+}
+
+fn windows(uids: &UidSet<SideUid>) -> impl Iterator<Item = UidSet<SideUid>> {
+    let mut left = uids.iter();
+    std::iter::from_fn(move || {
+        let window: UidSet<SideUid> = left.by_ref().take(WINDOW).collect();
+        (!window.is_empty()).then_some(window)
+    })
+}
+
+/// The content of messages, hashed as it comes. Those that the server does not give are left out.
+pub async fn contents(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+) -> Result<HashMap<SideUid, Content>, BackendError> {
+    let mut contents = HashMap::new();
+    let mut refused = UidSet::new();
+    for window in windows(uids) {
+        if !contents_of(conn, &window, &mut contents).await? {
+            refused = refused.union(&window);
+        }
+    }
+    for uid in refused.iter().filter(|uid| !contents.contains_key(uid)).collect::<Vec<_>>() {
+        contents_of(conn, &[uid].into_iter().collect(), &mut contents).await?;
+    }
+    Ok(contents)
+}
+
+/// False: the server refused.
+async fn contents_of(
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+    contents: &mut HashMap<SideUid, Content>,
+) -> Result<bool, BackendError> {
+    let pending = conn.send(&text(&format!("UID FETCH {uids} (UID BODY.PEEK[])"))).await?;
+    loop {
+        match conn.event().await? {
+            Event::Fetch { seq, text, literal } => {
+                if let Some((uid, content)) = content(conn, seq, text, literal).await?
+                    && uids.contains(uid)
+                {
+                    contents.insert(uid, content);
+                }
+            }
+            Event::Response(response @ Response::Tagged { .. }) => {
+                if let Some(done) = conn.tagged(pending, response, Vec::new())? {
+                    return Ok(done.is_ok());
+                }
+            }
+            Event::Response(_) => {}
+            Event::Chunk { .. } | Event::More { .. } => {
+                return Err(conn.protocol("a literal outside of a FETCH".into()));
+            }
+        }
+    }
+}
+
+/// One reply with a BODY[], if it has one.
+async fn content(
+    conn: &mut Conn,
+    seq: u32,
+    text: Bytes,
+    literal: Option<Literal>,
+) -> Result<Option<(SideUid, Content)>, BackendError> {
+    let Some((mut scan, _, from)) = FetchScan::start(&text) else {
+        return Err(conn.protocol("unreadable FETCH".into()));
+    };
+    let (mut uid, mut found) = (None, None);
+    let (mut segment, mut literal, mut from) = (text, literal, from);
+    loop {
+        let mut items = Vec::new();
+        if scan.segment(&segment, from, &mut items).is_err() {
+            return Err(conn.protocol("unreadable FETCH".into()));
+        }
+        for item in &items {
+            let value = segment.slice(item.value.clone());
+            match item.kind {
+                ItemKind::Uid => uid = number(&value).map(SideUid),
+                ItemKind::Flags => {
+                    // Somebody changed them: that is news, whoever asked for what.
+                    if let Some(uid) = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq))) {
+                        conn.note_flags(uid, value);
+                    }
+                }
+                ItemKind::Body if literal.is_none() && found.is_none() => {
+                    // A quoted string, which some write instead of a small literal.
+                    found = Scan::new(&value).nstring().flatten().map(|octets| {
+                        let mut hashing = Hashing::default();
+                        hashing.update(&octets);
+                        hashing.finish()
+                    });
+                }
+                _ => {}
+            }
+        }
+        if literal.take().is_none() {
+            break;
+        }
+        let mut hashing = Hashing::default();
+        loop {
+            match conn.event().await? {
+                Event::Chunk { octets, last } => {
+                    hashing.update(&octets);
+                    if last {
+                        break;
+                    }
+                }
+                _ => return Err(conn.protocol("a literal broke off".into())),
+            }
+        }
+        found = Some(hashing.finish());
+        match conn.event().await? {
+            Event::More { text, literal: next } => {
+                segment = text;
+                literal = next;
+                from = 0;
+            }
+            _ => return Err(conn.protocol("a FETCH broke off".into())),
+        }
+    }
+    let uid = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq)));
+    Ok(uid.zip(found))
+}

@@ -1,0 +1,88 @@
+//! Messages of new that wait to be matched with those of old (DESIGN §3, Matching): the pure part.
+
+use super::{Distrust, Merged, Report};
+use crate::account::matching::Pair;
+use crate::base::Side;
+use crate::uid::{Place, SideUid, Uid, UidSet};
+
+impl Merged {
+    /// Whether what lies on both sides is being matched, or has yet to be.
+    pub fn is_matching(&self) -> bool {
+        self.record.matching.is_some()
+    }
+
+    /// At the first sight of new: what lies there may be what old has.
+    pub(super) fn begin_matching(&mut self, report: &Report<'_>) {
+        let old_has_some = match &self.record.sides.old {
+            Some(_) => !self.map.side_uids(Side::Old).is_empty(),
+            None => self.is_there(Side::Old),
+        };
+        if report.matching && old_has_some && !report.announced.is_empty() {
+            self.record.matching = Some(report.snapshot.uid_next);
+        }
+    }
+
+    /// Keeps back those of new's arrivals that have yet to be matched. Returns the others.
+    pub(super) fn keep_unmatched(&mut self, arrived: UidSet<SideUid>) -> UidSet<SideUid> {
+        let Some(below) = self.record.matching else { return arrived };
+        let others = arrived.range_from(below);
+        self.unmatched = self.unmatched.union(&arrived.subtract(&others));
+        others
+    }
+
+    /// Messages of old that have no copy on new, and where they stand in the map.
+    pub fn unpaired(&self) -> UidSet<SideUid> {
+        self.map.authority_uids(Side::Old)
+    }
+
+    /// Messages of old and their copies become one: from now on each lies on both sides. Returns
+    /// those that did, with their virtual UIDs: what has gone meanwhile, or is no message of old's
+    /// alone any more, is left as it is.
+    pub fn join(&mut self, pairs: &[Pair]) -> Vec<(Uid, Pair)> {
+        let joined: Vec<(Uid, Pair)> = pairs
+            .iter()
+            .filter(|pair| self.unmatched.contains(pair.new))
+            .filter_map(|pair| {
+                let uid = self.map.uid_of(Side::Old, pair.old)?;
+                let alone = matches!(self.map.place(uid), Some(Place::Old(_)));
+                alone.then_some((uid, *pair))
+            })
+            .collect();
+        let mut places: Vec<(Uid, Place)> = joined
+            .iter()
+            .map(|(uid, pair)| (*uid, Place::Both { old: pair.old, new: pair.new }))
+            .collect();
+        places.sort_unstable_by_key(|(uid, _)| *uid);
+        self.map.set_places(places);
+        let paired: UidSet<SideUid> = joined.iter().map(|(_, pair)| pair.new).collect();
+        self.unmatched = self.unmatched.subtract(&paired);
+        joined
+    }
+
+    /// Shows those of these messages that are still kept back: nothing on old is the same. Returns
+    /// whether any was.
+    pub fn show_unmatched(&mut self, uids: &UidSet<SideUid>, now: u64) -> Result<bool, Distrust> {
+        let shown = self.unmatched.intersect(uids);
+        for (first, last) in shown.ranges() {
+            self.arrive(Side::New, first, last, now)?;
+        }
+        self.unmatched = self.unmatched.subtract(&shown);
+        Ok(!shown.is_empty())
+    }
+
+    /// All that was kept back has been decided over. `told`: new's HIGHESTMODSEQ, as the connection
+    /// tells it that the last of them was asked over. False if there is more.
+    pub fn end_matching(&mut self, told: Option<u64>) -> bool {
+        let Some(below) = self.record.matching.filter(|_| self.unmatched.is_empty()) else {
+            return false;
+        };
+        self.record.matching = None;
+        let mark = self.held.keys().next().map_or(below, |held| below.min(*held));
+        if let Some(snapshot) = &mut self.record.sides.new {
+            snapshot.uid_next = snapshot.uid_next.max(mark);
+            self.record.unshown = self.record.unshown.range_from(snapshot.uid_next);
+        }
+        self.absorb_mod_seq(Side::New, told, None);
+        true
+    }
+}

@@ -1,0 +1,322 @@
+//! Mail that lies on both servers before the proxy has seen either: shown once, under old's numbers and with old's
+//! flags (V2, V3), after a lost index as well (V8).
+
+mod lab;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use lab::{
+    Cyrus, Dialogue, Dovecot, Fate, Mail, Seen, Way, World, eventually, everything, has, mails,
+    small, sorted, tools, view,
+};
+
+/// The messages on old: with holes between their UIDs.
+fn with_holes(numbers: std::ops::Range<u32>) -> Vec<Mail> {
+    numbers.map(|n| Mail::numbered(n).uid(n * 2 + 11)).collect()
+}
+
+/// The same messages with other flags.
+fn otherwise_flagged(numbers: std::ops::Range<u32>) -> Vec<Mail> {
+    numbers.map(|n| Mail::numbered(n).flags(&["\\Answered", "Elsewhere"])).collect()
+}
+
+/// Waits until a mailbox shows this many messages, and that nothing is undecided any more.
+#[track_caller]
+fn shows(client: &mut Dialogue, mailbox: &str, count: u32) -> Vec<Seen> {
+    eventually(&format!("{mailbox} shows {count} messages"), || {
+        let exists = client.ok(&format!("EXAMINE {}", lab::quoted(mailbox))).count("EXISTS");
+        (exists == Some(count)).then_some(())
+    });
+    everything(client, mailbox)
+}
+
+fn uids(seen: &[Seen]) -> Vec<u32> {
+    seen.iter().map(|message| message.uid).collect()
+}
+
+fn octets(seen: &[Seen]) -> Vec<&[u8]> {
+    seen.iter().map(|message| message.octets.as_slice()).collect()
+}
+
+/// Thirty messages on old, twenty of them on new as well, and five that are on new alone.
+fn half_filled() -> World {
+    World::new().seeded(|old, new| {
+        old.seed("INBOX", &with_holes(0..30));
+        new.seed("INBOX", &[otherwise_flagged(5..25), mails(100..105)].concat());
+    })
+}
+
+#[test]
+fn v3_what_lies_on_both_sides_is_shown_once_from_the_first_view_on() {
+    let mut world = half_filled();
+    let on_old = everything(&mut world.old.client(), "INBOX");
+    let only_on_new = everything(&mut world.new.client(), "INBOX").split_off(20);
+    let mut client = world.proxy.client();
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(35));
+    let shown = everything(&mut client, "INBOX");
+    assert_eq!(shown[..30], on_old, "UIDs, flags, dates and octets are old's");
+    assert_eq!(sorted(shown[30..].to_vec()), sorted(only_on_new));
+    assert!(shown[30].uid > 100_000_000, "{shown:?}");
+
+    // The copies on new have old's flags now: it is what the user has read since.
+    let expected: BTreeMap<&[u8], _> =
+        on_old.iter().map(|m| (m.octets.as_slice(), m.flags.clone())).collect();
+    let on_new = everything(&mut world.new.client(), "INBOX");
+    for message in on_new.iter().filter(|m| expected.contains_key(m.octets.as_slice())) {
+        assert_eq!(message.flags, expected[message.octets.as_slice()], "{message:?}");
+    }
+    // New decides over them: what is done goes there, and opening one copies nothing.
+    client.ok("SELECT INBOX");
+    client.ok("UID STORE 21 +FLAGS (Decided)");
+    client.ok("UID FETCH 21:59 (BODY[])");
+    let on_new = everything(&mut world.new.client(), "INBOX");
+    assert_eq!(on_new.iter().filter(|m| m.flags.contains("Decided")).count(), 1);
+    lab::eventually_holds(&mut world.new.client(), "INBOX", 35);
+    let on_new = everything(&mut world.new.client(), "INBOX");
+    assert!(
+        view::copies(&on_new).values().all(|n| *n == 1),
+        "only what lay on old alone was copied"
+    );
+    assert_eq!(everything(&mut world.old.client(), "INBOX").len(), 30, "old loses nothing (V6)");
+
+    world.proxy.kill9();
+    world.proxy.restart();
+    let again = everything(&mut world.proxy.client(), "INBOX");
+    assert_eq!(uids(&again), uids(&shown), "after a restart as well");
+}
+
+#[test]
+fn v8_after_the_loss_of_the_index_every_copy_is_its_message_again() {
+    let mut world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &with_holes(0..30));
+        new.seed("INBOX", &mails(100..105));
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("UID FETCH 11:49 (BODY.PEEK[])");
+    client.append("INBOX", "", &small(200));
+    lab::eventually_holds(&mut world.new.client(), "INBOX", 26);
+    let before = shows(&mut client, "INBOX", 36);
+    assert_eq!(uids(&before)[..30], (0..30).map(|n| n * 2 + 11).collect::<Vec<_>>());
+    drop(client);
+    world.proxy.stop();
+    // The database is lost, the epoch log beside it is not.
+    let state = world.dir.path().join("proxy/state");
+    fs::remove_dir_all(state.join("index/db"))
+        .or_else(|_| fs::remove_dir_all(state.join("db")))
+        .expect("the database");
+    world.proxy.restart();
+    let mut client = world.proxy.client();
+    let after = shows(&mut client, "INBOX", 36);
+    assert_eq!(after[..30], before[..30], "below the boundary each has its UID again");
+    assert!(after[30].uid > before[35].uid, "the rest has fresh ones: {after:?}");
+    assert_eq!(sorted(after[30..].to_vec()), sorted(before[30..].to_vec()));
+    assert!(view::copies(&after).values().all(|n| *n == 1), "none twice");
+}
+
+#[test]
+fn v3_what_mbsync_has_copied_is_shown_once() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &with_holes(0..20));
+        let dir = old.dir.parent().expect("the world's directory").join("mbsync");
+        fs::create_dir_all(&dir).expect("mbsync's directory");
+        let store = |name: &str, port: u16| {
+            let (user, password) = old.account();
+            format!(
+                "IMAPAccount {name}\nHost 127.0.0.1\nPort {port}\nUser {user}\nPass {password}\nSSLType None\n\
+                 AuthMechs LOGIN\n\nIMAPStore {name}\nAccount {name}\n\n"
+            )
+        };
+        let text = format!(
+            "{}{}Channel all\nFar :old:\nNear :new:\nPattern INBOX\nSync Pull\nCreate Near\nSyncState {}/\n\
+             CopyArrivalDate yes\n",
+            store("old", old.port),
+            store("new", new.port),
+            dir.display()
+        );
+        fs::write(dir.join("mbsyncrc"), text).expect("mbsyncrc");
+        let mut mbsync = std::process::Command::new("mbsync");
+        tools::run(mbsync.arg("-c").arg(dir.join("mbsyncrc")).arg("-a")).content();
+        let copied = everything(&mut new.client(), "INBOX");
+        assert_eq!(copied.len(), 20);
+        let tool = |m: &&Seen| String::from_utf8_lossy(&m.octets).contains("X-TUID: ");
+        assert!(copied.iter().any(|m| tool(&m)), "mbsync leaves its mark");
+    });
+    let mut client = world.proxy.client();
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(20));
+    assert_eq!(
+        client.ok("UID SEARCH ALL").found(),
+        (0..20).map(|n| n * 2 + 11).collect::<Vec<_>>()
+    );
+}
+
+/// A message with the headers of another one.
+fn with_headers_of(n: u32, text: &str) -> Mail {
+    let octets = small(n);
+    let head = octets.windows(4).position(|w| w == b"\r\n\r\n").expect("headers") + 4;
+    Mail::of([&octets[..head], text.as_bytes()].concat())
+}
+
+#[test]
+fn v3_different_messages_of_equal_headers_stay_two() {
+    for mode in ["content", "message-id"] {
+        let world = World::new().set("copy.match", &format!("{mode:?}")).seeded(|old, new| {
+            let [one, two, three] = [
+                "one\r\n",
+                "two\r\n",
+                "a third one, longer than the others, by far, so \
+                that nobody takes it for one of them\r\n",
+            ]
+            .map(|text| with_headers_of(7, text));
+            // Of equal size and headers, on either side; and a third one of another size on new.
+            old.seed("INBOX", &[one.clone(), two.clone()]);
+            new.seed("INBOX", &[two, three]);
+            old.seed("Other", &[one.clone(), one.clone()]);
+            new.seed("Other", &[one.clone(), one.clone(), one]);
+        });
+        let mut client = world.proxy.client();
+        let shown = shows(&mut client, "INBOX", 3);
+        assert_eq!(uids(&shown)[..2], [1, 2], "{mode}");
+        let texts: Vec<_> = octets(&shown)
+            .iter()
+            .map(|o| String::from_utf8_lossy(o).lines().last().map(str::to_owned))
+            .collect();
+        assert_eq!(texts[..2], [Some("one".to_owned()), Some("two".to_owned())], "{mode}");
+        // Two equal ones on old and three on new are three.
+        let shown = shows(&mut client, "INBOX.Other", 3);
+        assert_eq!(uids(&shown)[..2], [1, 2], "{mode}");
+        assert!(shown[2].uid > 100_000_000, "{mode}");
+    }
+}
+
+#[test]
+fn v3_messages_without_any_header_to_tell_them_by_are_told_by_content() {
+    let bare = |n: u32| Mail::of(format!("X-Number: {n:03}\r\n\r\nbare {n:03}\r\n").into_bytes());
+    for mode in ["content", "message-id"] {
+        let world = World::new().set("copy.match", &format!("{mode:?}")).seeded(|old, new| {
+            old.seed("INBOX", &(0..40).map(bare).collect::<Vec<_>>());
+            new.seed("INBOX", &(20..60).rev().map(bare).collect::<Vec<_>>());
+        });
+        let shown = shows(&mut world.proxy.client(), "INBOX", 60);
+        assert!(view::copies(&shown).values().all(|n| *n == 1), "{mode}");
+        assert_eq!(uids(&shown)[..40], (1..=40).collect::<Vec<_>>(), "{mode}");
+    }
+}
+
+#[test]
+fn without_matching_both_are_shown() {
+    let world = World::new().set("copy.match", "\"off\"").seeded(|old, new| {
+        old.seed("INBOX", &mails(0..3));
+        new.seed("INBOX", &mails(0..3));
+    });
+    assert_eq!(world.proxy.client().ok("SELECT INBOX").count("EXISTS"), Some(6));
+}
+
+#[test]
+fn v3_what_was_appended_to_cyrus_is_shown_once() {
+    let world =
+        World::new().old(Dovecot::old_style()).new(Cyrus::styled(true, true)).seeded(|old, new| {
+            old.seed("INBOX", &with_holes(0..30));
+            old.seed("Sent", &mails(50..60));
+            // The lab fills Cyrus by APPEND, with flags and INTERNALDATE, as imapsync does.
+            new.seed("INBOX", &[otherwise_flagged(10..30), mails(100..103)].concat());
+            new.seed("Sent", &mails(50..60));
+        });
+    let on_old = everything(&mut world.old.client(), "INBOX");
+    let mut client = world.proxy.client();
+    let shown = shows(&mut client, "INBOX", 33);
+    assert_eq!(shown[..30], on_old);
+    assert_eq!(uids(&shows(&mut client, "INBOX.Sent", 10)), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn v3_killed_while_it_matches_it_goes_on_where_it_was() {
+    let count = 3_000;
+    let mut world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &with_holes(0..count));
+        new.seed("INBOX", &[mails(1_000..count), mails(9_000..9_020)].concat());
+    });
+    for pause in [150, 300, 600, 1_000] {
+        let mut client = world.proxy.client();
+        client.send("k1 SELECT INBOX");
+        std::thread::sleep(Duration::from_millis(pause));
+        world.proxy.kill9();
+        world.proxy.restart();
+    }
+    let on_old = world.old.client().ok("EXAMINE INBOX").count("EXISTS");
+    assert_eq!(on_old, Some(count));
+    let mut client = world.proxy.client();
+    eventually("all that lies on either side", || {
+        (client.ok("EXAMINE INBOX").count("EXISTS") == Some(count + 20)).then_some(())
+    });
+    let on_new = world.new.client().ok("EXAMINE INBOX").count("EXISTS");
+    assert_eq!(on_new, Some(2_020), "what lay there is all that lies there");
+    let shown = everything(&mut client, "INBOX");
+    assert_eq!(uids(&shown)[..count as usize], (0..count).map(|n| n * 2 + 11).collect::<Vec<_>>());
+    assert!(view::copies(&shown).values().all(|n| *n == 1), "none twice");
+}
+
+#[test]
+fn v3_what_is_removed_while_it_is_matched_goes_from_both_sides() {
+    let count = 2_000;
+    let world = World::new().wired().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..count));
+        new.seed("INBOX", &mails(0..count));
+        old.seed("Kept", &[]);
+    });
+    let mut client = world.proxy.client();
+    // New is slow in giving whole messages: it takes a while until all is known.
+    world.new_wire.rule(|way, chunk| {
+        if way == Way::ToServer && has(chunk, "BODY.PEEK[])") {
+            std::thread::sleep(Duration::from_millis(1_200));
+        }
+        Fate::Pass
+    });
+    client.ok("SELECT INBOX");
+    assert!(!world.proxy.log().contains("matched what lies on both sides mailbox=INBOX"));
+    let on_new = |world: &World| world.new.client().ok("EXAMINE INBOX").count("EXISTS");
+    client.ok("UID STORE 3,5:6 +FLAGS.SILENT (\\Deleted)");
+    client.ok("EXPUNGE");
+    client.ok("UID MOVE 10:11 INBOX.Kept");
+    assert_eq!(on_new(&world), Some(count - 5));
+    let left = eventually("all is matched", || {
+        let left = client.ok("UID SEARCH ALL").found();
+        client.ok("NOOP");
+        world.proxy.log().contains("matched what lies on both sides mailbox=INBOX").then_some(left)
+    });
+    let expected: Vec<u32> = (1..=count).filter(|uid| ![3, 5, 6, 10, 11].contains(uid)).collect();
+    assert_eq!(left, expected);
+    assert_eq!(client.ok("UID SEARCH ALL").found(), expected);
+}
+
+#[test]
+fn v7_while_new_fails_in_the_midst_of_it_old_goes_on() {
+    let world = World::new().wired().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..40));
+        new.seed("INBOX", &[mails(0..40), mails(100..105)].concat());
+    });
+    world.new_wire.rule(|way, chunk| match way == Way::ToServer && has(chunk, "BODY.PEEK[])") {
+        true => Fate::Cut(Vec::new()),
+        false => Fate::Pass,
+    });
+    let mut client = world.proxy.client();
+    // What cannot be on old is shown by now, nothing is shown twice, and old is served.
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(45));
+    client.ok("UID STORE 7 +FLAGS (Mine)");
+    assert_eq!(client.ok("UID FETCH 1:40 (UID BODY.PEEK[])").fetched().len(), 40);
+    world.new_wire.release();
+    eventually("all is matched", || {
+        let client = &mut world.proxy.client();
+        client.ok("SELECT INBOX");
+        world.proxy.log().contains("matched what lies on both sides mailbox=INBOX").then_some(())
+    });
+    let shown = everything(&mut world.proxy.client(), "INBOX");
+    assert_eq!(shown.len(), 45);
+    assert!(shown[6].flags.contains("Mine"), "{:?}", shown[6]);
+    let on_new = everything(&mut world.new.client(), "INBOX");
+    assert_eq!(on_new.len(), 45, "what was opened meanwhile is not copied a second time");
+    let mine = on_new.iter().find(|m| m.octets == shown[6].octets).expect("it");
+    assert!(mine.flags.contains("Mine"), "old's flags are taken over: {mine:?}");
+}
