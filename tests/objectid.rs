@@ -5,28 +5,23 @@ mod lab;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lab::{Dialogue, Dovecot, Fate, Way, World};
+use lab::{Dialogue, Dovecot, Fate, Reply, Way, World};
 use lab::{eventually, everything, has, mails, quoted, small};
 
 /// Every message's EMAILID by UID, as the mailbox that is open has them.
 #[track_caller]
 fn emails(client: &mut Dialogue) -> BTreeMap<u32, String> {
-    told_emails(&client.ok("UID FETCH 1:* (EMAILID THREADID)").lines())
+    told_emails(&client.ok("UID FETCH 1:* (EMAILID THREADID)"))
 }
 
 #[track_caller]
-fn told_emails(lines: &[String]) -> BTreeMap<u32, String> {
+fn told_emails(reply: &Reply) -> BTreeMap<u32, String> {
+    let emails = reply.emails();
+    emails.values().for_each(|id| check(id));
+    let lines = reply.lines();
     let fetched = lines.iter().filter(|line| line.contains(" FETCH ("));
-    let emails: BTreeMap<u32, String> = fetched
-        .map(|line| {
-            let items = line.split_once("FETCH (").unwrap().1;
-            let uid = items.strip_prefix("UID ").unwrap().split(' ').next().unwrap();
-            let id = items.split_once("EMAILID (").unwrap().1.split(')').next().unwrap();
-            assert!(items.ends_with(") THREADID NIL)"), "{line}");
-            check(id);
-            (uid.parse().unwrap(), id.to_owned())
-        })
-        .collect();
+    assert!(fetched.clone().all(|line| line.ends_with(") THREADID NIL)")), "{lines:?}");
+    assert_eq!(fetched.count(), emails.len());
     emails
 }
 
@@ -257,7 +252,7 @@ fn a_copy_that_is_seen_early_never_shows_another_identifier() {
     assert_eq!(looking.response_within(Duration::from_millis(500)), None, "told too early");
     world.new_wire.release();
     let (_, from, to) = copying.until("c").expect_status("OK", "COPY").copied();
-    let told = told_emails(&looking.until("f").lines());
+    let told = told_emails(&looking.until("f"));
     assert_eq!(told[&to[0]], source[&from[0]]);
     assert_eq!(emails(&mut looking), told);
 }

@@ -210,6 +210,8 @@ struct Story {
     client: Dialogue,
     folders: BTreeMap<String, Vec<u32>>,
     inbox: Vec<Glance>,
+    /// EMAILIDs in INBOX, by UID.
+    emails: BTreeMap<u32, String>,
     work: String,
     words: String,
     unopened: String,
@@ -238,6 +240,7 @@ impl Story {
             client: world.proxy.client(),
             folders,
             inbox: Vec::new(),
+            emails: BTreeMap::new(),
             work: name("Work/2016"),
             words: name("Two words"),
             unopened: name(UNOPENED),
@@ -437,6 +440,7 @@ impl Story {
         let (copied, moved) =
             (format!("{},{}", uid(8), uid(102)), format!("{},{}", uid(9), uid(100)));
         self.select_inbox();
+        self.emails = self.client.ok("UID FETCH 1:* (EMAILID)").emails();
         let reply = self.client.ok(&format!("UID COPY {copied} {}", quoted(&work)));
         self.folders.get_mut(&work).unwrap().extend([8, 102]);
         self.check_uids(&reply, &work, &[8, 102]);
@@ -484,7 +488,9 @@ impl Story {
         let selected = self.client.ok(&format!("EXAMINE {}", quoted(target)));
         assert_eq!(selected.number("UIDVALIDITY"), u64::from(validity));
         assert_eq!((from.len(), to.len()), (numbers.len(), numbers.len()));
+        let emails = self.client.ok("UID FETCH 1:* (EMAILID)").emails();
         for (from, to) in from.iter().zip(&to) {
+            assert_eq!(emails[to], self.emails[from], "{target}: EMAILID");
             let n = self.inbox.iter().find(|g| g.uid == *from).expect("the source").n;
             assert_eq!(uid_of(&there, n), *to, "{target}: message {n}");
         }
@@ -516,10 +522,12 @@ impl Story {
 
         // What old has keeps its name there.
         let (before, after) = (name("2016"), name("Jahr 2016"));
-        let validity = client.ok(&format!("EXAMINE {}", quoted(&before))).number("UIDVALIDITY");
+        let selected = client.ok(&format!("EXAMINE {}", quoted(&before)));
+        let (validity, id) = (selected.number("UIDVALIDITY"), selected.code("MAILBOXID"));
         client.ok(&format!("RENAME {} {}", quoted(&before), quoted(&after)));
         let selected = client.ok(&format!("EXAMINE {}", quoted(&after)));
         assert_eq!(selected.number("UIDVALIDITY"), validity);
+        assert!(id.is_some() && selected.code("MAILBOXID") == id, "{selected:?}");
         let messages = self.folders.remove(&before).unwrap();
         self.folders.insert(after, messages);
 

@@ -148,6 +148,17 @@ impl Reply {
         self.untagged.iter().filter_map(|line| fetched(line)).collect()
     }
 
+    /// UID and EMAILID of all FETCH responses that tell both.
+    pub fn emails(&self) -> BTreeMap<u32, String> {
+        let told = |line: String| {
+            let (_, items) = line.split_once(" FETCH (UID ")?;
+            let (uid, _) = items.split_once(' ')?;
+            let (_, id) = items.split_once("EMAILID (")?;
+            Some((uid.parse().ok()?, id.split_once(')')?.0.to_owned()))
+        };
+        self.lines().into_iter().filter_map(told).collect()
+    }
+
     /// The numbers of SEARCH, or the ALL of ESEARCH, in the order they came.
     #[track_caller]
     pub fn found(&self) -> Vec<u32> {
