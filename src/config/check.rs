@@ -347,6 +347,8 @@ fn limits(raw: Spanned<Limits>) -> Result<Limits, Problem> {
         "`line` and `command` must be below 4GiB"
     } else if limits.poll_interval.is_zero() {
         "`poll_interval` must not be zero"
+    } else if limits.progress_interval.is_zero() {
+        "`progress_interval` must not be zero"
     } else if limits.backend_connect_timeout.is_zero()
         || limits.backend_command_timeout.is_zero()
         || limits.login_timeout.is_zero()

@@ -50,6 +50,9 @@ pub struct Limits {
     /// How often a watched mailbox is asked for news on a server without IDLE.
     #[serde(deserialize_with = "values::duration")]
     pub poll_interval: Duration,
+    /// How long a client hears nothing of its command before it is told that this goes on.
+    #[serde(deserialize_with = "values::duration")]
+    pub progress_interval: Duration,
     /// Whether a client whose ID says that it only fills its index is put off while old is strained.
     pub postpone_indexing: bool,
 }
@@ -71,6 +74,7 @@ impl Default for Limits {
             backend_connect_timeout: BACKEND_CONNECT_TIMEOUT,
             backend_command_timeout: BACKEND_COMMAND_TIMEOUT,
             poll_interval: POLL_INTERVAL,
+            progress_interval: PROGRESS_INTERVAL,
             postpone_indexing: false,
         }
     }
@@ -126,3 +130,6 @@ pub const BACKEND_COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// New mail within ten seconds feels like push, and one NOOP in that time is nothing to a server.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Clients give up a server that says nothing for a minute or so; nobody reads more than this.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);

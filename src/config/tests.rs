@@ -203,6 +203,10 @@ fn wrong_values_are_refused_with_line_and_what_is_right() {
             "proxy.toml:11: `line_before_login` ≤ `line` ≤ `command` must hold",
         ),
         ("[limits]\npoll_interval = \"0s\"", "proxy.toml:11: `poll_interval` must not be zero"),
+        (
+            "[limits]\nprogress_interval = \"0s\"",
+            "proxy.toml:11: `progress_interval` must not be zero",
+        ),
         ("[limits]\nlogin_timeout = \"0s\"", "proxy.toml:11: a timeout must not be zero"),
         ("[accounts]\nphase = \"new\"", "proxy.toml:12: only the phase \"merged\" is there yet"),
         ("[accounts]\nphase = \"old\"", "proxy.toml:12: only the phase \"merged\" is there yet"),

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use crate::imap::command::Tag;
 use crate::imap::framer::{FrameError, Framer, Piece};
 use crate::net::{ServerTls, Stream};
 
@@ -49,6 +50,8 @@ pub struct Client {
     patience: Duration,
     /// Until then the client must have logged in.
     deadline: Option<Instant>,
+    /// The command that runs, and how often the client is told so where it takes long.
+    running: Option<(Tag, Duration)>,
 }
 
 impl Client {
@@ -61,6 +64,7 @@ impl Client {
             out: Vec::new(),
             patience: deadline.saturating_duration_since(Instant::now()),
             deadline: Some(deadline),
+            running: None,
         }
     }
 
@@ -227,6 +231,36 @@ impl Client {
         match timeout(patience, work).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(ClientError::Silent(self.patience)),
+        }
+    }
+
+    /// A command begins to run, or none runs any more.
+    pub fn set_running(&mut self, running: Option<(Tag, Duration)>) {
+        self.running = running;
+    }
+
+    /// Waits for work that writes nothing to the client, who is told from time to time that its
+    /// command still runs (RFC 9585). Only where whole responses have been written.
+    ///
+    /// The work goes on while the client takes this, however slowly.
+    pub async fn patiently<T>(&mut self, work: impl Future<Output = T>) -> Result<T, ClientError> {
+        tokio::pin!(work);
+        loop {
+            let Some((tag, interval)) = &self.running else { return Ok(work.await) };
+            if let Ok(done) = timeout(*interval, &mut work).await {
+                return Ok(done);
+            }
+            // `"INPROGRESS" SP "(" quoted SP nil SP nil ")"`: how much is left nobody knows.
+            self.line(format!("* OK [INPROGRESS (\"{tag}\" NIL NIL)] Still working"));
+            let told = self.flush();
+            tokio::pin!(told);
+            tokio::select! {
+                taken = &mut told => taken?,
+                done = &mut work => {
+                    told.await?;
+                    return Ok(done);
+                }
+            }
         }
     }
 

@@ -32,7 +32,8 @@ impl Session {
             self.client.line(line);
             return Ok(Reply::ok("List completed"));
         }
-        let folders = user.account.list_folders(&user.access).await?;
+        let listing = user.account.list_folders(&user.access);
+        let folders = self.client.patiently(listing).await??;
         let joined: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
         let shown = shown(&joined, folders.separator(), list);
         let spelling = self.extended.spelling();
@@ -65,7 +66,8 @@ impl Session {
                 Err(e) => debug!(mailbox = %folder.joined.client, "no STATUS: {e}"),
             }
         }
-        let statuses = statuses(&user.access, &mailboxes, asked).await;
+        let statuses = statuses(&user.access, &mailboxes, asked);
+        let statuses = self.client.patiently(statuses).await?;
         for (mailbox, status) in mailboxes.iter().zip(statuses) {
             match status {
                 Ok(status) => {
@@ -86,7 +88,8 @@ impl Session {
         reference: &[u8],
         pattern: &[u8],
     ) -> Result<Reply, Failure> {
-        let folders = user.account.list_folders(&user.access).await?;
+        let listing = user.account.list_folders(&user.access);
+        let folders = self.client.patiently(listing).await??;
         let pattern = list_pattern(reference, pattern);
         let listed: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
         let spelling = self.extended.spelling();

@@ -170,6 +170,7 @@ impl Session {
                     }
                 }
                 Ok(Input::Append(append)) => {
+                    self.begin(&append.tag);
                     let reply = Box::pin(self.append(append.head)).await;
                     if let Err(e) = self.answer(&append.tag, reply) {
                         break Err(e);
@@ -205,9 +206,15 @@ impl Session {
     }
 
     async fn command(&mut self, Tagged { tag, command }: Tagged) -> Result<(), ClientError> {
+        self.begin(&tag);
         // Boxed, so that an idle session is not as large as its largest command.
         let reply = Box::pin(self.execute(&tag, command)).await;
         self.answer(&tag, reply)
+    }
+
+    fn begin(&mut self, tag: &Tag) {
+        let interval = self.server.config.limits.progress_interval;
+        self.client.set_running(Some((tag.clone(), interval)));
     }
 
     fn answer(&mut self, tag: &Tag, reply: Result<Reply, Failure>) -> Result<(), ClientError> {
@@ -216,6 +223,7 @@ impl Session {
             Err(failure) => failure.into_reply()?,
         };
         self.client.line(format!("{tag} {reply}"));
+        self.client.set_running(None);
         Ok(())
     }
 

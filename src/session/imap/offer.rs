@@ -75,6 +75,7 @@ pub const CAPABILITIES: &[Capability] = &[
     both("CONDSTORE", &["CONDSTORE"]),
     // What vanished is known from the map: of the servers it needs no QRESYNC.
     both("QRESYNC", &["CONDSTORE"]),
+    always("INPROGRESS"),
     always("COMPRESS=DEFLATE"),
     always("UNAUTHENTICATE"),
 ];

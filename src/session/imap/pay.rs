@@ -1,6 +1,7 @@
 //! Paying what a session owes its client: EXPUNGE, EXISTS and FETCH FLAGS, only where IMAP allows.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use tokio::sync::broadcast::error::TryRecvError;
 use tracing::warn;
@@ -18,7 +19,8 @@ impl Session {
     /// NOOP and CHECK (RFC 3501 §6.1.2, §6.4.1): asks both sides for news.
     pub(super) async fn noop(&mut self) -> Result<Reply, Failure> {
         if let (Some(user), Some(selected)) = (self.user.clone(), &self.selected) {
-            selected.mailbox.refresh(&user.access).await?;
+            let mailbox = Arc::clone(&selected.mailbox);
+            self.client.patiently(mailbox.refresh(&user.access)).await??;
             self.pay(&user, true).await?;
         }
         Ok(Reply::ok("Completed"))

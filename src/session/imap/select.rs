@@ -67,8 +67,9 @@ impl Session {
         if self.selected.take().is_some() && (counts || self.extended.rev2) {
             self.client.line("* OK [CLOSED] Previous mailbox is closed");
         }
-        let mut mailbox = user.account.mailbox(&user.access, name).await?;
-        match mailbox.refresh(&user.access).await {
+        let opening = user.account.mailbox(&user.access, name);
+        let mut mailbox = self.client.patiently(opening).await??;
+        match self.client.patiently(mailbox.refresh(&user.access)).await? {
             // Its owner has made it anew: there is nothing that old would not tell again.
             Err(AccountError::Distrust { .. }) if mailbox.is_shared() => {
                 user.account.forget_shared(&mailbox).await?;

@@ -20,7 +20,8 @@ impl Session {
             return Ok(Reply::bad("Unknown STATUS item"));
         };
         let mailbox = user.account.mailbox(&user.access, name).await?;
-        for status in statuses(&user.access, std::slice::from_ref(&mailbox), asked).await {
+        let statuses = statuses(&user.access, std::slice::from_ref(&mailbox), asked);
+        for status in self.client.patiently(statuses).await? {
             self.tell_status(name, items, &status?, mailbox.view().object_id);
         }
         Ok(Reply::ok("Status completed"))

@@ -10,10 +10,11 @@ use crate::account::AccountError;
 impl Session {
     /// Runs a write in a task of its own and waits for its end.
     pub(super) async fn carry_through<T: Send + 'static>(
-        &self,
+        &mut self,
         work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
     ) -> Result<T, Failure> {
-        match self.server.writes.spawn(work).await {
+        let work = self.server.writes.spawn(work);
+        match self.client.patiently(work).await? {
             Ok(result) => Ok(result?),
             Err(e) => {
                 let text = format!("The command broke off: {e}");

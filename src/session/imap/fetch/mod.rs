@@ -13,8 +13,8 @@ use super::select::Selected;
 use super::sets::{ensure_announced, places, span};
 use super::store::finish_store;
 use super::{Session, User};
-use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId};
-use crate::backend::{Conn, Pending, text};
+use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId};
+use crate::backend::{Conn, Lease, Pending, text};
 use crate::base::{Side, Sides};
 use crate::imap::command::{FetchItem, PartialRange};
 use crate::imap::found::Found;
@@ -80,7 +80,10 @@ impl Session {
             vanished_earlier(&known, selected, &mut self.client.out);
         }
         let mailbox = Arc::clone(&selected.mailbox);
-        let emails = if wish.email_id { Some(mailbox.emails(&uids).await?) } else { None };
+        let emails = match wish.email_id {
+            true => Some(self.client.patiently(mailbox.emails(&uids)).await??),
+            false => None,
+        };
         let carried = user.account.config().copy.on_access && !mailbox.is_shared();
         let mut fetch = Fetch {
             client: &mut self.client,
@@ -169,18 +172,18 @@ async fn fetch_from(
     let mut leases = Sides { old: None, new: None };
     // Old's connection first, as everywhere.
     if needed.old {
-        leases.old = Some(mailbox.lease(access, Side::Old).await.map_err(between)?);
+        leases.old = Some(lend(fetch, access, Side::Old).await?);
     }
     let mut steps = steps;
     if needed.new {
-        match mailbox.lease(access, Side::New).await {
+        match fetch.client.patiently(mailbox.lease(access, Side::New)).await? {
             Ok(lease) => leases.new = Some(lease),
             // What lies on both can still be read from old, but flags only new knows.
             Err(e) if may_fall_back(fetch, &view.map, uids) => {
                 tracing::warn!(mailbox = %mailbox.name(), "read from old instead: {e}");
                 steps = schedule(&view.map, uids, |_| Some(Side::Old));
                 if leases.old.is_none() {
-                    leases.old = Some(mailbox.lease(access, Side::Old).await.map_err(between)?);
+                    leases.old = Some(lend(fetch, access, Side::Old).await?);
                 }
             }
             Err(e) => return Err(between(e)),
@@ -206,7 +209,7 @@ async fn fetch_from(
         let steps = schedule(&view.map, &missing, on_both);
         if !steps.is_empty() {
             if leases.old.is_none() {
-                leases.old = Some(mailbox.lease(access, Side::Old).await.map_err(between)?);
+                leases.old = Some(lend(fetch, access, Side::Old).await?);
             }
             fetch.run(&mut leases, &steps).await?;
         }
@@ -215,6 +218,11 @@ async fn fetch_from(
         mailbox.give_back(lease).await;
     }
     Ok(())
+}
+
+async fn lend(fetch: &mut Fetch<'_>, access: &Access, side: Side) -> Result<Lease, Broken> {
+    let lending = fetch.mailbox.lease(access, side);
+    fetch.client.patiently(lending).await?.map_err(Broken::Between)
 }
 
 /// Sets `\Seen` on the authority, as a FETCH without PEEK implies.

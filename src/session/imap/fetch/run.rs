@@ -196,7 +196,7 @@ impl Fetch<'_> {
         let mut items = Vec::new();
         for pending in pending {
             loop {
-                match conn.event().await? {
+                match self.client.patiently(conn.event()).await?? {
                     Event::Fetch { seq, text, literal } => {
                         let reply = FirstPiece { seq, text, literal };
                         let uid = self.reply(conn, step, reply, cursor, &mut items).await?;
@@ -450,7 +450,9 @@ impl Fetch<'_> {
         lines: &mut Vec<(Uid, Vec<u8>)>,
     ) -> Result<bool, Broken> {
         let mut replies = Vec::new();
-        let done = conn.finish_fetch(pending, &mut |fetched| replies.push(fetched)).await?;
+        let mut keep = |fetched| replies.push(fetched);
+        let finishing = conn.finish_fetch(pending, &mut keep);
+        let done = self.client.patiently(finishing).await??;
         let whole = self.is_whole(conn, &done)?;
         let wish = self.wish.clone();
         for fetched in replies {

@@ -59,11 +59,12 @@ impl Session {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
         };
-        let found = match plan.run().await? {
+        let found = match self.client.patiently(plan.run()).await?? {
             Ok(found) => Found::from(&found),
             Err(refused) => return Ok(refused),
         };
-        answer.mod_seq = plan.highest_of(&answer, &found).await?;
+        let highest = plan.highest_of(&answer, &found);
+        answer.mod_seq = self.client.patiently(highest).await??;
         self.tell_found(&answer, &plan, &found, None).await?;
         Ok(Reply::ok("Search completed"))
     }

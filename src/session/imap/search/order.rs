@@ -45,12 +45,13 @@ impl Session {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
         };
-        let found =
-            match plan.run_sorted(&sort.criteria, !answer.wants(SearchReturn::Update)).await? {
-                Ok(found) => found,
-                Err(refused) => return Ok(refused),
-            };
-        answer.mod_seq = plan.highest_of(&answer, &found).await?;
+        let sorting = plan.run_sorted(&sort.criteria, !answer.wants(SearchReturn::Update));
+        let found = match self.client.patiently(sorting).await?? {
+            Ok(found) => found,
+            Err(refused) => return Ok(refused),
+        };
+        let highest = plan.highest_of(&answer, &found);
+        answer.mod_seq = self.client.patiently(highest).await??;
         self.tell_found(&answer, &plan, &found, Some(sort.criteria)).await?;
         Ok(Reply::ok("Sort completed"))
     }
@@ -66,10 +67,11 @@ impl Session {
             Ok(plan) => plan,
             Err(reply) => return Ok(reply),
         };
-        let threads = match plan.run_threaded(thread.algorithm, thread.uid).await? {
-            Ok(threads) => threads,
-            Err(refused) => return Ok(refused),
-        };
+        let threads =
+            match self.client.patiently(plan.run_threaded(thread.algorithm, thread.uid)).await?? {
+                Ok(threads) => threads,
+                Err(refused) => return Ok(refused),
+            };
         let out = &mut self.client.out;
         // `"THREAD" [SP 1*thread-list]` (RFC 5256 §4).
         out.extend_from_slice(if threads.is_empty() { b"* THREAD" } else { b"* THREAD " });
