@@ -105,3 +105,186 @@ fn names_that_are_numbers_need_no_quotes() {
     assert!(names.contains("INBOX.2016") && names.contains("INBOX.Sent"), "{names:?}");
     assert_eq!(everything(&mut client, "INBOX.2016").len(), 3);
 }
+
+/// Takes every MODSEQ out of what a server says.
+fn without_mod_seqs(chunk: &[u8]) -> Vec<u8> {
+    let mut rest = String::from_utf8_lossy(chunk).into_owned();
+    while let Some(at) = rest.find(" MODSEQ (") {
+        let end = rest[at..].find(')').map_or(rest.len(), |n| at + n + 1);
+        rest.replace_range(at..end, "");
+    }
+    rest.into_bytes()
+}
+
+fn offered(world: &World) -> Vec<String> {
+    let reply = world.proxy.client().ok("CAPABILITY");
+    let line = reply.untagged.iter().find(|line| has(line, "* CAPABILITY ")).expect("CAPABILITY");
+    String::from_utf8_lossy(line).split(' ').skip(2).map(str::to_owned).collect()
+}
+
+/// What the next client is offered after one had the mailbox open, and after mail came to another one.
+fn offered_after_use(world: &World) -> (Vec<String>, Vec<String>) {
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("LOGOUT");
+    let before = offered(world);
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.idle();
+    world.old.deliver("INBOX", &Mail::numbered(80));
+    client.wait_for(|r| r.ends_with(" EXISTS"));
+    client.done();
+    let after = offered(world);
+    (before, after)
+}
+
+/// A server that offers CONDSTORE, and has mailboxes that keep no MODSEQ (RFC 7162 §3.1.2.2).
+#[test]
+fn v10_condstore_is_offered_no_more_where_a_mailbox_has_no_modseq() {
+    let mut world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    world.old_wire.rule(|way, chunk| {
+        let text = String::from_utf8_lossy(chunk);
+        match (way, text.find("[HIGHESTMODSEQ ")) {
+            (Way::ToProxy, Some(at)) => {
+                let end = text[at..].find(']').expect("its end") + at;
+                Fate::Instead(format!("{}[NOMODSEQ{}", &text[..at], &text[end..]).into_bytes())
+            }
+            _ => Fate::Pass,
+        }
+    });
+    let (capabilities, _) = offered_after_use(&world);
+    assert!(
+        !capabilities.iter().any(|name| name == "CONDSTORE" || name == "QRESYNC"),
+        "{capabilities:?}"
+    );
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    assert_eq!(client.ok("FETCH 1:* (FLAGS)").fetched().len(), 6);
+    // It is remembered, though the server goes on offering it.
+    world.old_wire.release();
+    world.proxy.kill9();
+    world.proxy.restart();
+    let capabilities = offered(&world);
+    assert!(!capabilities.iter().any(|name| name == "CONDSTORE"), "{capabilities:?}");
+}
+
+/// And one whose FETCH tells none.
+#[test]
+fn v10_condstore_is_offered_no_more_where_fetch_tells_no_modseq() {
+    let world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    world.old_wire.rule(|way, chunk| match way {
+        Way::ToProxy => Fate::Instead(without_mod_seqs(chunk)),
+        Way::ToServer => Fate::Pass,
+    });
+    let (before, after) = offered_after_use(&world);
+    assert!(before.iter().any(|name| name == "CONDSTORE"), "{before:?}");
+    assert!(!after.iter().any(|name| name == "CONDSTORE" || name == "QRESYNC"), "{after:?}");
+}
+
+#[test]
+fn v10_a_quirk_that_is_configured_is_heeded_from_the_first() {
+    let world = World::new()
+        .set("new.quirks", "[\"no-modseq\"]")
+        .seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    let (before, after) = offered_after_use(&world);
+    assert!(!before.iter().chain(&after).any(|name| name == "CONDSTORE"), "{before:?}");
+}
+
+/// A server that forgets all but the first of the commands that come together.
+fn one_at_a_time(world: &World) {
+    world.old_wire.rule(|way, chunk| match (way, memchr::memmem::find(chunk, b"\r\n")) {
+        (Way::ToServer, Some(end)) if end + 2 < chunk.len() => {
+            Fate::Instead(chunk[..end + 2].to_vec())
+        }
+        _ => Fate::Pass,
+    });
+}
+
+fn of_many_folders(quirks: &str) -> World {
+    World::new()
+        .wired()
+        .set("old.quirks", quirks)
+        .set("limits.backend_command_timeout", "\"2s\"")
+        .seeded(|old, _| {
+            for n in 0..20 {
+                old.seed(&format!("F{n}"), &mails(n..n + 2));
+            }
+        })
+}
+
+const MANY: &str = "LIST \"\" \"INBOX.F*\" RETURN (STATUS (MESSAGES UNSEEN))";
+
+#[test]
+fn a_server_that_takes_one_command_at_a_time_is_given_one_at_a_time() {
+    let world = of_many_folders("[\"one-at-a-time\"]");
+    one_at_a_time(&world);
+    let mut client = world.proxy.client();
+    let begun = std::time::Instant::now();
+    assert_eq!(client.ok(MANY).statuses().len(), 20);
+    assert!(everything(&mut client, "INBOX.F7").len() == 2);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "nothing was waited for in vain");
+}
+
+#[test]
+fn that_a_server_takes_one_command_at_a_time_is_found_out() {
+    let world = of_many_folders("[]");
+    let mut client = world.proxy.client();
+    one_at_a_time(&world);
+    client.cmd(MANY);
+    lab::eventually("it is found out", || {
+        let begun = std::time::Instant::now();
+        let reply = client.cmd(MANY);
+        (reply.status == "OK" && reply.statuses().len() == 20 && begun.elapsed().as_secs() < 2)
+            .then_some(())
+    });
+    assert!(world.proxy.log().contains("one-at-a-time"));
+}
+
+/// A server whose capabilities change while somebody is logged in, and that says so unasked.
+#[test]
+fn v10_a_capability_that_is_told_later_counts_from_then_on() {
+    let world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    world.proxy.client().ok("SELECT INBOX");
+    let capabilities = offered(&world);
+    assert!(capabilities.iter().any(|name| name == "CONDSTORE"), "{capabilities:?}");
+    world.old_wire.rule(|way, chunk| match way {
+        Way::ToProxy if has(chunk, " OK NOOP completed") => {
+            let told = b"* CAPABILITY IMAP4rev1 UIDPLUS IDLE NAMESPACE\r\n";
+            Fate::Instead([told, chunk].concat())
+        }
+        _ => Fate::Pass,
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("NOOP");
+    let capabilities = offered(&world);
+    assert!(!capabilities.iter().any(|name| name == "CONDSTORE"), "{capabilities:?}");
+    assert_eq!(uids(&mut client).len(), 5);
+}
+
+/// Sequence numbers in FETCH that are not those of the mailbox: only UIDs are believed.
+#[test]
+fn v3_wrong_sequence_numbers_of_a_server_reach_nobody() {
+    let world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    world.old_wire.rule(|way, chunk| {
+        let text = String::from_utf8_lossy(chunk).into_owned();
+        if way == Way::ToServer || !text.contains(" FETCH (UID ") {
+            return Fate::Pass;
+        }
+        let mut text = text;
+        for n in 1..=5 {
+            text = text.replace(&format!("* {n} FETCH (UID "), &format!("* {} FETCH (UID ", 9 - n));
+        }
+        Fate::Instead(text.into_bytes())
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    let fetched = client.ok("FETCH 1:* (UID FLAGS BODY.PEEK[])").fetched();
+    let seen: Vec<(u32, bool)> =
+        fetched.iter().map(|m| (m.seq, m.body() == lab::small(m.uid - 1))).collect();
+    assert_eq!(seen, [(1, true), (2, true), (3, true), (4, true), (5, true)]);
+    client.ok("STORE 2 +FLAGS (\\Flagged)");
+    let mut direct = world.old.client();
+    direct.ok("SELECT INBOX");
+    assert!(direct.ok("UID SEARCH FLAGGED").found().contains(&2));
+}

@@ -170,12 +170,18 @@ impl Mailbox {
             return Ok(());
         }
         let command = text(&format!("UID FETCH {arrivals} (UID FLAGS MODSEQ)"));
+        let mut counted = false;
+        let before = flags.len();
         let each = |fetched: crate::backend::Fetched| {
             if let (Some(uid), Some(list)) = (fetched.uid, fetched.flags()) {
+                counted |= fetched.mod_seq().is_some();
                 flags.push((uid, list));
             }
         };
         let done = conn.fetch(&command, each).await?;
+        if done.is_ok() && flags.len() > before && !counted {
+            conn.has_no_mod_seqs();
+        }
         if done.is_ok() { Ok(()) } else { Err(conn.answer("UID FETCH (FLAGS MODSEQ)", &done)) }
     }
 

@@ -1,6 +1,7 @@
 //! Who logs in where (DESIGN §8): the primary side judges the password, once per attempt.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use tokio::time::Instant;
@@ -43,6 +44,8 @@ pub struct Accounts {
     key: [u8; 32],
     open: DashMap<AccountName, Arc<Account>>,
     learned: Arc<Learned>,
+    /// The version of it that was written down last.
+    remembered: AtomicU64,
     strain: Sides<Arc<Strain>>,
 }
 
@@ -69,6 +72,7 @@ impl Accounts {
             key,
             open: DashMap::new(),
             learned: Arc::new(Learned::new(remembered)),
+            remembered: AtomicU64::new(0),
             strain: Sides::default(),
         })
     }
@@ -96,6 +100,7 @@ impl Accounts {
         password: &SecretString,
         origin: Origin,
     ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
+        self.remember_found().await?;
         let origin = Arc::new(origin);
         let refuse = |why: &str| LoginError::Refused(why.to_owned());
         let name = self.config.accounts.account(typed).ok_or_else(|| refuse("no such account"))?;
@@ -119,7 +124,7 @@ impl Accounts {
             password: password.clone(),
         };
         let judge = connect(primary, backend, &own, &self.limits, Some(&origin)).await;
-        let conn = judge.map_err(|e| match e {
+        let mut conn = judge.map_err(|e| match e {
             BackendError::Refused { text, .. } => LoginError::Refused(text),
             other => {
                 self.strain[primary].note(Instant::now());
@@ -127,7 +132,7 @@ impl Accounts {
             }
         })?;
 
-        self.learned.note(primary, conn.profile());
+        conn.report_to(&self.learned, &self.strain[primary]);
         remember(&self.learned, &self.index, primary).await?;
         let id = self.index.account(&name).await?;
         let account = Arc::clone(
@@ -164,6 +169,17 @@ impl Accounts {
             }
         });
         Ok((account, access))
+    }
+
+    /// Writes down what connections have found out about the servers since.
+    async fn remember_found(&self) -> Result<(), IndexError> {
+        let version = self.learned.version();
+        if self.remembered.swap(version, Ordering::AcqRel) != version {
+            for side in Side::BOTH {
+                remember(&self.learned, &self.index, side).await?;
+            }
+        }
+        Ok(())
     }
 
     fn access(&self, typed: &str, name: &AccountName, password: &SecretString) -> Access {
@@ -205,7 +221,7 @@ impl Accounts {
 /// Writes down what a side offers, where it is not what is written already.
 async fn remember(learned: &Learned, index: &Index, side: Side) -> Result<(), IndexError> {
     let Some(profile) = learned.profile(side) else { return Ok(()) };
-    let text = profile.names().collect::<Vec<_>>().join(" ").into_bytes();
+    let text = profile.words().collect::<Vec<_>>().join(" ").into_bytes();
     if index.profile(side).await?.as_ref() != Some(&text) {
         let mut batch = Batch::new();
         batch.put_profile(side, text);
@@ -217,7 +233,8 @@ async fn remember(learned: &Learned, index: &Index, side: Side) -> Result<(), In
 /// A profile as [`remember`] wrote it, less what the operator masks by now.
 fn profile(text: &[u8], backend: &Backend) -> Profile {
     let names = String::from_utf8_lossy(text);
-    Profile::new(names.split_whitespace().map(str::to_owned), &backend.mask)
+    let names = names.split_whitespace().map(str::to_owned);
+    Profile::new(names, &backend.mask, &backend.quirks)
 }
 
 impl Account {

@@ -18,8 +18,9 @@ use tokio::time::{Instant, timeout};
 use tracing::trace;
 
 use super::select::Selected;
-use super::{BackendError, Profile, Strain};
+use super::{BackendError, Learned, Profile, Strain};
 use crate::base::Side;
+use crate::config::{Backend, Quirk};
 use crate::imap::framer::{Framer, Literal, Piece};
 use crate::imap::response::{self, Code, Response, Status, UntaggedStatus};
 use crate::imap::write::{Part, Parts};
@@ -105,25 +106,27 @@ pub struct Conn {
     in_fetch: bool,
     inline_left: u64,
     profile: Profile,
-    pub(super) mask: BTreeSet<String>,
+    mask: BTreeSet<String>,
+    quirks: BTreeSet<Quirk>,
     last_tag: u32,
     unanswered: VecDeque<u32>,
+    /// Commands that wait for the answer to the one before, where the server wants it so.
+    waiting: VecDeque<Vec<u8>>,
+    /// Whether the last command was sent before the one before it was answered, and how many were
+    /// answered since none was under way.
+    pipelines: bool,
+    in_row: u32,
     selected: Option<Selected>,
     patience: Duration,
     broken: bool,
     pub(super) greeting: Box<str>,
-    /// Told where the server cannot keep up.
-    strain: Option<Arc<Strain>>,
+    /// Told what the server offers and shows, and where it cannot keep up.
+    reports: Option<(Arc<Learned>, Arc<Strain>)>,
 }
 
 impl Conn {
     /// A connection that has just been opened; nothing was said yet.
-    pub(super) fn new(
-        side: Side,
-        stream: Stream,
-        mask: BTreeSet<String>,
-        patience: Duration,
-    ) -> Conn {
+    pub(super) fn new(side: Side, stream: Stream, backend: &Backend, patience: Duration) -> Conn {
         Conn {
             side,
             stream,
@@ -134,14 +137,18 @@ impl Conn {
             in_fetch: false,
             inline_left: 0,
             profile: Profile::default(),
-            mask,
+            mask: backend.mask.clone(),
+            quirks: backend.quirks.clone(),
             last_tag: 0,
             unanswered: VecDeque::new(),
+            waiting: VecDeque::new(),
+            pipelines: false,
+            in_row: 0,
             selected: None,
             patience,
             broken: false,
             greeting: "".into(),
-            strain: None,
+            reports: None,
         }
     }
 
@@ -175,8 +182,20 @@ impl Conn {
         self.selected.as_mut()
     }
 
-    pub(super) fn set_profile(&mut self, profile: Profile) {
-        self.profile = profile;
+    /// The server told its capabilities.
+    pub(super) fn offers(&mut self, names: Vec<String>) {
+        self.profile = Profile::new(names, &self.mask, &self.quirks);
+        if let Some((learned, _)) = &self.reports {
+            self.profile = learned.note(self.side, &self.profile);
+        }
+    }
+
+    /// The server shows a quirk.
+    pub(super) fn shows(&mut self, quirk: Quirk) {
+        self.profile.add(quirk);
+        if let Some((learned, _)) = &self.reports {
+            learned.note_quirk(self.side, quirk);
+        }
     }
 
     /// Forgets all that was said in clear: what lies unread behind the OK to STARTTLS is an
@@ -195,13 +214,15 @@ impl Conn {
         self
     }
 
-    /// Tells here from now on where the server cannot keep up.
-    pub(super) fn tell_strain(&mut self, strain: &Arc<Strain>) {
-        self.strain = Some(Arc::clone(strain));
+    /// Logged in, it tells here from now on what the server offers and shows, and where it cannot
+    /// keep up.
+    pub fn report_to(&mut self, learned: &Arc<Learned>, strain: &Arc<Strain>) {
+        self.profile = learned.note(self.side, &self.profile);
+        self.reports = Some((Arc::clone(learned), Arc::clone(strain)));
     }
 
     fn note_strain(&self) {
-        if let Some(strain) = &self.strain {
+        if let Some((_, strain)) = &self.reports {
             strain.note(Instant::now());
         }
     }
@@ -340,12 +361,18 @@ impl Conn {
     /// pipelined.
     pub fn queue(&mut self, command: &Parts) -> Pending {
         debug_assert!(!command.has_literal(), "a literal may have to wait for the server");
+        let kept = self.output.len();
+        let waits = self.profile.shows(Quirk::OneAtATime) && !self.unanswered.is_empty();
+        self.pipelines = !self.unanswered.is_empty() && !waits;
         let pending = self.next_tag();
         for part in command.as_slice() {
             let (Part::Text(octets) | Part::Literal(octets)) = part;
             self.output.extend_from_slice(octets);
         }
         self.output.extend_from_slice(b"\r\n");
+        if waits {
+            self.waiting.push_back(self.output.split_off(kept));
+        }
         pending
     }
 
@@ -438,6 +465,10 @@ impl Conn {
             self.broken = true;
             if source.kind() == io::ErrorKind::TimedOut {
                 self.note_strain();
+                if self.pipelines && self.in_row > 0 && !self.unanswered.is_empty() {
+                    // It answered the first of several commands, and then no other.
+                    self.shows(Quirk::OneAtATime);
+                }
             }
             BackendError::Lost { side: self.side, doing, source }
         })
@@ -486,6 +517,9 @@ impl Conn {
             return Err(self.protocol(format!("an answer to no command: {}", words(&tag))));
         };
         self.unanswered.retain(|tag| *tag != number);
+        // Sent before anything else is read.
+        self.output.extend(self.waiting.pop_front().into_iter().flatten());
+        self.in_row = if self.unanswered.is_empty() { 0 } else { self.in_row + 1 };
         if matches!(code, Some(Code::Unavailable | Code::Throttled)) {
             self.note_strain();
         }
@@ -504,6 +538,7 @@ impl Conn {
     }
 
     async fn next_event(&mut self, patience: Duration) -> Result<Event, BackendError> {
+        self.flush().await?;
         loop {
             let piece = match self.framer.next(&mut self.input) {
                 Ok(piece) => piece,
@@ -590,6 +625,13 @@ impl Conn {
                     doing: "reading",
                     source: io::Error::other(format!("the server said BYE {text}")),
                 });
+            }
+            // Some servers offer more, or less, later on.
+            Response::Capability(names)
+            | Response::Status { code: Some(Code::Capability(names)), .. }
+                if self.reports.is_some() =>
+            {
+                self.offers(names.clone());
             }
             Response::Exists(n) => {
                 if let Some(selected) = &mut self.selected {

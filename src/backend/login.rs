@@ -64,14 +64,13 @@ impl Conn {
             |source| BackendError::Connect { side, address: backend.imap.to_string(), source };
         let stream =
             net::connect(backend, limits.backend_connect_timeout).await.map_err(unreachable)?;
-        let mut conn =
-            Conn::new(side, stream, backend.mask.clone(), limits.backend_command_timeout);
+        let mut conn = Conn::new(side, stream, backend, limits.backend_command_timeout);
         // PREAUTH would be somebody's session that is not ours, and would bypass STARTTLS.
         match conn.event().await? {
             Event::Response(Response::Status { status: UntaggedStatus::Ok, code, text }) => {
                 conn.greeting = words(&text).into();
                 if let Some(Code::Capability(names)) = code {
-                    conn.set_profile(Profile::new(names, &conn.mask));
+                    conn.offers(names);
                 }
             }
             other => return Err(conn.protocol(format!("unexpected greeting: {other:?}"))),
@@ -155,7 +154,7 @@ impl Conn {
             .next_back();
         match (done.code, announced) {
             (Some(Code::Capability(names)), _) | (_, Some(names)) => {
-                self.set_profile(Profile::new(names, &self.mask));
+                self.offers(names);
             }
             // What was offered before login says little about what is there after it.
             _ => self.learn_capabilities().await?,
@@ -188,7 +187,7 @@ impl Conn {
         let done = self.run(&text("CAPABILITY")).await?;
         for response in done.untagged {
             if let Response::Capability(names) = response {
-                self.set_profile(Profile::new(names, &self.mask));
+                self.offers(names);
             }
         }
         Ok(())

@@ -183,8 +183,7 @@ impl Pool {
     }
 
     /// Takes a connection that was opened to judge a login; closes it if there are enough.
-    pub fn adopt(&self, mut conn: Conn) {
-        conn.tell_strain(&self.strain);
+    pub fn adopt(&self, conn: Conn) {
         let mut state = self.state();
         if state.idle.len() < self.slots.available_permits() {
             state.idle.push((Instant::now(), conn));
@@ -307,15 +306,12 @@ impl Pool {
         let (backend, login) = (&self.backend, &self.login);
         let opened = connect(self.side, backend, login, &self.limits, origin.as_deref()).await;
         let opened = opened.map(|mut conn| {
-            conn.tell_strain(&self.strain);
+            conn.report_to(&self.learned, &self.strain);
             conn
         });
         let mut state = self.state();
         match &opened {
-            Ok(conn) => {
-                state.away = None;
-                self.learned.note(self.side, conn.profile());
-            }
+            Ok(_) => state.away = None,
             Err(BackendError::Refused { text, .. }) => state.refused = Some(text.clone()),
             Err(e) => {
                 let pause = state.away.as_ref().map_or(FIRST_PAUSE, |a| a.pause * 2);

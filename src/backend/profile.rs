@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use tracing::warn;
 
 use crate::base::{Side, Sides};
+use crate::config::Quirk;
 
 /// What IMAP4rev2 holds of extensions to IMAP4rev1 (RFC 9051, appendix E), as far as it matters here.
 const IN_REV2: [&str; 17] = [
@@ -30,11 +31,16 @@ const IN_REV2: [&str; 17] = [
     "UNSELECT",
 ];
 
-/// A server's capabilities after login, less those the operator masked.
+/// A server's capabilities after login, less those the operator masked and those that its quirks
+/// make useless.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Profile {
     names: BTreeSet<String>,
+    quirks: BTreeSet<Quirk>,
 }
+
+/// What stands before a quirk's name where a profile is written down: no capability begins so.
+const QUIRK: char = '!';
 
 /// What both servers offered when somebody logged in there last: what is offered to clients before
 /// they log in depends on it (DESIGN §8).
@@ -61,11 +67,15 @@ impl Learned {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Takes what a server told after a login.
-    pub fn note(&self, side: Side, profile: &Profile) {
+    /// Takes what a server told after a login. Returns it with the quirks that were found before.
+    pub fn note(&self, side: Side, profile: &Profile) -> Profile {
         let before = self.profile(side);
-        if before.as_deref() == Some(profile) {
-            return;
+        let mut profile = profile.clone();
+        for quirk in before.iter().flat_map(|before| &before.quirks) {
+            profile.add(*quirk);
+        }
+        if before.as_deref() == Some(&profile) {
+            return profile;
         }
         if let Some(before) = before {
             let more: Vec<&String> = profile.names.difference(&before.names).collect();
@@ -74,14 +84,70 @@ impl Learned {
         }
         self.sides[side].store(Some(Arc::new(profile.clone())));
         self.version.fetch_add(1, Ordering::AcqRel);
+        profile
+    }
+
+    /// A server shows a quirk.
+    pub fn note_quirk(&self, side: Side, quirk: Quirk) {
+        let Some(before) = self.profile(side).filter(|known| !known.shows(quirk)) else { return };
+        warn!(%side, quirk = quirk.name(), "the server does what it should not");
+        let mut profile = Profile::clone(&before);
+        profile.add(quirk);
+        self.note(side, &profile);
     }
 }
 
 impl Profile {
-    /// Takes a CAPABILITY list (upper case), leaving out what is masked.
-    pub fn new(names: impl IntoIterator<Item = String>, mask: &BTreeSet<String>) -> Profile {
-        let masked = |name: &String| mask.contains(name);
-        Profile { names: names.into_iter().filter(|name| !masked(name)).collect() }
+    /// Takes a CAPABILITY list (upper case), leaving out what is masked; or what
+    /// [`words`](Self::words) gave.
+    pub fn new(
+        names: impl IntoIterator<Item = String>,
+        mask: &BTreeSet<String>,
+        quirks: &BTreeSet<Quirk>,
+    ) -> Profile {
+        let mut profile = Profile::default();
+        for name in names {
+            match name.strip_prefix(QUIRK) {
+                Some(quirk) => {
+                    // One that is not known any more is none any more.
+                    let known = Quirk::ALL.into_iter().filter(|known| known.name() == quirk);
+                    profile.quirks.extend(known);
+                }
+                None if mask.contains(&name) => {}
+                None => {
+                    profile.names.insert(name);
+                }
+            }
+        }
+        let quirks: Vec<Quirk> = profile.quirks.union(quirks).copied().collect();
+        quirks.into_iter().for_each(|quirk| profile.add(quirk));
+        profile
+    }
+
+    /// The server shows a quirk.
+    pub fn add(&mut self, quirk: Quirk) {
+        self.quirks.insert(quirk);
+        match quirk {
+            Quirk::NoModseq => {
+                self.names.remove("CONDSTORE");
+                self.names.remove("QRESYNC");
+            }
+            // See `Conn::queue`; and a literal must wait for its server, as without LITERAL+.
+            Quirk::OneAtATime => {
+                self.names.remove("LITERAL+");
+            }
+        }
+    }
+
+    /// Whether the server is known for this.
+    pub fn shows(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// All there is to know, to be written down: names and quirks.
+    pub fn words(&self) -> impl Iterator<Item = String> {
+        let quirks = self.quirks.iter().map(|quirk| format!("{QUIRK}{}", quirk.name()));
+        self.names.iter().cloned().chain(quirks)
     }
 
     /// Whether the server names this capability (upper case).

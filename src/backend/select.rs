@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::conn::{Conn, Done, text};
 use super::{BackendError, Fetched};
 use crate::base::MailboxName;
+use crate::config::Quirk;
 use crate::imap::response::{Code, Response, StatusKey};
 use crate::imap::write::Parts;
 use crate::index::Snapshot;
@@ -168,10 +169,16 @@ impl Conn {
             return Err(self.protocol("no mailbox selected".into()));
         };
         selected.learn(&done);
+        let counts = selected.highest_mod_seq.is_some();
         if selected.uid_validity == 0 {
             return Err(self.protocol(format!("SELECT {name} told no UIDVALIDITY")));
         }
-        if selected.uid_next == 0 {
+        let told_uid_next = selected.uid_next != 0;
+        if !counts && self.profile().condstore() {
+            // It said NOMODSEQ, or nothing.
+            self.shows(Quirk::NoModseq);
+        }
+        if !told_uid_next {
             self.ask_uid_next(name).await?;
         }
         let Some(selected) = self.selected_mut() else {
@@ -298,6 +305,11 @@ impl Conn {
         // A server may list what it has not announced yet; the numbers must agree.
         selected.exists = selected.exists.max(selected.announced.len());
         Ok(())
+    }
+
+    /// The server, asked for MODSEQs, told none.
+    pub fn has_no_mod_seqs(&mut self) {
+        self.shows(Quirk::NoModseq);
     }
 
     /// Notes the MODSEQ of a message.

@@ -289,6 +289,7 @@ mod tests {
                 ca: Some(dir.path().join("ca.pem")),
                 server_name: name.try_into().unwrap(),
                 mask: Default::default(),
+                quirks: Default::default(),
                 compress: Default::default(),
                 id_forward: false,
                 credentials: Credentials::same(),

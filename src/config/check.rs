@@ -101,6 +101,7 @@ fn backend(raw: raw::Backend, side: Side, primary: Side, home: &Path) -> Result<
         ca: raw.ca.map(|ca| home.join(ca)),
         server_name,
         mask: raw.mask.into_iter().map(capability).collect::<Result<BTreeSet<_>, _>>()?,
+        quirks: raw.quirks,
         compress: raw.compress,
         id_forward: raw.id_forward,
         credentials: match raw.credentials {

@@ -151,12 +151,37 @@ pub struct Backend {
     pub server_name: ServerName<'static>,
     /// Capabilities it offers that are to be ignored, in capitals.
     pub mask: BTreeSet<String>,
+    /// What it does that it should not, as far as that is known beforehand.
+    pub quirks: BTreeSet<Quirk>,
     /// Whether connections to it are compressed.
     pub compress: Compress,
     /// Whether it is told for which client a connection is opened.
     pub id_forward: bool,
     /// How to log in there.
     pub credentials: Credentials,
+}
+
+/// What a server does that it should not, and what the proxy then does without.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quirk {
+    /// It offers CONDSTORE, and has mailboxes without MODSEQs: neither CONDSTORE nor QRESYNC is used.
+    NoModseq,
+    /// It cannot take a command before it has answered the one before.
+    OneAtATime,
+}
+
+impl Quirk {
+    /// All there are.
+    pub const ALL: [Quirk; 2] = [Quirk::NoModseq, Quirk::OneAtATime];
+
+    /// As it is written in `proxy.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quirk::NoModseq => "no-modseq",
+            Quirk::OneAtATime => "one-at-a-time",
+        }
+    }
 }
 
 /// Whether connections to a server are compressed (RFC 4978).

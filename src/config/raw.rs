@@ -3,7 +3,7 @@
 //! What serde can refuse is refused here: unknown keys, values of the wrong kind. Everything that
 //! needs two keys to be seen is left to `check`; what it may have to point at is `Spanned`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::Problem;
-use super::{Compress, Endpoint, Limits, Match, Protocol, Tls, values};
+use super::{Compress, Endpoint, Limits, Match, Protocol, Quirk, Tls, values};
 use crate::base::Side;
 
 pub(super) fn parse(text: &str) -> Result<File, Problem> {
@@ -58,6 +58,8 @@ pub(super) struct Backend {
     pub(super) allow_plain: bool,
     #[serde(default)]
     pub(super) mask: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) quirks: BTreeSet<Quirk>,
     #[serde(default)]
     pub(super) compress: Compress,
     #[serde(default)]

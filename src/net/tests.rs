@@ -62,6 +62,7 @@ fn backend(port: u16, security: Security, ca: Option<PathBuf>) -> Backend {
         ca,
         server_name: "localhost".try_into().unwrap(),
         mask: Default::default(),
+        quirks: Default::default(),
         compress: Default::default(),
         id_forward: false,
         credentials: Credentials::same(),

@@ -164,7 +164,7 @@ mod tests {
     const LARGEST: u64 = 1000;
 
     fn profile(names: &str) -> Option<Profile> {
-        Some(Profile::new(names.split(' ').map(str::to_owned), &BTreeSet::new()))
+        Some(Profile::new(names.split(' ').map(str::to_owned), &BTreeSet::new(), &BTreeSet::new()))
     }
 
     fn offer(old: &str, new: &str) -> Offer {
