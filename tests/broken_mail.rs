@@ -34,7 +34,7 @@ fn file_of(server: &Server, message: &[u8]) -> PathBuf {
 
 /// Five messages on old, one of them broken.
 fn world(old: impl Into<lab::server::Shape>, harm: impl Fn(&Path)) -> World {
-    World::new().old(old).set("copy.grace", "\"1s\"").seeded(|old, _| {
+    World::new().old(old).set("copy.retry", "\"1s\"").seeded(|old, _| {
         old.seed("INBOX", &mails(0..5));
         // So that what it caches of messages is there.
         let mut direct = old.client();
@@ -182,7 +182,7 @@ fn refuse(world: &World) {
 fn v5_a_no_to_a_fetch_of_one_bad_message_keeps_back_no_other() {
     let world = World::new()
         .wired()
-        .set("copy.grace", "\"1s\"")
+        .set("copy.retry", "\"1s\"")
         .seeded(|old, _| old.seed("INBOX", &mails(0..5)));
     // The mailbox is known before.
     world.proxy.client().ok("SELECT INBOX");

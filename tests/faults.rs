@@ -210,6 +210,37 @@ fn what_new_has_no_room_for_stays_readable_and_blocks_no_other() {
 }
 
 #[test]
+fn what_new_has_room_for_again_is_copied_without_being_opened_again() {
+    let quota = "mail_plugins = quota\nplugin {\n  quota = count:User quota\n  quota_vsizes = yes\n  \
+                 quota_rule = *:storage=600K\n  quota_grace = 0\n}";
+    let world = World::new()
+        .new(Dovecot::new_style().setting(quota))
+        .set("copy.retry", "\"3s\"")
+        .seeded(|old, new| {
+            old.seed("INBOX", &[Mail::of(large(90, 400_000)), Mail::numbered(1)]);
+            new.seed("Trash", &[Mail::of(large(91, 400_000))]);
+        });
+    let refusals = |world: &World| world.proxy.log().matches("stuck: ").count();
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1:* (BODY.PEEK[])");
+    eventually("new refuses it", || (refusals(&world) == 1).then_some(()));
+    for _ in 0..5 {
+        client.ok("FETCH 1 (BODY.PEEK[])");
+    }
+    // The wait ends by itself, in vain.
+    eventually("it is tried again", || (refusals(&world) == 2).then_some(()));
+    client.ok("LOGOUT");
+
+    let mut direct = world.new.client();
+    direct.ok("SELECT Trash");
+    direct.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
+    direct.ok("EXPUNGE");
+    eventually_holds(&mut direct, "INBOX", 2);
+    assert_eq!(refusals(&world), 2, "{}", world.proxy.log());
+}
+
+#[test]
 fn v5_a_new_server_without_uidplus_gets_each_message_once() {
     let capabilities = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT SPECIAL-USE LIST-EXTENDED";
     let world = World::new()

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -15,6 +16,9 @@ use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A copy that turns up so many seconds after its intent was given up is still recognised.
 const REMEMBER: u64 = 24 * 3600;
+
+/// A message that is stuck is tried once in so many seconds at least.
+const LONGEST_RETRY: u64 = 24 * 3600;
 
 /// A copy that is proved to be on new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +69,7 @@ impl Mailbox {
     /// Has it looked into whatever is undecided here, as an earlier life of the proxy may have left
     /// it.
     pub fn look_into(self: &Arc<Self>) {
-        if self.peek(|m| !m.intents.is_empty() || !m.held.is_empty()) {
+        if self.peek(|m| !m.intents.is_empty() || !m.held.is_empty() || !m.stuck.is_empty()) {
             self.undecided.note(self);
         }
     }
@@ -117,7 +121,9 @@ impl Mailbox {
             for copy in copies {
                 changed = true;
                 if merged.copied(copy.uid, copy.new) {
-                    batch.del_stuck(account, id, copy.uid);
+                    if merged.stuck.remove(&copy.uid).is_some() {
+                        batch.del_stuck(account, id, copy.uid);
+                    }
                     settle(merged, batch, (account, id), copy.uid, copy.doubtful);
                 } else {
                     merged.hide_new(copy.new);
@@ -193,16 +199,41 @@ impl Mailbox {
         .await
     }
 
-    /// Notes why a message could not be carried over, in the server's own words.
-    pub async fn note_stuck(self: &Arc<Self>, uid: Uid, stuck: &Stuck) -> Result<(), AccountError> {
+    /// Notes why a message could not be carried over, in the server's own words. It is tried again
+    /// after `pause`, doubled for each time before.
+    pub async fn note_stuck(
+        self: &Arc<Self>,
+        uid: Uid,
+        reason: String,
+        pause: Duration,
+    ) -> Result<(), AccountError> {
         let (account, id) = (self.account, self.id);
         self.change(|merged, batch| {
-            batch.put_stuck(account, id, uid, stuck);
+            let before = merged.stuck.get(&uid).map_or(0, |stuck| stuck.tries);
+            let pause = pause.as_secs().max(1).saturating_mul(1 << before.min(30));
+            let next_try = now() + pause.min(LONGEST_RETRY);
+            let stuck = Stuck { reason, tries: before.saturating_add(1), next_try };
+            batch.put_stuck(account, id, uid, &stuck);
+            merged.stuck.insert(uid, stuck);
             settle(merged, batch, (account, id), uid, false);
             let released = merged.release(now())?;
             Ok(((), released))
         })
         .await
+    }
+
+    /// Messages that could not be carried over yet, and when to try each again, in Unix seconds.
+    pub fn stuck(&self) -> Vec<(Uid, u64)> {
+        let old = |m: &Merged, uid| matches!(m.map.place(uid), Some(Place::Old(_)));
+        self.peek(|m| {
+            let waiting = m.stuck.iter().filter(|(uid, _)| old(m, **uid));
+            waiting.map(|(uid, stuck)| (*uid, stuck.next_try)).collect()
+        })
+    }
+
+    /// Whether a message could not be carried over, and it is too early to try again.
+    pub fn is_stuck(&self, uid: Uid) -> bool {
+        self.peek(|m| m.stuck.get(&uid).is_some_and(|stuck| stuck.next_try > now()))
     }
 
     /// All intents, open and closed.

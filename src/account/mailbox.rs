@@ -169,7 +169,8 @@ impl Mailbox {
             .map(|(uid, _, intent)| (uid, intent))
             .collect();
         let id = stored.record.id;
-        let merged = Merged::new(stored.record, stored.map, intents);
+        let mut merged = Merged::new(stored.record, stored.map, intents);
+        merged.stuck = stored.stuck.into_iter().collect();
         let view = view_of(&owner, &merged, 0);
         Mailbox {
             id,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::modseq::ModSeqs;
 use crate::base::{Side, Sides};
-use crate::index::{Intent, MailboxRecord, Snapshot};
+use crate::index::{Intent, MailboxRecord, Snapshot, Stuck};
 use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
 
 /// Why a side's report was not believed. The side is treated as away: nothing is removed, nothing
@@ -110,6 +110,8 @@ pub struct Merged {
     pub unmatched: UidSet<SideUid>,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
+    /// Messages that could not be copied.
+    pub stuck: BTreeMap<Uid, Stuck>,
     /// The virtual MODSEQ.
     pub mod_seqs: ModSeqs,
 }
@@ -131,6 +133,7 @@ impl Merged {
             held: BTreeMap::new(),
             unmatched: UidSet::new(),
             intents,
+            stuck: BTreeMap::new(),
             mod_seqs,
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
             tee_memory: raw.copy.tee_memory,
             spool_budget: raw.copy.spool_budget,
             grace: raw.copy.grace,
+            retry: raw.copy.retry,
         },
         limits: limits(raw.limits)?,
     })

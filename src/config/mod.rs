@@ -247,6 +247,8 @@ pub struct Copying {
     pub spool_budget: u64,
     /// How long after a lost connection the outcome of its APPEND may still show.
     pub grace: Duration,
+    /// How long a message waits that new refused; each refusal doubles it, up to a day.
+    pub retry: Duration,
 }
 
 /// What tells that a message lies on both servers already (DESIGN §3).

@@ -138,6 +138,8 @@ pub(super) struct Copying {
     pub(super) spool_budget: u64,
     #[serde(deserialize_with = "values::duration")]
     pub(super) grace: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) retry: Duration,
 }
 
 impl Default for Copying {
@@ -148,6 +150,7 @@ impl Default for Copying {
             tee_memory: TEE_MEMORY,
             spool_budget: SPOOL_BUDGET,
             grace: GRACE,
+            retry: RETRY,
         }
     }
 }
@@ -175,3 +178,6 @@ const SPOOL_BUDGET: u64 = 256 << 20;
 
 /// A server that lost its client in the middle of an APPEND has decided by then what became of it.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// After a first refusal.
+const RETRY: Duration = Duration::from_mins(10);

@@ -15,11 +15,8 @@ use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::flags;
 use crate::imap::response::Code;
 use crate::imap::write::Parts;
-use crate::index::{Intent, Stuck};
+use crate::index::Intent;
 use crate::uid::{Place, SideUid, Uid, UidSet};
-
-/// A message that new refused is tried again after this many seconds, doubling.
-const FIRST_RETRY: u64 = 600;
 
 /// A message on its way.
 pub(super) struct Message {
@@ -375,8 +372,7 @@ impl<'a> Carry<'a> {
 
     pub(super) async fn stuck(&self, uid: Uid, reason: String) -> Result<(), AccountError> {
         warn!(mailbox = %self.mailbox.name(), %uid, "stuck: {reason}");
-        let stuck = Stuck { reason, tries: 1, next_try: now() + FIRST_RETRY };
-        self.mailbox.note_stuck(uid, &stuck).await
+        self.mailbox.note_stuck(uid, reason, self.copier.config.copy.retry).await
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use super::carry::Carry;
 use super::tee::{Budget, Tee};
-use crate::account::{Access, Account, AccountError, Mailbox, Undecided};
+use crate::account::{Access, Account, AccountError, Mailbox, Undecided, now};
 use crate::config::Config;
 use crate::index::MailboxId;
 use crate::uid::{Place, Uid, UidSet};
@@ -40,6 +40,8 @@ pub struct Copier {
     pub(super) busy: tokio::sync::Mutex<()>,
     /// Since when an intent's fate is unknown, by mailbox and UID.
     pub(super) unsure: Mutex<HashMap<(MailboxId, Uid), Instant>>,
+    /// Mailboxes with messages that new refused, to be tried again.
+    stuck: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
 }
 
 #[derive(Default)]
@@ -71,6 +73,7 @@ impl Copier {
             queue: Mutex::default(),
             busy: tokio::sync::Mutex::new(()),
             unsure: Mutex::default(),
+            stuck: Mutex::default(),
         })
     }
 
@@ -89,9 +92,15 @@ impl Copier {
 
     /// A message's content was opened: it is to be carried over. The caller never waits.
     pub fn opened(&self, mailbox: &Arc<Mailbox>, uid: Uid, tee: Option<Tee>) {
-        if mailbox.is_shared() {
+        // What new refused is not offered to it with every look.
+        if mailbox.is_shared() || mailbox.is_stuck(uid) {
             return;
         }
+        self.enqueue(mailbox, uid, tee);
+        self.account.undecided().wake.notify_one();
+    }
+
+    fn enqueue(&self, mailbox: &Arc<Mailbox>, uid: Uid, tee: Option<Tee>) {
         let mut queue = lock(&self.queue);
         if queue.jobs.len() >= QUEUE || !queue.known.insert((mailbox.id(), uid)) {
             return;
@@ -100,8 +109,25 @@ impl Copier {
         // Until it is known whether it lies on new already, it takes up no room.
         let tee = tee.filter(|tee| whole(tee) && !mailbox.is_matching());
         queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
-        drop(queue);
-        self.account.undecided().wake.notify_one();
+    }
+
+    /// Messages that are stuck, that nobody tries just now, and when to try each.
+    fn stuck(&self, mailbox: &Mailbox) -> Vec<(Uid, u64)> {
+        let queue = lock(&self.queue);
+        let idle = |(uid, _): &(Uid, u64)| !queue.known.contains(&(mailbox.id(), *uid));
+        mailbox.stuck().into_iter().filter(idle).collect()
+    }
+
+    /// Tries those again whose time has come.
+    fn retry_stuck(&self) {
+        let now = now();
+        lock(&self.stuck).retain(|_, mailbox| {
+            let Some(mailbox) = mailbox.upgrade() else { return false };
+            for (uid, _) in self.stuck(&mailbox).into_iter().filter(|(_, at)| *at <= now) {
+                self.enqueue(&mailbox, uid, None);
+            }
+            !mailbox.stuck().is_empty()
+        });
     }
 
     /// Starts collecting a message on its way to a client, if there is room for it.
@@ -160,7 +186,11 @@ impl Copier {
             if undecided {
                 self.account.undecided().put_back(&mailbox);
             }
+            if !mailbox.stuck().is_empty() {
+                lock(&self.stuck).insert(mailbox.id(), Arc::downgrade(&mailbox));
+            }
         }
+        self.retry_stuck();
         while !shutdown.is_cancelled() {
             let Some(jobs) = self.next_batch() else { return };
             let _one_at_a_time = self.busy.lock().await;
@@ -244,7 +274,12 @@ impl Copier {
         let waiting = queue.not_before.filter(|_| ready());
         let looking = (!self.account.undecided().is_empty())
             .then(|| Instant::now() + self.config.copy.grace.min(PAUSE));
-        waiting.into_iter().chain(looking).min()
+        drop(queue);
+        let stuck: Vec<Arc<Mailbox>> =
+            lock(&self.stuck).values().filter_map(Weak::upgrade).collect();
+        let next = stuck.iter().flat_map(|mailbox| self.stuck(mailbox)).map(|(_, at)| at).min();
+        let retry = next.map(|at| Instant::now() + Duration::from_secs(at.saturating_sub(now())));
+        waiting.into_iter().chain(looking).chain(retry).min()
     }
 }
 
