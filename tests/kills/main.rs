@@ -4,13 +4,16 @@
 //! `CRASH_ROUNDS`, `CRASH_SEED`, `CRASH_OLD` and `CRASH_NEW` make it longer, another one, and over other servers
 //! (`tests/lab.sh crash`).
 
+#[path = "../lab/mod.rs"]
 mod lab;
+mod model;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use mailferry::base::Side;
+
+use model::{FLAGS, FOLDERS, Flags, Key, Model, flags, number_of};
 
 use lab::{Courier, Cyrus, Dialogue, Dovecot, Mail, Shape, World, eventually, everything, quoted};
 
@@ -27,172 +30,6 @@ impl Dice {
     fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
-}
-
-/// The folders of the game.
-const FOLDERS: [&str; 2] = ["INBOX", "Work"];
-const FLAGS: [&str; 4] = ["\\Flagged", "\\Answered", "$Label1", "\\Seen"];
-
-type Flags = BTreeSet<String>;
-
-/// A message in a folder: the folder's place in [`FOLDERS`], the message's number.
-type Key = (usize, u32);
-
-/// What is known of a message in a folder.
-#[derive(Clone, Debug)]
-struct Known {
-    /// `None`: nobody was told whether it is there.
-    there: Option<bool>,
-    /// Its flags are one of these.
-    flags: Vec<Flags>,
-    uid: Option<u32>,
-}
-
-/// What must be true, from what was acknowledged.
-#[derive(Default)]
-struct Model {
-    messages: BTreeMap<Key, Known>,
-    /// Moves that nobody was told the end of: the message is in one of these folders.
-    moves: Vec<(Key, Key)>,
-    /// What a UID has ever meant.
-    meaning: HashMap<(usize, u32), u32>,
-    /// UIDs whose message has gone.
-    gone: HashSet<(usize, u32)>,
-    validity: HashMap<usize, String>,
-    next: u32,
-    past: Vec<String>,
-}
-
-impl Model {
-    /// A new message's number.
-    fn number(&mut self) -> u32 {
-        self.next += 1;
-        self.next
-    }
-
-    fn add(&mut self, key: Key, there: Option<bool>, flags: Vec<Flags>) {
-        self.messages.insert(key, Known { there, flags, uid: None });
-    }
-
-    /// Messages that are there, with a UID that the client knows.
-    fn there(&self, folder: usize) -> Vec<(u32, u32)> {
-        let at = self.messages.iter().filter(|((f, _), _)| *f == folder);
-        at.filter(|(_, known)| known.there == Some(true))
-            .filter_map(|((_, n), known)| Some((*n, known.uid?)))
-            .collect()
-    }
-
-    fn say(&self, what: &str) -> String {
-        let mut text = what.to_owned();
-        for past in self.past.iter().rev().take(40).rev() {
-            let _ = write!(text, "\n  {past}");
-        }
-        text
-    }
-
-    /// UID and flags of all messages of a folder. An arrival may be held back for a moment: until it
-    /// is known to be no copy of ours.
-    fn look(
-        &mut self,
-        client: &mut Dialogue,
-        folder: usize,
-        name: &str,
-    ) -> BTreeMap<u32, (u32, Flags)> {
-        let until = Instant::now() + Duration::from_secs(10);
-        loop {
-            let selected = client.ok(&format!("EXAMINE {}", quoted(name)));
-            let exists = selected.count("EXISTS").expect("EXISTS");
-            let validity = selected.code("UIDVALIDITY").expect("UIDVALIDITY");
-            let first = self.validity.entry(folder).or_insert(validity.clone()).clone();
-            assert_eq!(first, validity, "{}", self.say("V1"));
-            let mut seen = BTreeMap::new();
-            let items = "(UID FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])";
-            for message in client.ok(&format!("UID FETCH 1:* {items}")).fetched() {
-                let Some(head) = message.bodies.values().next() else { continue };
-                let n = number_of(head);
-                let twice = seen.insert(n, (message.uid, message.flags.expect("FLAGS")));
-                let what = format!("V5: {n} is in {name} twice, {twice:?} and #{}", message.uid);
-                assert!(twice.is_none(), "{}", self.say(&what));
-            }
-            assert_eq!(seen.len(), exists as usize, "{}", self.say("V3"));
-            let awaited = |((f, n), known): (&Key, &Known)| {
-                let fresh = known.there == Some(true) && known.uid.is_none();
-                *f == folder && fresh && !seen.contains_key(n)
-            };
-            if Instant::now() > until || !self.messages.iter().any(awaited) {
-                return seen;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Holds what a client sees against what must be, and learns what was not known.
-    fn observe(&mut self, client: &mut Dialogue, names: &[String], settled: bool) {
-        for (folder, name) in names.iter().enumerate() {
-            let seen = self.look(client, folder, name);
-            for (n, (uid, flags)) in &seen {
-                let meaning = *self.meaning.entry((folder, *uid)).or_insert(*n);
-                assert_eq!(meaning, *n, "{}", self.say(&format!("V2: #{uid} of {name}")));
-                let back = self.gone.contains(&(folder, *uid));
-                assert!(!back, "{}", self.say(&format!("V2: #{uid} of {name} is back")));
-                let Some(known) = self.messages.get_mut(&(folder, *n)) else {
-                    panic!("{}", self.say(&format!("{n} cannot be in {name}")));
-                };
-                let mut wrong = String::new();
-                if known.there == Some(false) {
-                    wrong = format!("{n} is in {name} again");
-                } else if known.uid.is_some_and(|known| known != *uid) {
-                    wrong = format!("V2: {n} of {name} was {:?}, is #{uid}", known.uid);
-                } else if !known.flags.contains(flags) {
-                    wrong = format!("{n} of {name} has {flags:?}, not {:?}", known.flags);
-                }
-                *known = Known { there: Some(true), flags: vec![flags.clone()], uid: Some(*uid) };
-                assert!(wrong.is_empty(), "{}", self.say(&wrong));
-            }
-            for ((f, n), known) in &mut self.messages {
-                if *f != folder || seen.contains_key(n) {
-                    continue;
-                }
-                // May be held back, if nobody has seen it yet.
-                if known.there.is_none() && known.uid.is_none() && !settled {
-                    continue;
-                }
-                let lost = known.there == Some(true);
-                known.there = Some(false);
-                if let Some(uid) = known.uid.take() {
-                    self.gone.insert((folder, uid));
-                }
-                if lost {
-                    let n = *n;
-                    panic!("{}", self.say(&format!("{n} is lost from {name}")));
-                }
-            }
-        }
-        for (from, to) in std::mem::take(&mut self.moves) {
-            let there = |key: &Key| self.messages[key].there;
-            match (there(&from), there(&to)) {
-                (Some(true), Some(true)) => panic!("{}", self.say(&format!("{from:?} and {to:?}"))),
-                (Some(false), Some(false)) => {
-                    panic!("{}", self.say(&format!("lost on its way from {from:?} to {to:?}")))
-                }
-                (Some(true), _) | (_, Some(true)) => {}
-                _ => self.moves.push((from, to)),
-            }
-        }
-        self.past.push("-- seen".to_owned());
-    }
-}
-
-/// The number of a message of [`Mail::numbered`], from its Message-ID.
-fn number_of(head: &[u8]) -> u32 {
-    let text = String::from_utf8_lossy(head).into_owned();
-    let (_, number) = text.split_once('<').expect("a Message-ID");
-    let (number, _) = number.split_once('.').expect("a numbered message");
-    number.parse().expect("a number")
-}
-
-fn flags(list: &[&str]) -> Flags {
-    list.iter().map(|f| (*f).to_owned()).collect()
 }
 
 /// The game: a world, what must be true of it, and chance.
