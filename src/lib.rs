@@ -92,6 +92,8 @@
 //!   is forgotten and seen again, instead of being away.
 //! - **Access rights are old's, annotations are kept by both sides**, where the design says nothing
 //!   of them: `session::imap::acl` and [`Account::metadata`](account::Account::metadata) say why.
+//! - **NOTIFY (RFC 5465) asks for news** of what is not selected, from time to time, whatever the
+//!   servers have; NONE does not keep from a client what changes the numbers of its messages.
 //! - **Only the phase `merged` exists**: no mirror, no outbox, no trickle.
 //! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed

@@ -158,6 +158,12 @@ impl Client {
         }
     }
 
+    /// Waits until the client has sent something. Loses nothing if it is dropped.
+    pub async fn more(&mut self) -> Result<(), ClientError> {
+        self.input.reserve(COMMAND_ROOM);
+        if self.read().await? == 0 { Err(ClientError::Closed) } else { Ok(()) }
+    }
+
     /// Reads once. A compressed connection that is quiet for a moment gives back what it holds.
     async fn read(&mut self) -> Result<usize, ClientError> {
         let mut patience = self.patience();

@@ -14,6 +14,7 @@ mod grammar;
 mod lens;
 mod list;
 mod metadata;
+mod notify;
 mod parse;
 mod spelling;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use self::error::{ParseError, Reason};
 pub use self::flag::Flag;
 pub use self::list::{List, ListReturn, ListSelect};
 pub use self::metadata::{Depth, Entry, MetadataAsked};
+pub use self::notify::{EventGroup, Events, NotifySet, Watched};
 pub use self::parse::{
     AppendParse, TaggedAppend, parse, parse_append_head, parse_append_steps, parse_section,
 };
@@ -239,6 +241,8 @@ pub enum Command {
         /// Each annotation's value, `None` to remove it; never none.
         values: Vec<(Entry, Option<Vec<u8>>)>,
     },
+    /// NOTIFY (RFC 5465); `None`: NONE.
+    Notify(Option<NotifySet>),
     /// SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS (RFC 4314 §3).
     Acl {
         /// The mailbox.

@@ -1,7 +1,7 @@
 //! Mailbox names as the client spells them, once it has enabled UTF-8: taken for what they stand
 //! for after a command was read, so that all behind it knows one spelling only.
 
-use super::{AppendParse, Command, ParseError, Reason, Tagged, TaggedAppend};
+use super::{AppendParse, Command, ParseError, Reason, Tagged, TaggedAppend, Watched};
 use crate::base::MailboxName;
 use crate::imap::names::Spelling;
 
@@ -50,6 +50,14 @@ impl Command {
             | Command::Copy { mailbox, .. }
             | Command::Move { mailbox, .. } => name(mailbox, spelling),
             Command::Append(head) => name(&mut head.mailbox, spelling),
+            Command::Notify(set) => {
+                for group in set.iter_mut().flat_map(|set| &mut set.groups) {
+                    if let Watched::Subtree(names) | Watched::Mailboxes(names) = &mut group.of {
+                        names.iter_mut().try_for_each(|typed| name(typed, spelling))?;
+                    }
+                }
+                Ok(())
+            }
             Command::Rename { from, to } => {
                 name(from, spelling)?;
                 name(to, spelling)

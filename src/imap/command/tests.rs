@@ -894,7 +894,7 @@ fn both_readers_agree() {
 }
 
 /// Commands to be mutated.
-const SEEDS: [&str; 15] = [
+const SEEDS: [&str; 16] = [
     "a LOGIN {3}\r\nann \"p\\\"w\"",
     "a AUTHENTICATE PLAIN AHUAcA==",
     "a SELECT \"Sent Items\" (CONDSTORE)",
@@ -909,6 +909,7 @@ const SEEDS: [&str; 15] = [
     "a GETMETADATA (MAXSIZE 9 DEPTH 1) INBOX (/private/a \"/shared/b\")",
     "a SETMETADATA \"\" (/private/a ~{3}\r\na\0b /shared/b NIL)",
     "a SETACL INBOX bob +lrs",
+    "a NOTIFY SET STATUS (selected (MessageNew (UID) MessageExpunge)) (subtree (a b) NONE)",
     "a STORE 1 +FLAGS.SILENT (\\Seen \\*)",
 ];
 
@@ -960,6 +961,33 @@ fn annotations_are_asked_and_set() {
     for bad in ["()", "(/shared/comment)", "/shared/comment x", "(/shared/comment {2}\r\na\0)"] {
         assert!(parse(format!("a SETMETADATA INBOX {bad}").as_bytes()).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn events_of_mailboxes() {
+    assert_eq!(command(b"a NOTIFY none"), Command::Notify(None));
+    let messages = || Events { messages: true, ..Events::default() };
+    let fetched = Events { fetch: vec![FetchItem::Uid, FetchItem::Flags], ..messages() };
+    let names = Events { names: true, subscriptions: true, ..Events::default() };
+    let flags = Events { flags: true, other: true, ..messages() };
+    let set = NotifySet {
+        status: true,
+        groups: vec![
+            EventGroup { of: Watched::Selected { delayed: true }, events: fetched },
+            EventGroup { of: Watched::Subtree(vec![name("a b"), name("INBOX")]), events: names },
+            EventGroup { of: Watched::Mailboxes(vec![name("x")]), events: flags },
+            EventGroup { of: Watched::Inboxes, events: Events::default() },
+        ],
+    };
+    let line = b"a notify set STATUS (selected-delayed (MessageNew (UID FLAGS) MessageExpunge)) \
+        (subtree (\"a b\" inbox) (MailboxName subscriptionchange)) \
+        (mailboxes x (FlagChange MessageExpunge MessageNew AnnotationChange)) (INBOXES NONE)";
+    assert_eq!(command(line), Command::Notify(Some(set)));
+    let together = "MessageNew and MessageExpunge go together, and FlagChange with both";
+    assert_eq!(refusal(b"a NOTIFY SET (personal (MessageNew))"), together);
+    assert_eq!(refusal(b"a NOTIFY SET (personal (FlagChange))"), together);
+    assert_eq!(refusal(b"a NOTIFY SET"), "Expected a group of events");
+    assert_eq!(refusal(b"a NOTIFY"), "Expected SET or NONE");
 }
 
 #[test]

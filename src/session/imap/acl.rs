@@ -55,7 +55,7 @@ impl Session {
             return Ok(Reply::from_server(&self.carry_through(work).await?));
         }
         let mut lease = user.access.pools[side].lend(&Want::Nothing).await?;
-        let done = lease.run(&parts).await?;
+        let done = self.client.patiently(lease.run(&parts)).await??;
         lease.give_back();
         for response in &done.untagged {
             if let Some(line) = self.rights(mailbox, response) {

@@ -176,6 +176,7 @@ impl Session {
             login_by,
             failed_logins: self.failed_logins,
             said: Vec::new(),
+            notifying: None,
         })
     }
 

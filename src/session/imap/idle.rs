@@ -1,5 +1,8 @@
 //! IDLE (RFC 2177).
 
+use tokio::time::{Instant, sleep_until};
+
+use super::notify::news_of_others;
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::imap::framer::Piece;
@@ -10,10 +13,21 @@ impl Session {
     /// watcher a side, whatever the number of sessions.
     pub(super) async fn idle(&mut self, user: &User) -> Result<Reply, Failure> {
         self.client.line("+ idling");
+        // Looking at others must not keep alive who is gone.
+        let patience = self.server.config.limits.idle_timeout;
+        let silent = Instant::now() + patience;
         let Some(mailbox) = self.selected.as_ref().map(|s| std::sync::Arc::clone(&s.mailbox))
         else {
-            self.client.flush().await?;
-            return Ok(done(self.client.piece().await?)?);
+            loop {
+                self.client.flush().await?;
+                tokio::select! {
+                    piece = self.client.piece() => return Ok(done(piece?)?),
+                    of_others = news_of_others(&mut self.notifying) => {
+                        self.tell_news(user, of_others).await?;
+                    }
+                    () = sleep_until(silent) => return Err(ClientError::Silent(patience).into()),
+                }
+            }
         };
         let watched = mailbox.watch(&user.access);
         let mut changes = mailbox.changes();
@@ -22,6 +36,7 @@ impl Session {
             self.pay(user, true).await?;
             self.client.flush().await?;
             self.client.shrink();
+            let notified = self.notifying.is_some();
             tokio::select! {
                 piece = self.client.piece() => break done(piece?)?,
                 changed = changes.changed() => {
@@ -31,6 +46,12 @@ impl Session {
                 }
                 // Only a signal: what there is to tell is read from the session's own receiver.
                 _ = flags.recv() => {}
+                of_others = news_of_others(&mut self.notifying) => {
+                    self.tell_news(user, of_others).await?;
+                }
+                () = sleep_until(silent), if notified => {
+                    return Err(ClientError::Silent(patience).into());
+                }
                 () = self.server.shutdown.cancelled() => {
                     self.client.line("* BYE The proxy is being stopped");
                     return Err(ClientError::Closed.into());

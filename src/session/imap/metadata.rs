@@ -18,7 +18,8 @@ impl Session {
         if !self.offer.has("METADATA") {
             return Ok(Reply::bad(NOT_OFFERED));
         }
-        let told = user.account.metadata(&user.access, mailbox, asked).await?;
+        let told = user.account.metadata(&user.access, mailbox, asked);
+        let told = self.client.patiently(told).await??;
         if told.values().len() > 0 {
             let mut line = b"* METADATA ".to_vec();
             match mailbox {

@@ -15,6 +15,7 @@ mod idle;
 mod input;
 mod list;
 mod metadata;
+mod notify;
 mod offer;
 mod pay;
 mod quota;
@@ -41,6 +42,7 @@ use crate::net::Stream;
 
 use fetch::Asked;
 use input::Input;
+use notify::Notifying;
 pub use offer::{CAPABILITIES, Capability, Offer};
 use reply::{Failure, Reply};
 use select::Selected;
@@ -70,6 +72,8 @@ pub(super) struct Session {
     failed_logins: u32,
     /// What the client said of itself by ID.
     said: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// What the client wants to be told of without asking.
+    notifying: Option<Box<Notifying>>,
 }
 
 /// What a client has enabled, by ENABLE (RFC 5161) or by a command that implies it.
@@ -116,6 +120,7 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         login_by: deadline,
         failed_logins: 0,
         said: Vec::new(),
+        notifying: None,
         server: Arc::clone(&server),
     };
     Box::pin(session.serve()).await;
@@ -133,7 +138,7 @@ impl Session {
                     self.client.line("* BYE The proxy is being stopped");
                     break Ok(());
                 }
-                input = self.input() => input,
+                input = self.next_input() => input,
             };
             match input {
                 Ok(Input::Command(Tagged { tag, command: Command::Logout })) => {
@@ -203,6 +208,16 @@ impl Session {
             }
         }
         self.client.close().await;
+    }
+
+    async fn next_input(&mut self) -> Result<Input, ClientError> {
+        if let (Some(_), Some(user)) = (&self.notifying, self.user.clone())
+            && !self.client.has_more()
+        {
+            // Boxed, so that other sessions do not hold it.
+            Box::pin(self.notify_until_more(&user)).await?;
+        }
+        self.input().await
     }
 
     async fn command(&mut self, Tagged { tag, command }: Tagged) -> Result<(), ClientError> {
@@ -279,6 +294,7 @@ impl Session {
             Command::GetQuota { root } => self.get_quota(user, &root).await,
             Command::GetQuotaRoot { mailbox } => self.get_quota_root(user, &mailbox).await,
             Command::SetQuota => Ok(Reply::no_with("NOPERM", "Quotas are not set through here")),
+            Command::Notify(set) => self.notify(user, set).await,
             Command::GetMetadata { mailbox, asked } => {
                 self.get_metadata(user, mailbox.as_ref(), &asked).await
             }

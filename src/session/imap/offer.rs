@@ -30,6 +30,7 @@ pub const CAPABILITIES: &[Capability] = &[
     always("ID"),
     always("ENABLE"),
     always("IDLE"),
+    always("NOTIFY"),
     always("NAMESPACE"),
     always("CHILDREN"),
     always("SPECIAL-USE"),

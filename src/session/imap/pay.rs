@@ -13,7 +13,7 @@ use super::{Session, User};
 use crate::account::FlagNews;
 use crate::imap::command::FetchItem;
 use crate::session::client::ClientError;
-use crate::uid::SeqSet;
+use crate::uid::{SeqSet, Uid, UidSet};
 
 impl Session {
     /// NOOP and CHECK (RFC 3501 §6.1.2, §6.4.1): asks both sides for news.
@@ -32,7 +32,12 @@ impl Session {
     /// An error says that the client is gone. What a server does not tell now stays owed: whatever
     /// the client asked for is done by now, and must not be answered with NO.
     pub(super) async fn pay(&mut self, user: &User, may_expunge: bool) -> Result<(), ClientError> {
-        self.pay_numbers(may_expunge).await?;
+        let arrived = self.pay_numbers(may_expunge).await?;
+        match self.tell_new(user, &arrived).await {
+            Ok(()) => {}
+            Err(Failure::Client(e)) => return Err(e),
+            Err(e) => warn!("new messages are not fetched: {e}"),
+        }
         match self.pay_flags(user).await {
             Ok(()) => {}
             Err(Failure::Client(e)) => return Err(e),
@@ -41,12 +46,12 @@ impl Session {
         self.pay_contexts(user).await
     }
 
-    /// The difference between what the client was told and what is there.
-    async fn pay_numbers(&mut self, may_expunge: bool) -> Result<(), ClientError> {
-        let Some(selected) = &mut self.selected else { return Ok(()) };
+    /// The difference between what the client was told and what is there; gives what has arrived.
+    async fn pay_numbers(&mut self, may_expunge: bool) -> Result<UidSet<Uid>, ClientError> {
+        let Some(selected) = &mut self.selected else { return Ok(UidSet::new()) };
         let view = selected.mailbox.view();
         if view.version == selected.version {
-            return Ok(());
+            return Ok(UidSet::new());
         }
         let owed = selected.numbering.diff(&view.map);
         let out = &mut self.client.out;
@@ -79,7 +84,8 @@ impl Session {
         if !owed.arrived.is_empty() {
             line(out, format_args!("* {} EXISTS", selected.numbering.len()));
         }
-        self.client.flush_if_full().await
+        self.client.flush_if_full().await?;
+        Ok(owed.arrived)
     }
 
     /// Flags that others have changed.

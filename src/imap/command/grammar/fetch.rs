@@ -81,7 +81,7 @@ fn expanded(word: &str) -> Option<Vec<FetchItem>> {
 }
 
 /// `fetch-att`.
-fn item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
+pub(super) fn item(input: &[u8]) -> IResult<&[u8], FetchItem, Fault> {
     alt((section_item, binary_size, binary, preview, map_opt(word, |word| plain_item(&word))))(
         input,
     )

@@ -9,6 +9,7 @@ mod date;
 mod fetch;
 mod list;
 mod metadata;
+mod notify;
 mod search;
 mod select;
 mod token;
@@ -92,6 +93,7 @@ pub(super) fn command(word: &str, uid: bool, arguments: &[u8]) -> Result<Command
             all(map(mailbox, |mailbox| Command::GetQuotaRoot { mailbox }), arguments)
         }
         ("SETQUOTA", _) => Ok(Command::SetQuota),
+        ("NOTIFY", _) => all(notify::arguments, arguments),
         ("GETMETADATA", _) => all(metadata::get, arguments),
         ("SETMETADATA", _) => all(metadata::set, arguments),
         ("SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS", _) => {
