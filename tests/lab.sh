@@ -8,6 +8,10 @@
 #   tests/lab.sh crash [--rounds N] [--seed S] [--old dovecot|courier] [--new dovecot|cyrus]
 #                                kill the proxy N times in random traffic and hold servers and view against what
 #                                was acknowledged; the same seed plays the same traffic
+#   tests/lab.sh stress [--seconds N] [--clients N] [--seed S] [--pair NAME]
+#                                random commands of many clients on one mailbox while it is copied, every response
+#                                held against what was told before; 20 clients for a minute unless told otherwise.
+#                                Pairs, old first: dovecot, dovecot-cyrus, courier-dovecot, courier-cyrus
 #   tests/lab.sh bench [NAME…]   measure beside other proxies (installs nginx): all, or measures named so;
 #                                JSON lies in target/speed afterwards
 #
@@ -29,6 +33,7 @@ main() {
         demo: | demo:--once) demo "${@:2}" ;;
         test:) run_tests ;;
         crash:*) crash "${@:2}" ;;
+        stress:*) stress "${@:2}" ;;
         bench:*) bench "${@:2}" ;;
         *) usage >&2; exit 2 ;;
     esac
@@ -143,6 +148,20 @@ run_tests() {
     else
         cargo test --no-fail-fast
     fi
+}
+
+stress() {
+    local seconds=60 clients=20 seed=$RANDOM pair=dovecot
+    while (($#)); do
+        [[ ${1-} == --@(seconds|clients|seed|pair) && $# -ge 2 ]] || { usage >&2; exit 2; }
+        printf -v "${1#--}" %s "$2"
+        shift 2
+    done
+    install_all
+    cd "$root"
+    echo "pair $pair, $clients clients, $seconds seconds, seed $seed"
+    STRESS_SECONDS=$seconds STRESS_CLIENTS=$clients STRESS_SEED=$seed STRESS_PAIR=$pair LAB_LOG=info \
+        cargo test --quiet --test stress -- --nocapture
 }
 
 bench() {
