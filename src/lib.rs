@@ -83,9 +83,13 @@
 //!   sent, the copy is removed, the message stays on old, and why is noted as stuck. Accepting such
 //!   copies wants `verify`, which is not there.
 //! - **Stuck messages are tried again when they are opened or copied again**, not by the clock.
-//! - **A side that contradicts itself is away.** If its UIDVALIDITY changed, or its UIDNEXT and its
-//!   messages fell, its report is not believed ([`Distrust`](account::Distrust)): nothing is removed
-//!   and nothing shown twice, until there is matching by fingerprint.
+//! - **An old server that contradicts itself is away.** If its UIDVALIDITY changed, or its UIDNEXT and
+//!   its messages fell, its report is not believed ([`Distrust`](account::Distrust)): nothing is removed
+//!   and nothing shown twice. New is believed: what it lacks is old's alone again, and what counts anew
+//!   is matched anew; what only new had, and counts anew, gets fresh UIDs. A command that finds this out
+//!   is answered with NO, for it was planned with numbers that mean nothing any more. A server that
+//!   serves a deleted mailbox to whoever has it selected (Dovecot) gives it away only to a connection
+//!   that selects it anew, or in a STATUS.
 //! - **Folders of other users and shared ones stay on old** (`account::shared`): they have a record
 //!   and a hub, but no name on new, so nothing is carried. A DELETE there deletes on old (V6: it is
 //!   what the client asked for, and there is nowhere else to hide it). One that its owner made anew

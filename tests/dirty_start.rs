@@ -320,3 +320,117 @@ fn v7_while_new_fails_in_the_midst_of_it_old_goes_on() {
     let mine = on_new.iter().find(|m| m.octets == shown[6].octets).expect("it");
     assert!(mine.flags.contains("Mine"), "old's flags are taken over: {mine:?}");
 }
+
+/// A mailbox of twenty messages, ten of which were copied when they were opened, and three of new's own.
+fn half_copied(folder: &str) -> (World, Dialogue, Vec<Seen>) {
+    let world = World::new().seeded(|old, new| {
+        old.seed(folder, &with_holes(0..20));
+        new.seed(folder, &mails(100..103));
+    });
+    let mut client = world.proxy.client();
+    let name = world.old.name(folder);
+    shows(&mut client, &name, 23);
+    let before = everything(&mut client, &name);
+    lab::eventually_holds(&mut world.new.client(), folder, 23);
+    (world, client, before)
+}
+
+#[test]
+fn v3_new_counts_anew_and_nothing_is_shown_twice() {
+    let (mut world, mut client, before) = half_copied("INBOX");
+    client.ok("SELECT INBOX");
+    world.new.stop();
+    let dir = world.new.maildir("ann@example.com", "INBOX");
+    for entry in fs::read_dir(&dir).expect("the Maildir").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("dovecot") && name != "dovecot-keywords" {
+            fs::remove_file(entry.path()).expect("what Dovecot remembers");
+        }
+    }
+    world.new.start();
+    let after = eventually("new is there again", || {
+        let exists = client.ok("SELECT INBOX").count("EXISTS");
+        let counts = world.proxy.log().contains("is another mailbox than before");
+        (counts && exists == Some(23)).then(|| everything(&mut client, "INBOX"))
+    });
+    assert_eq!(uids(&after)[..20], uids(&before)[..20], "what old has keeps its UIDs");
+    assert_eq!(sorted(after.clone()), sorted(before.clone()), "and nothing is missing or twice");
+    assert!(after[20].uid > before[22].uid, "what new alone has counts as new: {after:?}");
+    assert_eq!(
+        client.ok("SELECT INBOX").number("UIDVALIDITY"),
+        world.old.client().ok("SELECT INBOX").number("UIDVALIDITY")
+    );
+    assert_eq!(
+        world.new.client().ok("EXAMINE INBOX").count("EXISTS"),
+        Some(23),
+        "nothing is copied again"
+    );
+}
+
+#[test]
+fn v3_a_folder_of_new_that_was_deleted_and_made_anew_is_filled_again() {
+    let (mut world, client, before) = half_copied("Work");
+    drop(client);
+    let mut new = world.new.client();
+    new.ok("DELETE Work");
+    new.ok("CREATE Work");
+    new.append("Work", &Mail::numbered(7).options(), &small(7));
+    // Dovecot goes on serving the deleted one to whoever has it selected.
+    world.proxy.stop();
+    world.proxy.restart();
+    let mut client = world.proxy.client();
+    let after = eventually("it is another one", || {
+        let exists = client.cmd("SELECT INBOX.Work").count("EXISTS");
+        (exists == Some(20)).then(|| everything(&mut client, "INBOX.Work"))
+    });
+    assert_eq!(after, before[..20], "what old has is there as it was");
+    let there = lab::eventually_holds(&mut new, "Work", 20);
+    assert!(view::copies(&there).values().all(|n| *n == 1), "and is on new once again");
+    assert_eq!(everything(&mut client, "INBOX.Work"), before[..20]);
+}
+
+#[test]
+fn v3_new_is_put_back_from_a_backup_and_what_it_lost_comes_from_old_again() {
+    let mut world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &with_holes(0..20));
+        new.seed("INBOX", &mails(100..103));
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("UID FETCH 11:29 (BODY.PEEK[])");
+    lab::eventually_holds(&mut world.new.client(), "INBOX", 13);
+    let dir = world.new.maildir("ann@example.com", "INBOX");
+    let backup = world.dir.path().join("backup");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let said = tools::run(std::process::Command::new("cp").arg("-a").arg(from).arg(to));
+        assert!(said.success, "{}", said.text);
+    };
+    world.new.stop();
+    copy(&dir, &backup);
+    world.new.start();
+    let before = eventually("new is there", || {
+        (client.cmd("SELECT INBOX").count("EXISTS") == Some(23)).then(|| {
+            let before = everything(&mut client, "INBOX");
+            lab::eventually_holds(&mut world.new.client(), "INBOX", 23);
+            before
+        })
+    });
+    client.append("INBOX", "", &small(300));
+    shows(&mut client, "INBOX", 24);
+    world.new.stop();
+    fs::remove_dir_all(&dir).expect("the Maildir");
+    copy(&backup, &dir);
+    world.new.start();
+    let mut client = world.proxy.client();
+    let after = eventually("the backup is noticed", || {
+        let exists = client.cmd("SELECT INBOX").count("EXISTS");
+        (exists == Some(23)).then(|| everything(&mut client, "INBOX"))
+    });
+    assert_eq!(after, before, "all but what was appended since, which nobody has any more");
+    let there = lab::eventually_holds(&mut world.new.client(), "INBOX", 23);
+    assert!(view::copies(&there).values().all(|n| *n == 1), "what was lost is copied again, once");
+    client.append("INBOX", "", &small(301));
+    let again = shows(&mut client, "INBOX", 24);
+    assert_eq!(again[23].octets, small(301), "what has a UID of the lost one's on new is itself");
+    assert!(again[23].uid > before[22].uid + 1, "and no UID means two messages (V2)");
+}

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::mailbox::{FlagsOffered, Mailbox, Moment, SessionId, now};
 use super::matching::FIRST_VIEW;
-use super::merge::{Likeness, Report};
+use super::merge::{Distrust, Likeness, Report};
 use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
 use crate::base::Side;
@@ -31,15 +31,30 @@ const ASK_FLAGS: usize = 3;
 
 impl Mailbox {
     /// Lends a connection of one side with this mailbox selected, its news already absorbed.
+    ///
+    /// # Errors
+    /// Also if the mailbox turns out to have become another one on that side: whatever was to be
+    /// done was planned with numbers that mean nothing any more.
     pub async fn lease(
         self: &Arc<Self>,
         access: &Access,
         side: Side,
     ) -> Result<Lease, AccountError> {
+        let incarnation = self.peek(|m| m.incarnations[side]);
         let mut lease = access.pools[side].lend(&self.want(side)?).await?;
-        self.hear(&mut lease).await?;
+        let heard = self.hear(&mut lease).await;
         self.start_matching(access);
+        if self.is_another(&heard) || self.peek(|m| m.incarnations[side]) != incarnation {
+            access.pools[side].forget_selected();
+            let why = Distrust::Stale { side };
+            return Err(AccountError::Distrust { mailbox: self.name(), why });
+        }
+        heard?;
         Ok(lease)
+    }
+
+    fn is_another(&self, heard: &Result<(), AccountError>) -> bool {
+        matches!(heard, Err(AccountError::Distrust { why: Distrust::Stale { .. }, .. }))
     }
 
     pub(super) fn want(&self, side: Side) -> Result<Want, AccountError> {
@@ -62,6 +77,11 @@ impl Mailbox {
         let side = conn.side();
         conn.list_arrivals().await?;
         let Some(selected) = conn.selected_mut() else { return Ok(()) };
+        let incarnation = self.peek(|m| m.incarnations[side]);
+        if selected.incarnation != incarnation {
+            let why = Distrust::Stale { side };
+            return Err(AccountError::Distrust { mailbox: self.name(), why });
+        }
         let complete = std::mem::take(&mut selected.fresh);
         let News { vanished, mut flags } = std::mem::take(&mut selected.news);
         // Only what SELECT told can say that the side's count was made anew.
@@ -103,17 +123,29 @@ impl Mailbox {
                 complete,
                 vanished: &vanished,
                 hold: &hold,
+                incarnation,
                 matching: self.matchmaker.is_wanted(),
             };
-            let held = self
+            let (held, another) = self
                 .change(|merged, _| {
                     let changed = merged.see(side, &report, now())?;
                     merged.absorb_mod_seq(side, report.snapshot.highest_mod_seq, before);
-                    Ok((!merged.held.is_empty(), changed))
+                    let another = merged.incarnations[side];
+                    Ok(((!merged.held.is_empty(), another), changed))
                 })
                 .await?;
             if held {
                 self.undecided.note(self);
+            }
+            if another != incarnation {
+                warn!(
+                    mailbox = %self.name(), %side,
+                    "is another mailbox than before, made anew or put back from a backup: what it \
+                     lacks and old has is shown from old again"
+                );
+                if let Some(selected) = conn.selected_mut() {
+                    selected.incarnation = another;
+                }
             }
         }
         // The flags that a message came with belong to its arrival, and are no news of their own.
@@ -292,6 +324,15 @@ impl Mailbox {
 
     /// The same, without waiting for anything to be matched.
     pub(super) async fn absorb(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        if self.absorb_once(access).await? {
+            // Over connections that were not open before.
+            self.absorb_once(access).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether a side's mailbox has become another one.
+    async fn absorb_once(self: &Arc<Self>, access: &Access) -> Result<bool, AccountError> {
         let _one_at_a_time = self.opening.lock().await;
         let names = self.view().names.clone();
         // Both sides in parallel; slots are taken in the sides' order (see `backend::Pool`).
@@ -309,7 +350,9 @@ impl Mailbox {
             };
             (side, lease.await)
         });
+        let mut another = false;
         for (side, lease) in futures_util::future::join_all(asked).await {
+            let incarnation = self.peek(|m| m.incarnations[side]);
             let heard = match lease {
                 Ok(mut lease) => match self.hear(&mut lease).await {
                     Ok(()) => {
@@ -320,19 +363,24 @@ impl Mailbox {
                 },
                 Err(e) => Err(e),
             };
+            if self.is_another(&heard) || self.peek(|m| m.incarnations[side]) != incarnation {
+                // Connections that know it as it was are of no use.
+                access.pools[side].forget_selected();
+                another = true;
+            }
             if let Err(e) = heard {
                 if (side == Side::Old || names.old.is_none()) && !self.has_seen(side) {
                     return Err(e);
                 }
-                let another = matches!(e, AccountError::Distrust { .. }) && self.is_shared();
-                if another || matches!(e, AccountError::Index(_)) {
+                let shared = matches!(e, AccountError::Distrust { .. }) && self.is_shared();
+                if shared || matches!(e, AccountError::Index(_)) {
                     return Err(e);
                 }
                 warn!(mailbox = %self.name(), %side, "goes on without this side: {e}");
             }
         }
         self.start_matching(access);
-        Ok(())
+        Ok(another)
     }
 
     /// The places of messages, as of what is durable.

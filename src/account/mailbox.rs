@@ -290,7 +290,8 @@ impl Mailbox {
         self.peek(|m| {
             let absorbed = Some(m.mod_seqs.absorbed(side)).filter(|n| *n > 0);
             let snapshot = Snapshot { highest_mod_seq: absorbed, ..m.record.sides[side]? };
-            Some(Known { snapshot, live: m.live[side].clone() })
+            let (live, incarnation) = (m.live[side].clone(), m.incarnations[side]);
+            Some(Known { snapshot, live, incarnation })
         })
     }
 

@@ -11,6 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::modseq::ModSeqs;
+use crate::backend::Incarnation;
 use crate::base::{Side, Sides};
 use crate::index::{Intent, MailboxRecord, Snapshot, Stuck};
 use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
@@ -42,6 +43,12 @@ pub enum Distrust {
         /// As reported.
         is: SideUid,
     },
+    /// Told over a connection that knows the mailbox as it was before it became another one.
+    #[error("the mailbox on {side} has become another one")]
+    Stale {
+        /// Which side.
+        side: Side,
+    },
     /// The mailbox has no UIDs left.
     #[error("the mailbox has used up its UIDs")]
     Exhausted,
@@ -69,6 +76,8 @@ pub struct Report<'a> {
     pub vanished: &'a UidSet<SideUid>,
     /// Arrivals that may be copies of ours still in flight.
     pub hold: &'a BTreeMap<SideUid, Likeness>,
+    /// Which mailbox of this name the connection had been told of before it selected it.
+    pub incarnation: Incarnation,
     /// Whether what lies on both sides at the first sight of new is to be matched.
     pub matching: bool,
 }
@@ -114,6 +123,8 @@ pub struct Merged {
     pub stuck: BTreeMap<Uid, Stuck>,
     /// The virtual MODSEQ.
     pub mod_seqs: ModSeqs,
+    /// Rises when a side's mailbox turns out to have become another one.
+    pub incarnations: Sides<Incarnation>,
 }
 
 impl Merged {
@@ -135,6 +146,7 @@ impl Merged {
             intents,
             stuck: BTreeMap::new(),
             mod_seqs,
+            incarnations: Sides::default(),
         }
     }
 
@@ -162,34 +174,10 @@ impl Merged {
 
     /// Takes a report into the map. Returns whether anything changed.
     pub fn see(&mut self, side: Side, report: &Report<'_>, now: u64) -> Result<bool, Distrust> {
-        if let Some(before) = &self.record.sides[side] {
-            if before.uid_validity != report.snapshot.uid_validity {
-                return Err(Distrust::Validity {
-                    side,
-                    was: before.uid_validity,
-                    is: report.snapshot.uid_validity,
-                });
-            }
-            if let Some(was) = report.before.filter(|_| report.complete)
-                && report.snapshot.uid_next < was.uid_next
-            {
-                // A lagging connection may not know of what another one was told; only numbers
-                // that do not cover what is mapped say that the server went back, and that it has
-                // fewer messages, or lacks one that its own numbers cover.
-                let known = self.map.side_uids(side);
-                let beyond = known.range_from(report.snapshot.uid_next);
-                let lost = beyond.first().is_some_and(|uid| uid < was.uid_next);
-                let fewer = report.snapshot.messages < was.messages
-                    || !known.subtract(&beyond).is_subset(report.announced);
-                if lost && fewer {
-                    return Err(Distrust::WentBack {
-                        side,
-                        was: was.uid_next,
-                        is: report.snapshot.uid_next,
-                    });
-                }
-            }
+        if report.incarnation != self.incarnations[side] {
+            return Err(Distrust::Stale { side });
         }
+        self.check_identity(side, report)?;
         let first_sight = self.record.sides[side].is_none();
         let mut changed = first_sight;
         if first_sight && side == Side::Old && self.record.uid_validity == 0 {
@@ -234,6 +222,43 @@ impl Merged {
         }
         self.note_side(side, report, &gone, &mut changed);
         Ok(changed)
+    }
+
+    /// Whether this is the mailbox that it was, as far as numbers tell. A mailbox of new that is not
+    /// is taken for what it is; one of old is not believed.
+    fn check_identity(&mut self, side: Side, report: &Report<'_>) -> Result<(), Distrust> {
+        let Some(before) = self.record.sides[side] else { return Ok(()) };
+        // Only a whole listing says what there is instead.
+        let taken = side == Side::New && report.complete && report.matching;
+        if before.uid_validity != report.snapshot.uid_validity {
+            if taken {
+                self.made_anew();
+                return Ok(());
+            }
+            let (was, is) = (before.uid_validity, report.snapshot.uid_validity);
+            return Err(Distrust::Validity { side, was, is });
+        }
+        if let Some(was) = report.before.filter(|_| report.complete)
+            && report.snapshot.uid_next < was.uid_next
+        {
+            // A lagging connection may not know of what another one was told; only numbers
+            // that do not cover what is mapped say that the server went back, and that it has
+            // fewer messages, or lacks one that its own numbers cover.
+            let known = self.map.side_uids(side);
+            let beyond = known.range_from(report.snapshot.uid_next);
+            let lost = beyond.first().is_some_and(|uid| uid < was.uid_next);
+            let fewer = report.snapshot.messages < was.messages
+                || !known.subtract(&beyond).is_subset(report.announced);
+            if lost && fewer {
+                if taken {
+                    self.put_back(report);
+                    return Ok(());
+                }
+                let (was, is) = (was.uid_next, report.snapshot.uid_next);
+                return Err(Distrust::WentBack { side, was, is });
+            }
+        }
+        Ok(())
     }
 
     fn note_side(

@@ -108,10 +108,7 @@ impl ModSeqs {
             return false;
         }
         if fell {
-            // Whoever knows an earlier value is told everything of this side.
-            for checkpoint in Arc::make_mut(&mut self.checkpoints) {
-                checkpoint.sides[side] = 0;
-            }
+            self.ask_from_the_beginning(side);
         }
         self.absorbed[side] = told;
         self.ahead[side] = None;
@@ -131,6 +128,20 @@ impl ModSeqs {
             });
         }
         true
+    }
+
+    /// A side's mailbox is another one: its count begins anew.
+    pub fn forget(&mut self, side: Side) {
+        self.absorbed[side] = 0;
+        self.ahead[side] = None;
+        self.ask_from_the_beginning(side);
+    }
+
+    /// Whoever knows a value of now or before is told everything of this side.
+    pub fn ask_from_the_beginning(&mut self, side: Side) {
+        for checkpoint in Arc::make_mut(&mut self.checkpoints) {
+            checkpoint.sides[side] = 0;
+        }
     }
 
     /// Since which value each side is to be asked by a client that knows `known`.

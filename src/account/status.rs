@@ -136,6 +136,13 @@ impl Mailbox {
                 self.is_current(side, numbers) && !self.flags_changed(side, numbers)
             }
         };
+        for (side, told) in told.iter() {
+            let seen = self.peek(|m| m.record.sides[side].map(|seen| u64::from(seen.uid_validity)));
+            if told.numbers().is_some_and(|now| seen.is_some_and(|seen| now.uid_validity != seen)) {
+                // It was made anew: some servers go on serving what it was to whoever has it selected.
+                access.pools[side].forget_selected();
+            }
+        }
         self.absorb_unheard(told).await?;
         if !Side::BOTH.into_iter().all(known) || self.view().uid_validity == 0 {
             self.absorb(access).await?;

@@ -241,6 +241,12 @@ impl Conn {
         !self.broken && self.unanswered.is_empty() && !self.in_fetch
     }
 
+    /// Whether a command's answer is still to come: where several are on their way, a server may
+    /// answer a later one first, and whoever reads for that one passes over the other's.
+    pub fn awaits(&self, pending: Pending) -> bool {
+        self.unanswered.contains(&pending.0)
+    }
+
     /// Takes what the server said while nobody listened, without waiting. Asked of an idle
     /// connection before it is lent again: an error says that it is dead.
     pub async fn catch_up(&mut self) -> Result<(), BackendError> {

@@ -21,5 +21,5 @@ pub use login::connect;
 pub use origin::Origin;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::{Learned, Profile};
-pub use select::{Known, News, Selected};
+pub use select::{Incarnation, Known, News, Selected};
 pub use strain::Strain;

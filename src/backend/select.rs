@@ -34,6 +34,18 @@ impl News {
     }
 }
 
+/// How often a mailbox of one side has become another one under the same name, since the proxy was
+/// started: made anew, or put back from a backup.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Incarnation(pub u32);
+
+impl Incarnation {
+    /// The one after this.
+    pub fn next(self) -> Incarnation {
+        Incarnation(self.0.wrapping_add(1))
+    }
+}
+
 /// What is believed of a mailbox before it is selected: spares the listing if SELECT shows the same.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -41,6 +53,8 @@ pub struct Known {
     pub snapshot: Snapshot,
     /// The messages that were there, if that is known.
     pub live: Option<UidSet<SideUid>>,
+    /// Which mailbox of this name that is.
+    pub incarnation: Incarnation,
 }
 
 /// A selected mailbox, as this one connection sees it.
@@ -64,6 +78,9 @@ pub struct Selected {
     /// What was known of the mailbox before SELECT was sent. Other connections may have told more
     /// by now; that this one knows nothing of it is no wonder.
     pub before: Option<Snapshot>,
+    /// Which mailbox of this name was known then. If it has become another one since, what this
+    /// connection tells is of no use.
+    pub incarnation: Incarnation,
     /// Just selected, so that `announced` is complete; whoever absorbs it clears this.
     pub fresh: bool,
     /// The UIDs behind the sequence numbers, as far as they are known.
@@ -149,6 +166,7 @@ impl Conn {
             permanent_flags: Vec::new(),
             read_only: false,
             before: known.map(|k| k.snapshot),
+            incarnation: known.map(|k| k.incarnation).unwrap_or_default(),
             fresh: true,
             announced: UidSet::new(),
             exists: 0,

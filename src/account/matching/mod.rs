@@ -427,6 +427,9 @@ async fn store(
     }
     let mut refused: Vec<(Vec<Vec<u8>>, UidSet<SideUid>)> = Vec::new();
     for (pending, flags, uids) in sent {
+        if !conn.awaits(pending) {
+            return Err(conn.protocol("STOREs are not answered in their order".into()));
+        }
         let done = conn.finish(pending).await?;
         if !done.is_ok() && refused.last().is_none_or(|(known, _)| known != flags) {
             debug!("flags refused: {}", done.words());

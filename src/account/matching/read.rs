@@ -80,7 +80,8 @@ async fn fetch_in_windows(
             sent.push_back((conn.queue(&command), window));
         }
         let Some((pending, window)) = sent.pop_front() else { break };
-        if !conn.finish_fetch(pending, &mut each).await?.is_ok() {
+        // An answer that was passed over may have been a refusal.
+        if !conn.awaits(pending) || !conn.finish_fetch(pending, &mut each).await?.is_ok() {
             refused = refused.union(&window);
         }
     }

@@ -39,13 +39,20 @@ impl Merged {
     /// those that did, with their virtual UIDs: what has gone meanwhile, or is no message of old's
     /// alone any more, is left as it is.
     pub fn join(&mut self, pairs: &[Pair]) -> Vec<(Uid, Pair)> {
+        // None has two partners, whoever says so.
+        let (mut taken, mut paired) = (UidSet::new(), UidSet::new());
         let joined: Vec<(Uid, Pair)> = pairs
             .iter()
             .filter(|pair| self.unmatched.contains(pair.new))
             .filter_map(|pair| {
                 let uid = self.map.uid_of(Side::Old, pair.old)?;
                 let alone = matches!(self.map.place(uid), Some(Place::Old(_)));
-                alone.then_some((uid, *pair))
+                let free = alone && !taken.contains(uid) && !paired.contains(pair.new);
+                free.then(|| {
+                    taken.insert(uid);
+                    paired.insert(pair.new);
+                    (uid, *pair)
+                })
             })
             .collect();
         let mut places: Vec<(Uid, Place)> = joined
@@ -54,7 +61,6 @@ impl Merged {
             .collect();
         places.sort_unstable_by_key(|(uid, _)| *uid);
         self.map.set_places(places);
-        let paired: UidSet<SideUid> = joined.iter().map(|(_, pair)| pair.new).collect();
         self.unmatched = self.unmatched.subtract(&paired);
         joined
     }
@@ -84,5 +90,55 @@ impl Merged {
         }
         self.absorb_mod_seq(Side::New, told, None);
         true
+    }
+
+    /// New's mailbox is another one of the same name: what was known of it means nothing. What old
+    /// has as well is old's alone again until it is matched anew, and the rest is gone.
+    pub(super) fn made_anew(&mut self) {
+        self.without_new(&self.map.side_uids(Side::New));
+        self.record.sides.new = None;
+        self.record.matching = None;
+        self.record.unshown = UidSet::new();
+        self.live.new = None;
+        self.held.clear();
+        self.unmatched = UidSet::new();
+        self.mod_seqs.forget(Side::New);
+    }
+
+    /// New's mailbox was put back from a backup: what it lacks now is old's alone again, or gone,
+    /// and what gets its UIDs from now on is something else.
+    pub(super) fn put_back(&mut self, report: &Report<'_>) {
+        let lost = self.map.side_uids(Side::New).subtract(report.announced);
+        self.without_new(&lost);
+        let uid_next = report.snapshot.uid_next;
+        self.record.unshown.remove_range(uid_next, SideUid(u32::MAX));
+        self.record.matching = self.record.matching.map(|below| below.min(uid_next));
+        self.held.retain(|uid, _| report.announced.contains(*uid));
+        self.unmatched = self.unmatched.intersect(report.announced);
+        self.live.new = Some(report.announced.clone());
+        if let Some(snapshot) = &mut self.record.sides.new {
+            snapshot.uid_next = snapshot.uid_next.min(uid_next);
+        }
+    }
+
+    /// New does not have these any more, though nobody removed them. What is told by connections
+    /// that know of them is not believed from now on.
+    fn without_new(&mut self, lost: &UidSet<SideUid>) {
+        let mut moved = Vec::new();
+        let mut gone = Vec::new();
+        let mut cursor = self.map.cursor();
+        for new in lost.iter() {
+            let Some((uid, _)) = cursor.find(Side::New, new) else { continue };
+            match self.map.place(uid) {
+                Some(Place::Both { old, .. }) => moved.push((uid, Place::Old(old))),
+                _ => gone.push(uid),
+            }
+        }
+        moved.sort_unstable_by_key(|(uid, _)| *uid);
+        self.map.set_places(moved);
+        self.map.remove(&gone.into_iter().collect());
+        self.incarnations.new = self.incarnations.new.next();
+        // Old decides over messages again whose changes since were not asked for there.
+        self.mod_seqs.ask_from_the_beginning(Side::Old);
     }
 }

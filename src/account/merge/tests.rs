@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Distrust, Likeness, Merged, Report, date_of};
+use crate::account::matching::Pair;
 use crate::account::test_record;
 use crate::base::{Side, Sides};
 use crate::index::{Intent, Snapshot};
@@ -25,6 +26,16 @@ fn listing(
     uid_next: u32,
     announced: &str,
 ) -> Result<bool, Distrust> {
+    listing_as(merged, before, uid_next, announced, true)
+}
+
+fn listing_as(
+    merged: &mut Merged,
+    before: Option<Snapshot>,
+    uid_next: u32,
+    announced: &str,
+    matching: bool,
+) -> Result<bool, Distrust> {
     let announced = set(announced);
     let report = Report {
         snapshot: snapshot(uid_next, announced.len()),
@@ -33,7 +44,8 @@ fn listing(
         complete: true,
         vanished: &UidSet::new(),
         hold: &BTreeMap::new(),
-        matching: true,
+        incarnation: merged.incarnations.new,
+        matching,
     };
     merged.see(Side::New, &report, NOW)
 }
@@ -59,10 +71,21 @@ fn a_listing_from_before_an_append_is_late_and_not_a_backup() {
 #[test]
 fn a_listing_that_lacks_what_was_known_before_it_is_a_restored_backup() {
     let mut merged = seen(21, "1:20");
-    let before = merged.record.sides.new;
-    let why = listing(&mut merged, before, 19, "1:18").unwrap_err();
+    let mut doubtful = merged.clone();
+    let why = listing_as(&mut doubtful, merged.record.sides.new, 19, "1:18", false).unwrap_err();
     assert!(matches!(why, Distrust::WentBack { side: Side::New, .. }), "{why}");
-    assert_eq!(merged.map.len(), 20, "nothing is taken away");
+    assert_eq!(doubtful.map.len(), 20, "nothing is taken away");
+
+    let before = merged.record.sides.new;
+    let known = merged.map.uids();
+    assert!(listing(&mut merged, before, 19, "1:18").unwrap());
+    assert_eq!(merged.map.side_uids(Side::New), set("1:18"), "or what it lacks is gone");
+    assert_eq!(merged.record.sides.new.unwrap().uid_next, SideUid(19));
+    // What gets its UIDs on new is another message.
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 20, "1:19").unwrap();
+    let again = merged.map.uid_of(Side::New, SideUid(19)).unwrap();
+    assert!(!known.contains(again), "{again}");
 }
 
 #[test]
@@ -90,6 +113,7 @@ fn listing_of_old(merged: &mut Merged, uid_next: u32, announced: &str, complete:
         complete,
         vanished: &UidSet::new(),
         hold: &BTreeMap::new(),
+        incarnation: merged.incarnations.old,
         matching: true,
     };
     merged.see(Side::Old, &report, NOW).unwrap();
@@ -109,7 +133,7 @@ fn a_backup_that_grew_since_is_a_restored_backup() {
     let before = merged.record.sides.new;
     // Restored to a time before message 7 was there, and with more messages than it had.
     merged.expunged(Side::New, &set("1:3"));
-    let why = listing(&mut merged, before, 20, "1:6,8:19").unwrap_err();
+    let why = listing_as(&mut merged, before, 20, "1:6,8:19", false).unwrap_err();
     assert!(matches!(why, Distrust::WentBack { side: Side::New, .. }), "{why}");
 }
 
@@ -168,4 +192,60 @@ fn an_arrival_waits_for_a_copy_of_its_date_or_of_its_size() {
     assert!(likeness(Some(1), Some(900)).fits(&intent), "servers that keep no date");
     assert!(!likeness(Some(1), Some(901)).fits(&intent));
     assert!(!likeness(None, None).fits(&Intent { internal_date: "?".into(), ..intent }));
+}
+
+#[test]
+fn v3_what_new_lost_lies_on_old_again_and_is_not_shown_twice_when_it_is_back() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    merged.claim(Side::New, SideUid(1), NOW).unwrap();
+    for (uid, copy) in [(2, 2), (3, 3)] {
+        assert!(merged.copied(Uid(uid), SideUid(copy)));
+    }
+    let before = merged.record.sides.new;
+    let uids = merged.map.uids();
+    listing(&mut merged, before, 3, "1:2").unwrap();
+    assert_eq!(merged.map.uids(), uids);
+    assert_eq!(merged.map.place(Uid(3)), Some(Place::Old(SideUid(3))));
+    let both = Place::Both { old: SideUid(2), new: SideUid(2) };
+    assert_eq!(merged.map.place(Uid(2)), Some(both));
+    // Whoever was told of it before is not believed any more.
+    let announced = set("1:3");
+    let report = Report {
+        snapshot: snapshot(4, 3),
+        before: None,
+        announced: &announced,
+        complete: false,
+        vanished: &UidSet::new(),
+        hold: &BTreeMap::new(),
+        incarnation: Default::default(),
+        matching: true,
+    };
+    let stale = merged.see(Side::New, &report, NOW);
+    assert_eq!(stale, Err(Distrust::Stale { side: Side::New }));
+}
+
+#[test]
+fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    merged.claim(Side::New, SideUid(1), NOW).unwrap();
+    assert!(merged.copied(Uid(2), SideUid(2)));
+    merged.record.sides.new.as_mut().unwrap().uid_validity = 6;
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 5, "1:4").unwrap();
+    assert_eq!(merged.map.side_uids(Side::Old), set("1:3"));
+    assert!(merged.map.side_uids(Side::New).is_empty());
+    assert_eq!((merged.unmatched.clone(), merged.record.matching), (set("1:4"), Some(SideUid(5))));
+    let pair = Pair { old: SideUid(3), new: SideUid(4) };
+    assert_eq!(merged.join(&[pair, pair]), [(Uid(3), pair)]);
+    // The watermark does not pass what waits, so that a restart finds it again.
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 6, "1:5").unwrap();
+    assert_eq!(merged.record.sides.new.unwrap().uid_next, SideUid(1));
+    assert!(!merged.end_matching(None));
+    assert!(merged.show_unmatched(&set("1:3"), NOW).unwrap());
+    assert!(merged.end_matching(None));
+    assert_eq!(merged.map.side_uids(Side::New), set("1:5"));
+    merged.map.check();
 }
