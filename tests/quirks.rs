@@ -2,7 +2,7 @@
 
 mod lab;
 
-use lab::{Courier, Dialogue, Fate, Mail, Way, World, everything, folder_names, has, mails};
+use lab::{Courier, Cyrus, Dialogue, Fate, Mail, Way, World, everything, folder_names, has, mails};
 
 /// What a chunk becomes where a server is to seem another one.
 fn instead(chunk: &[u8], from: &str, to: &str) -> Fate {
@@ -287,4 +287,43 @@ fn v3_wrong_sequence_numbers_of_a_server_reach_nobody() {
     let mut direct = world.old.client();
     direct.ok("SELECT INBOX");
     assert!(direct.ok("UID SEARCH FLAGGED").found().contains(&2));
+}
+
+/// Cyrus' SEARCH does not find what another connection expunged, though it has not yet said so to this one: the
+/// numbers behind it are not those of the result.
+#[test]
+fn v3_a_message_that_goes_while_it_is_listed_takes_no_other_with_it() {
+    let world = World::new()
+        .old(Cyrus::styled(true, true))
+        .wired()
+        .seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    let mut client = world.proxy.client();
+    assert_eq!(uids(&mut client).len(), 5);
+    let mut direct = world.old.client();
+    direct.ok("SELECT INBOX");
+    client.idle();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    world.old_wire.rule(|way, chunk| match way {
+        Way::ToServer if has(chunk, "UID SEARCH") => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    for n in [10, 11, 12] {
+        direct.append("INBOX", "", &lab::small(n));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    direct.ok("UID STORE 6 +FLAGS.SILENT (\\Deleted)");
+    direct.ok("EXPUNGE");
+    world.old_wire.release();
+    let expect = |client: &mut Dialogue, all: &[u32]| {
+        lab::eventually("all are seen", || {
+            client.ok("NOOP");
+            (client.ok("UID SEARCH ALL").found() == all).then_some(())
+        });
+    };
+    client.done();
+    expect(&mut client, &[1, 2, 3, 4, 5, 7, 8]);
+    direct.ok("UID STORE 2 +FLAGS.SILENT (\\Deleted)");
+    direct.ok("EXPUNGE");
+    expect(&mut client, &[1, 3, 4, 5, 7, 8]);
+    assert!(!world.proxy.log().contains("cannot be found"));
 }

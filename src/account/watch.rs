@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::mailbox::lock;
 use super::{Access, AccountError, Mailbox};
-use crate::backend::{Event, Lease, text};
+use crate::backend::{BackendError, Event, Lease, text};
 use crate::base::Side;
 use crate::imap::response::Response;
 
@@ -164,11 +164,17 @@ impl Mailbox {
         let side = lease.side();
         let renew = sleep(renew);
         tokio::pin!(renew);
+        // DONE answers the server's `+` (RFC 2177 §3); Courier hangs where it comes before that.
+        let (mut entered, mut news) = (false, false);
         let woken = loop {
+            if entered && news {
+                break Woken::News;
+            }
             tokio::select! {
-                event = lease.event_within(RENEW_IDLE * 2) => match event? {
+                event = next(lease, entered) => match event? {
+                    Event::Response(Response::Continue { .. }) => entered = true,
                     Event::Response(Response::Exists(_) | Response::Expunge(_))
-                    | Event::Response(Response::Vanished { .. }) => break Woken::News,
+                    | Event::Response(Response::Vanished { .. }) => news = true,
                     Event::Response(tagged @ Response::Tagged { .. }) => {
                         // The server ended it by itself, or refused it.
                         lease.tagged(pending, tagged, Vec::new())?;
@@ -179,13 +185,13 @@ impl Mailbox {
                     Event::Response(_) => {}
                     Event::Fetch { seq, text, literal } => {
                         lease.take_note(seq, text, literal).await?;
-                        break Woken::News;
+                        news = true;
                     }
                     Event::Chunk { .. } | Event::More { .. } => {}
                 },
-                () = access.pools[side].wanted() => break Woken::Wanted,
-                () = stop.cancelled() => break Woken::Stop,
-                () = &mut renew => break Woken::Quiet,
+                () = access.pools[side].wanted(), if entered => break Woken::Wanted,
+                () = stop.cancelled(), if entered => break Woken::Stop,
+                () = &mut renew, if entered => break Woken::Quiet,
             }
         };
         lease.queue_octets(b"DONE\r\n");
@@ -196,6 +202,11 @@ impl Mailbox {
         self.hear(lease).await?;
         Ok(woken)
     }
+}
+
+/// What an IDLE brings: silence may be long only after it has been entered.
+async fn next(lease: &mut Lease, entered: bool) -> Result<Event, BackendError> {
+    if entered { lease.event_within(RENEW_IDLE * 2).await } else { lease.event().await }
 }
 
 enum Woken {

@@ -88,6 +88,9 @@ pub struct Selected {
     /// Invariant: its length is at most `exists`; what is missing has arrived at the end and has
     /// not been listed yet.
     announced: UidSet<SideUid>,
+    /// So many of them, from the first, certainly bear those sequence numbers. Beyond, one may be
+    /// missing in between: Cyrus' SEARCH does not find what it has not yet said to be gone.
+    sure: u32,
     exists: u32,
     /// What was heard and not taken yet.
     pub news: News,
@@ -125,16 +128,45 @@ impl Selected {
     }
 
     pub(super) fn expunge(&mut self, n: u32) {
-        if let Some(uid) = self.announced.remove_at(n) {
-            self.news.vanished.insert(uid);
-        }
         self.exists = self.exists.saturating_sub(1);
+        if n > self.sure {
+            // Which one that was is not known: they are listed again.
+            self.announced = self.certain();
+        } else if let Some(uid) = self.announced.remove_at(n) {
+            self.news.vanished.insert(uid);
+            self.sure -= 1;
+        }
+    }
+
+    /// Those whose sequence numbers are certain.
+    fn certain(&self) -> UidSet<SideUid> {
+        let behind = match self.last_certain() {
+            Some(uid) => self.announced.range_from(SideUid(uid.0.saturating_add(1))),
+            None => return UidSet::new(),
+        };
+        self.announced.subtract(&behind)
+    }
+
+    fn last_certain(&self) -> Option<SideUid> {
+        self.announced.select(self.sure)
+    }
+
+    /// Takes those that follow the certain ones.
+    fn follow(&mut self, found: &UidSet<SideUid>) {
+        let from = self.last_certain().map_or(0, |uid| uid.0).saturating_add(1);
+        self.announced = self.certain().union(&found.range_from(SideUid(from)));
+        if self.announced.len() >= self.exists {
+            // A server may list what it has not announced yet; the numbers must agree.
+            self.exists = self.announced.len();
+            self.sure = self.exists;
+        }
     }
 
     pub(super) fn vanished(&mut self, ranges: &[(u32, u32)]) {
         let named = UidSet::from_ranges(ranges.iter().map(|&(a, b)| (SideUid(a), SideUid(b))));
         let gone = self.announced.intersect(&named);
         self.exists = self.exists.saturating_sub(gone.len());
+        self.sure -= self.certain().intersect(&gone).len();
         self.announced = self.announced.subtract(&gone);
         self.news.vanished = self.news.vanished.union(&gone);
     }
@@ -169,6 +201,7 @@ impl Conn {
             incarnation: known.map(|k| k.incarnation).unwrap_or_default(),
             fresh: true,
             announced: UidSet::new(),
+            sure: 0,
             exists: 0,
             news: News::default(),
         }));
@@ -210,6 +243,7 @@ impl Conn {
         let live = known.filter(same).and_then(|k| k.live.as_ref());
         if let Some(live) = live.filter(|live| live.len() == selected.exists) {
             selected.announced = live.clone();
+            selected.sure = selected.exists;
             return Ok(());
         }
         if selected.exists > 0 {
@@ -250,12 +284,17 @@ impl Conn {
             if !selected.has_arrivals() {
                 return Ok(());
             }
-            let known = selected.announced.len();
-            self.list_from(selected.announced.last()).await?;
+            let known = selected.sure;
+            self.list_from(selected.last_certain()).await?;
             self.fetch_arrivals().await?;
             // Where others append meanwhile, each listing is followed by the next EXISTS.
-            let found = self.selected().is_some_and(|s| s.announced.len() > known);
-            in_vain = if found { 0 } else { in_vain + 1 };
+            if self.selected().is_some_and(|s| s.sure > known) {
+                in_vain = 0;
+                continue;
+            }
+            in_vain += 1;
+            // It may be gone again, and Cyrus does not find what it has not yet said to be gone.
+            self.must("NOOP", &text("NOOP")).await?;
         }
         Err(self.protocol("EXISTS counts messages that cannot be found".into()))
     }
@@ -263,17 +302,15 @@ impl Conn {
     /// Learns UIDs that no SEARCH found: of the messages behind those that are known.
     async fn fetch_arrivals(&mut self) -> Result<(), BackendError> {
         let Some(selected) = self.selected().filter(|s| s.has_arrivals()) else { return Ok(()) };
-        let (known, last) = (selected.announced.len(), selected.announced.last());
-        let command = text(&format!("FETCH {}:* (UID)", known + 1));
+        let command = text(&format!("FETCH {}:* (UID)", selected.sure + 1));
         let mut found = UidSet::new();
         // No EXPUNGE comes while sequence numbers are in use (RFC 3501 §7.4.1).
         let done = self.fetch(&command, |fetched| found.extend(fetched.uid)).await?;
         if !done.is_ok() {
             return Err(self.answer("FETCH", &done));
         }
-        let newer = found.range_from(SideUid(last.map_or(0, |uid| uid.0).saturating_add(1)));
         if let Some(selected) = self.selected_mut() {
-            selected.announced = selected.announced.union(&newer);
+            selected.follow(&found);
         }
         Ok(())
     }
@@ -291,7 +328,7 @@ impl Conn {
         if done.is_ok() { Ok(()) } else { Err(self.answer("UID SEARCH", &done)) }
     }
 
-    /// Takes a listing: all messages, or those above `last`.
+    /// Takes a listing: all messages, or those above `last`, the last certain one.
     ///
     /// # Errors
     /// It names more messages than a mailbox can hold: what is counted one by one later on must
@@ -312,16 +349,11 @@ impl Conn {
         if found.len() > selected.exists.saturating_add(MOST_UNANNOUNCED) {
             return Err(self.protocol(format!("SEARCH finds {} messages", found.len())));
         }
-        match last {
-            None => selected.announced = found,
-            // `n:*` names the last message even where it is below `n`.
-            Some(last) => {
-                let newer = found.range_from(SideUid(last.0.saturating_add(1)));
-                selected.announced = selected.announced.union(&newer);
-            }
+        if last.is_none() {
+            selected.sure = 0;
         }
-        // A server may list what it has not announced yet; the numbers must agree.
-        selected.exists = selected.exists.max(selected.announced.len());
+        // `n:*` names the last message even where it is below `n`.
+        selected.follow(&found);
         Ok(())
     }
 

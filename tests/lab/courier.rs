@@ -16,12 +16,19 @@ const CAPABILITIES: &str =
 #[derive(Debug, Clone)]
 pub struct Courier {
     capabilities: String,
+    locks: bool,
 }
 
 impl Courier {
     /// As Debian configures it.
     pub fn plain() -> Courier {
-        Courier { capabilities: CAPABILITIES.to_owned() }
+        Courier { capabilities: CAPABILITIES.to_owned(), locks: true }
+    }
+
+    /// Without its lock files: where many connections wait for one, it may miss that it is free again, and waits
+    /// for minutes.
+    pub fn without_locks(self) -> Courier {
+        Courier { locks: false, ..self }
     }
 
     /// Shows these capabilities instead.
@@ -68,12 +75,13 @@ impl Courier {
              /usr/lib/courier/courier-authlib/authdaemond &\n\
              export IMAP_CAPABILITY='{capabilities}' IMAP_KEYWORDS=1 IMAP_ACL=0 IMAP_IDLE_TIMEOUT=1 \
              IMAP_ENHANCEDIDLE=0 IMAP_MAILBOX_SANITY_CHECK=0 IMAP_TRASHFOLDERNAME=Trash \
-             IMAP_MOVE_EXPUNGE_TO_TRASH=0 IMAP_CHECK_ALL_FOLDERS=0 IMAP_OBSOLETE_CLIENT=0 IMAP_USELOCKS=1 \
+             IMAP_MOVE_EXPUNGE_TO_TRASH=0 IMAP_CHECK_ALL_FOLDERS=0 IMAP_OBSOLETE_CLIENT=0 IMAP_USELOCKS={locks} \
              IMAP_UMASK=022 IMAP_STARTTLS=NO COURIERTLS=/usr/bin/couriertls\n\
              couriertcpd -address=127.0.0.1 -maxprocs=400 -maxperip=400 -nodnslookup -noidentlookup {port} \
              {d}/imap/usr/lib/courier/courier/imaplogin {d}/imap/usr/bin/imapd Maildir &\nwait $!\n",
             unpacked = unpacked("courier-imap").display(),
             capabilities = self.capabilities,
+            locks = u8::from(self.locks),
         );
         fs::write(dir.join("run.sh"), script).expect("run.sh");
         (isolated(&dir.join("run.sh")), "Courier-IMAP ready".to_owned())

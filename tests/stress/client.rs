@@ -205,7 +205,9 @@ impl<'a> Client<'a> {
         assert!(below.is_none_or(|b| *b < message.uid), "UIDs do not ascend: {what}");
         assert!(above.is_none_or(|a| *a > message.uid), "UIDs do not ascend: {what}");
         let content = message.bodies.iter().find(|(name, _)| !name.contains("TEXT"));
-        if let Some((_, content)) = content {
+        // What Courier says of a message that was expunged elsewhere a moment ago has none.
+        let there = |content: &[u8]| !courier() || super::lab::has(content, "Message-ID: <");
+        if let Some((_, content)) = content.filter(|(_, content)| there(content)) {
             let id = message_id(content);
             let mut common = self.common.lock().expect("the others");
             let known = common.identity.entry(message.uid).or_insert_with(|| id.clone());
@@ -399,6 +401,10 @@ impl<'a> Client<'a> {
         let reply = self.say(&format!("UID {word} {uid} INBOX.Other"), true);
         assert_ne!(reply.status, "BAD", "{reply:?}");
     }
+}
+
+fn courier() -> bool {
+    std::env::var("STRESS_PAIR").is_ok_and(|pair| pair.contains("courier"))
 }
 
 /// Which message this is.

@@ -28,8 +28,10 @@ fn pair() -> lab::Builder {
     match std::env::var("STRESS_PAIR").as_deref().unwrap_or("dovecot") {
         "dovecot" => World::new(),
         "dovecot-cyrus" => World::new().new(Cyrus::styled(true, true)),
-        "courier-dovecot" => World::new().old(Courier::plain()),
-        "courier-cyrus" => World::new().old(Courier::plain()).new(Cyrus::styled(true, true)),
+        "courier-dovecot" => World::new().old(Courier::plain().without_locks()),
+        "courier-cyrus" => {
+            World::new().old(Courier::plain().without_locks()).new(Cyrus::styled(true, true))
+        }
         other => panic!(
             "STRESS_PAIR: dovecot, dovecot-cyrus, courier-dovecot or courier-cyrus, not {other}"
         ),
