@@ -102,6 +102,8 @@
 //! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
 //!   from old waits until it is known whether new has it as well.
+//! - **Arrivals are compared on new only**, and with what old has of the same days: what old gets after
+//!   new had it is shown twice. Where old cannot be asked, arrivals are shown without it.
 //! - **A copy that another tool altered is joined all the same** (mbsync adds a header), and is read
 //!   from new from then on: its size is then another one than the client was told before.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no

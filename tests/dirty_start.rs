@@ -434,3 +434,47 @@ fn v3_new_is_put_back_from_a_backup_and_what_it_lost_comes_from_old_again() {
     assert_eq!(again[23].octets, small(301), "what has a UID of the lost one's on new is itself");
     assert!(again[23].uid > before[22].uid + 1, "and no UID means two messages (V2)");
 }
+
+#[test]
+fn v3_mail_that_is_delivered_to_both_sides_or_copied_later_is_shown_once() {
+    let mut world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &with_holes(0..10));
+        new.seed("INBOX", &mails(100..101));
+    });
+    let mut client = world.proxy.client();
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(11));
+    // Delivered to old, then to new.
+    world.old.deliver("INBOX", &Mail::numbered(50));
+    eventually("old's", || (client.ok("NOOP").count("EXISTS") == Some(12)).then_some(()));
+    world.new.deliver("INBOX", &Mail::numbered(50));
+    // Somebody's tool goes on copying, with flags of its own.
+    let mut new = world.new.client();
+    new.append("INBOX", &Mail::numbered(4).flags(&["Tool"]).options(), &small(4));
+    // And something that is new's alone.
+    world.new.deliver("INBOX", &Mail::numbered(60));
+    let all = eventually("what is new's alone", || {
+        client.ok("NOOP");
+        let all = client.ok("UID FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])").fetched();
+        let it = |m: &lab::Fetched| {
+            String::from_utf8_lossy(&m.bodies["BODY[HEADER.FIELDS (SUBJECT)]"]).contains(" 60")
+        };
+        all.iter().any(it).then_some(all)
+    });
+    assert_eq!(all.len(), 13);
+    let shown = everything(&mut client, "INBOX");
+    assert!(view::copies(&shown).values().all(|n| *n == 1), "{shown:?}");
+    // Each is one message on both sides: new decides over it.
+    client.ok("SELECT INBOX");
+    let fifth = shown.iter().find(|m| m.octets == small(4)).expect("it").uid;
+    assert_eq!(fifth, 19);
+    client.ok(&format!("UID STORE {fifth} +FLAGS (Decided)"));
+    let there = everything(&mut new, "INBOX");
+    let copy = there.iter().find(|m| m.octets == small(4)).expect("its copy");
+    assert!(copy.flags.contains("Decided") && !copy.flags.contains("Tool"), "{copy:?}");
+    // While old is away, what arrives on new is shown all the same (V7).
+    let mut idle = world.proxy.client();
+    idle.ok("SELECT INBOX");
+    world.old.stop();
+    world.new.deliver("INBOX", &Mail::numbered(61));
+    eventually("an arrival", || (client.cmd("NOOP").count("EXISTS") == Some(14)).then_some(()));
+}

@@ -137,6 +137,7 @@ impl Mailbox {
             if held {
                 self.undecided.note(self);
             }
+            self.go_on_matching();
             if another != incarnation {
                 warn!(
                     mailbox = %self.name(), %side,

@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, broadcast, watch};
 
 use super::AccountError;
 use super::ledger::Undecided;
-use super::matching::{Matchmaker, Running};
+use super::matching::{Matchmaker, Reach, Running};
 use super::merge::{Distrust, Merged};
 use super::modseq::ModSeqs;
 use super::watch::Watching;
@@ -99,6 +99,7 @@ pub struct Mailbox {
     pub(super) undecided: Arc<Undecided>,
     pub(super) matchmaker: Arc<Matchmaker>,
     pub(super) matching: Mutex<Option<Running>>,
+    pub(super) reach: Mutex<Option<Reach>>,
 }
 
 /// What a mailbox is called: by its client, and where it exists or would be made.
@@ -190,6 +191,7 @@ impl Mailbox {
             undecided,
             matchmaker,
             matching: Mutex::default(),
+            reach: Mutex::default(),
         }
     }
 

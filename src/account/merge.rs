@@ -117,6 +117,8 @@ pub struct Merged {
     ///
     /// Invariant: empty unless `record.matching` is set; none of them is mapped.
     pub unmatched: UidSet<SideUid>,
+    /// What waits arrived after the first matching: it is shown at once where old cannot be asked.
+    pub late: bool,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
     /// Messages that could not be copied.
@@ -143,6 +145,7 @@ impl Merged {
             live,
             held: BTreeMap::new(),
             unmatched: UidSet::new(),
+            late: false,
             intents,
             stuck: BTreeMap::new(),
             mod_seqs,
@@ -201,7 +204,7 @@ impl Merged {
         let held: UidSet<SideUid> = report.hold.keys().copied().collect();
         let mut shown = arrived.subtract(&held);
         if side == Side::New {
-            shown = self.keep_unmatched(shown);
+            shown = self.keep_unmatched(shown, report);
         }
         for (first, last) in shown.ranges() {
             let keep = first_sight && side == Side::Old;
@@ -435,7 +438,12 @@ impl Merged {
     ///
     /// A copy that was taken for mail of its own meanwhile is the message's from now on.
     pub fn copied(&mut self, uid: Uid, new: SideUid) -> bool {
-        let Some(Place::Old(old)) = self.map.place(uid) else { return false };
+        let old = match self.map.place(uid) {
+            Some(Place::Old(old)) => old,
+            // It was matched with its copy before the copy was told of.
+            Some(Place::Both { new: known, .. }) if known == new => return true,
+            _ => return false,
+        };
         self.held.remove(&new);
         self.unmatched.remove(new);
         if let Some(twin) = self.map.uid_of(Side::New, new) {

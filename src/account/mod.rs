@@ -49,7 +49,6 @@ pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's
 /// secret gives. Two logins of one account share it only if their secrets are the same.
-#[derive(Clone)]
 pub struct Access {
     /// One pool a side.
     pub pools: Sides<Arc<Pool>>,

@@ -24,8 +24,8 @@ use tracing::{debug, info, warn};
 
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, MAX_COMMAND, Merged};
-use crate::backend::{BackendError, Conn, text};
-use crate::base::Side;
+use crate::backend::{BackendError, Conn, Pool, text};
+use crate::base::{Side, Sides};
 use crate::config::Match;
 use crate::imap::fetch_scan::flags as each_flag;
 use crate::uid::{SideUid, Uid, UidSet};
@@ -44,6 +44,8 @@ const JOIN: usize = 512;
 pub const FIRST_VIEW: Duration = Duration::from_secs(5);
 /// What cannot be done before it is known where a message lies waits so long for it.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// So few that arrive are compared with what old has of their days, and not with all of it.
+const FEW: u32 = 64;
 /// After a side failed; doubles with every attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 /// So often is tried again before it is left to the next client that opens the mailbox.
@@ -73,6 +75,19 @@ pub struct Running {
     left: Arc<Mutex<Left>>,
     /// Told of whenever less is left, and closed when the task ends.
     progress: watch::Receiver<()>,
+}
+
+/// What a login may reach, for as long as somebody is logged in with it.
+pub struct Reach {
+    pools: Sides<Weak<Pool>>,
+    poll_interval: Duration,
+}
+
+impl Reach {
+    fn access(&self) -> Option<Access> {
+        let pools = Sides { old: self.pools.old.upgrade()?, new: self.pools.new.upgrade()? };
+        Some(Access { pools, poll_interval: self.poll_interval })
+    }
 }
 
 /// What a task has yet to decide over.
@@ -107,18 +122,27 @@ impl Mailbox {
         self.peek(|m| m.is_matching())
     }
 
-    /// Has a task match what lies on both sides, if there is anything to match and none does it.
+    /// Has a task match what lies on both sides, if there is anything to match and none does it: now,
+    /// or when there is, with what this login may reach for as long as somebody is logged in with it.
     pub(super) fn start_matching(self: &Arc<Self>, access: &Access) {
+        let pools = access.pools.as_ref().map(|_, pool| Arc::downgrade(pool));
+        *lock(&self.reach) = Some(Reach { pools, poll_interval: access.poll_interval });
+        self.go_on_matching();
+    }
+
+    /// The same with what the last login may reach.
+    pub(super) fn go_on_matching(self: &Arc<Self>) {
         if !self.is_matching() {
             return;
         }
+        let Some(access) = lock(&self.reach).as_ref().and_then(Reach::access) else { return };
         let mut running = lock(&self.matching);
         if running.as_ref().is_some_and(|task| task.progress.has_changed().is_ok()) {
             return;
         }
         let (told, progress) = watch::channel(());
         let left = Arc::<Mutex<Left>>::default();
-        let task = Task { access: access.clone(), left: Arc::clone(&left), told };
+        let task = Task { access, left: Arc::clone(&left), told };
         *running = Some(Running { since: Instant::now(), left, progress });
         tokio::spawn(work(Arc::downgrade(self), task));
     }
@@ -199,10 +223,17 @@ impl Mailbox {
                 self.give_back(new).await;
                 break;
             }
-            let (on_old, on_new) = tokio::try_join!(
-                read::prints(&mut old, &unpaired),
-                read::prints(&mut new, &unmatched)
-            )?;
+            let few = self.peek(|m| m.late) && unmatched.len() <= FEW;
+            let (on_old, on_new) = if few {
+                let on_new = read::prints(&mut new, &unmatched).await?;
+                let near = read::near(&mut old, &on_new, &unpaired).await?;
+                (read::prints(&mut old, &near).await?, on_new)
+            } else {
+                tokio::try_join!(
+                    read::prints(&mut old, &unpaired),
+                    read::prints(&mut new, &unmatched)
+                )?
+            };
             let read: UidSet<SideUid> = on_new.iter().map(|print| print.uid).collect();
             let unread = unmatched.subtract(&read);
             let compared = pair::compare(on_old, on_new);
@@ -310,6 +341,21 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Arrivals do not wait for a side that fails: shows them (V7). Returns whether it was for these
+    /// alone that anything was to be matched.
+    async fn show_late(self: &Arc<Self>) -> Result<bool, AccountError> {
+        self.change(|m, _| {
+            let late = m.late;
+            if late {
+                let all = m.unmatched.clone();
+                m.show_unmatched(&all, now())?;
+                m.end_matching(None);
+            }
+            Ok((late, late))
+        })
+        .await
+    }
+
     /// Shows messages that nothing on old is the same as, as far as they are still there.
     async fn show(
         self: &Arc<Self>,
@@ -370,6 +416,11 @@ async fn work(mailbox: Weak<Mailbox>, task: Task) {
         match mailbox.match_all(&task).await {
             Ok(()) => return,
             Err(e) => warn!(mailbox = %mailbox.name(), attempt, "not matched yet: {e}"),
+        }
+        match mailbox.show_late().await {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(e) => warn!(mailbox = %mailbox.name(), "arrivals are not shown: {e}"),
         }
         drop(mailbox);
         sleep(pause).await;

@@ -5,16 +5,20 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 
 use super::print::{Content, FIELDS, Hashing, Print};
+use crate::account::status::found;
 use crate::account::without_recent;
 use crate::backend::{BackendError, Conn, Event, Fetched, Pending, internal_date, text};
 use crate::imap::fetch_scan::{FetchScan, ItemKind, number};
 use crate::imap::framer::Literal;
 use crate::imap::response::Response;
 use crate::imap::scan::Scan;
+use crate::imap::search::SearchDate;
 use crate::uid::{SideUid, UidSet};
 
 /// Messages asked for by one command: its UIDs fit into a command whatever holes there are.
 const WINDOW: usize = 500;
+/// In seconds.
+const DAY: i64 = 86_400;
 /// So many octets of the header fields are asked for: beyond lies nothing that a person wrote.
 const MAX_BLOCK: u32 = 64 << 10;
 /// Commands on their way at once.
@@ -38,6 +42,25 @@ pub async fn prints(conn: &mut Conn, uids: &UidSet<SideUid>) -> Result<Vec<Print
     prints.sort_unstable_by_key(|print| print.uid);
     prints.dedup_by_key(|print| print.uid);
     Ok(prints)
+}
+
+/// Those of `among` that arrived on a day on which one of the others did, or the day before or after:
+/// servers count days in zones of their own.
+pub async fn near(
+    conn: &mut Conn,
+    others: &[Print],
+    among: &UidSet<SideUid>,
+) -> Result<UidSet<SideUid>, BackendError> {
+    let mut days: Vec<i64> = others.iter().map(|print| print.date.div_euclid(DAY)).collect();
+    days.sort_unstable();
+    days.dedup();
+    let mut near = UidSet::new();
+    for day in days {
+        let date = |day: i64| SearchDate::of_instant(day * DAY);
+        let (Some(from), Some(to)) = (date(day - 1), date(day + 2)) else { continue };
+        near = near.union(&found(conn, &format!("SINCE {from} BEFORE {to}"), among).await?);
+    }
+    Ok(near)
 }
 
 /// The flags of messages, without `\Recent`.

@@ -23,7 +23,23 @@ impl Merged {
     }
 
     /// Keeps back those of new's arrivals that have yet to be matched. Returns the others.
-    pub(super) fn keep_unmatched(&mut self, arrived: UidSet<SideUid>) -> UidSet<SideUid> {
+    ///
+    /// After the first matching these are all that arrive while something lies on old alone: mail may
+    /// be delivered to both sides, and another tool may still be copying. While the first one is under
+    /// way, which may take long, what arrives is shown at once.
+    pub(super) fn keep_unmatched(
+        &mut self,
+        arrived: UidSet<SideUid>,
+        report: &Report<'_>,
+    ) -> UidSet<SideUid> {
+        let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
+        if report.matching
+            && !arrived.is_empty()
+            && (self.late || (begins && !self.unpaired().is_empty()))
+        {
+            self.late = true;
+            self.record.matching = self.record.matching.max(Some(report.snapshot.uid_next));
+        }
         let Some(below) = self.record.matching else { return arrived };
         let others = arrived.range_from(below);
         self.unmatched = self.unmatched.union(&arrived.subtract(&others));
@@ -83,6 +99,7 @@ impl Merged {
             return false;
         };
         self.record.matching = None;
+        self.late = false;
         let mark = self.held.keys().next().map_or(below, |held| below.min(*held));
         if let Some(snapshot) = &mut self.record.sides.new {
             snapshot.uid_next = snapshot.uid_next.max(mark);
@@ -98,6 +115,7 @@ impl Merged {
         self.without_new(&self.map.side_uids(Side::New));
         self.record.sides.new = None;
         self.record.matching = None;
+        self.late = false;
         self.record.unshown = UidSet::new();
         self.live.new = None;
         self.held.clear();

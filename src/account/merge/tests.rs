@@ -249,3 +249,17 @@ fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
     assert_eq!(merged.map.side_uids(Side::New), set("1:5"));
     merged.map.check();
 }
+
+#[test]
+fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 2, "1").unwrap();
+    assert!(merged.late && merged.unmatched == set("1"), "an arrival is compared first");
+    let pair = Pair { old: SideUid(2), new: SideUid(1) };
+    assert_eq!(merged.join(&[pair]), [(Uid(2), pair)]);
+    assert!(merged.copied(Uid(2), SideUid(1)), "it has a place, and must not be removed");
+    assert!(!merged.copied(Uid(2), SideUid(5)), "a second copy has none");
+    assert!(merged.end_matching(None) && !merged.late);
+}
