@@ -321,6 +321,13 @@ fn v7_while_new_fails_in_the_midst_of_it_old_goes_on() {
     assert!(mine.flags.contains("Mine"), "old's flags are taken over: {mine:?}");
 }
 
+/// Whether INBOX holds this many messages, and each can be asked for: a side that was away may not be
+/// asked again yet.
+fn all_in_reach(client: &mut Dialogue, count: u32) -> bool {
+    client.cmd("SELECT INBOX").count("EXISTS") == Some(count)
+        && client.cmd("FETCH 1:* (UID FLAGS)").status == "OK"
+}
+
 /// A mailbox of twenty messages, ten of which were copied when they were opened, and three of new's own.
 fn half_copied(folder: &str) -> (World, Dialogue, Vec<Seen>) {
     let world = World::new().seeded(|old, new| {
@@ -349,9 +356,9 @@ fn v3_new_counts_anew_and_nothing_is_shown_twice() {
     }
     world.new.start();
     let after = eventually("new is there again", || {
-        let exists = client.ok("SELECT INBOX").count("EXISTS");
+        let there = all_in_reach(&mut client, 23);
         let counts = world.proxy.log().contains("is another mailbox than before");
-        (counts && exists == Some(23)).then(|| everything(&mut client, "INBOX"))
+        (counts && there).then(|| everything(&mut client, "INBOX"))
     });
     assert_eq!(uids(&after)[..20], uids(&before)[..20], "what old has keeps its UIDs");
     assert_eq!(sorted(after.clone()), sorted(before.clone()), "and nothing is missing or twice");
@@ -409,7 +416,7 @@ fn v3_new_is_put_back_from_a_backup_and_what_it_lost_comes_from_old_again() {
     copy(&dir, &backup);
     world.new.start();
     let before = eventually("new is there", || {
-        (client.cmd("SELECT INBOX").count("EXISTS") == Some(23)).then(|| {
+        all_in_reach(&mut client, 23).then(|| {
             let before = everything(&mut client, "INBOX");
             lab::eventually_holds(&mut world.new.client(), "INBOX", 23);
             before
@@ -423,8 +430,7 @@ fn v3_new_is_put_back_from_a_backup_and_what_it_lost_comes_from_old_again() {
     world.new.start();
     let mut client = world.proxy.client();
     let after = eventually("the backup is noticed", || {
-        let exists = client.cmd("SELECT INBOX").count("EXISTS");
-        (exists == Some(23)).then(|| everything(&mut client, "INBOX"))
+        all_in_reach(&mut client, 23).then(|| everything(&mut client, "INBOX"))
     });
     assert_eq!(after, before, "all but what was appended since, which nobody has any more");
     let there = lab::eventually_holds(&mut world.new.client(), "INBOX", 23);
@@ -472,9 +478,32 @@ fn v3_mail_that_is_delivered_to_both_sides_or_copied_later_is_shown_once() {
     let copy = there.iter().find(|m| m.octets == small(4)).expect("its copy");
     assert!(copy.flags.contains("Decided") && !copy.flags.contains("Tool"), "{copy:?}");
     // While old is away, what arrives on new is shown all the same (V7).
-    let mut idle = world.proxy.client();
-    idle.ok("SELECT INBOX");
+    lab::eventually_holds(&mut new, "INBOX", 13);
     world.old.stop();
-    world.new.deliver("INBOX", &Mail::numbered(61));
+    // Not like any copy that may be on its way yet: such an arrival has to wait.
+    world.new.deliver("INBOX", &Mail::of(lab::large(61, 5_000)));
     eventually("an arrival", || (client.cmd("NOOP").count("EXISTS") == Some(14)).then_some(()));
+}
+
+#[test]
+fn v3_a_large_mailbox_on_both_sides_is_matched_in_little_memory_while_old_is_served() {
+    let count = 15_000;
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..count));
+        new.seed("INBOX", &mails(0..count));
+    });
+    let before = world.proxy.peak_rss();
+    let mut client = world.proxy.client();
+    let asked = std::time::Instant::now();
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(count));
+    assert!(asked.elapsed() < Duration::from_secs(15), "old does not wait for the other");
+    assert_eq!(client.ok("UID FETCH 1:200 (UID BODY.PEEK[])").fetched().len(), 200);
+    eventually("all is matched", || {
+        assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(count), "at any time");
+        world.proxy.log().contains("matched what lies on both sides mailbox=INBOX").then_some(())
+    });
+    let grown = world.proxy.peak_rss() - before;
+    assert!(grown < 60 << 20, "memory grew by {} MiB", grown >> 20);
+    assert_eq!(client.ok("UID SEARCH ALL").found(), (1..=count).collect::<Vec<_>>());
+    assert_eq!(world.new.client().ok("EXAMINE INBOX").count("EXISTS"), Some(count));
 }

@@ -134,7 +134,8 @@ impl Mailbox {
                     Ok(((!merged.held.is_empty(), another), changed))
                 })
                 .await?;
-            if held {
+            // What is held already has been noted: whoever decides must not wake itself for ever.
+            if held && !hold.is_empty() {
                 self.undecided.note(self);
             }
             self.go_on_matching();
