@@ -92,6 +92,7 @@ impl Account {
         }
 
         // Before the CREATE, so that the next listing shows it under the client's name.
+        self.index.room().map_err(AccountError::from)?;
         let id = self.index.next_mailbox_id(self.id);
         let Sides { old, new: Some(wanted) } = self.names_for(&folders, &records, &client) else {
             return Err(Unchanged::Cannot("No name on the new server".into()));
@@ -193,6 +194,7 @@ impl Account {
         if from.is_inbox() {
             return Err(Unchanged::Cannot("Renaming INBOX is not supported yet".into()));
         }
+        self.index.room().map_err(AccountError::from)?;
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
         let folders = self.all_folders(access).await?;

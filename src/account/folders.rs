@@ -143,6 +143,7 @@ impl Account {
             account.styles = styles;
             let mut batch = Batch::new();
             batch.put_account(self.id, &self.name, &account);
+            self.index.room()?;
             self.index.submit(batch).await?;
         }
         let styles = Sides { old: old_style, new: sides.new.style.clone() };
@@ -254,6 +255,7 @@ impl Account {
             }
         }
         if !batch.is_empty() {
+            self.index.room()?;
             self.index.submit(batch).await?;
         }
         for (mailbox, record) in open {

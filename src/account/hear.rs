@@ -82,6 +82,11 @@ impl Mailbox {
             let why = Distrust::Stale { side };
             return Err(AccountError::Distrust { mailbox: self.name(), why });
         }
+        let arrived = !self.peek(|m| m.arrivals(side, selected.announced())).is_empty();
+        if arrived && let Err(full) = self.room() {
+            // It stays with the connection, or is listed again. What is known can be read meanwhile.
+            return if self.has_seen(side) { Ok(()) } else { Err(full) };
+        }
         let complete = std::mem::take(&mut selected.fresh);
         let News { vanished, mut flags } = std::mem::take(&mut selected.news);
         // Only what SELECT told can say that the side's count was made anew.

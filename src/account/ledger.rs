@@ -80,6 +80,7 @@ impl Mailbox {
         self: &Arc<Self>,
         copies: Vec<(Uid, Intent)>,
     ) -> Result<Vec<Uid>, AccountError> {
+        self.room()?;
         let (account, id) = (self.account, self.id);
         self.change(|merged, batch| {
             let mut begun = Vec::new();

@@ -200,6 +200,11 @@ impl Mailbox {
         self.view().client.clone()
     }
 
+    /// Whether anything new may be begun here: not while the disk of the index is full.
+    pub fn room(&self) -> Result<(), AccountError> {
+        Ok(self.index.room()?)
+    }
+
     /// The mailbox's number within its account.
     pub fn id(&self) -> MailboxId {
         self.id

@@ -125,6 +125,7 @@ impl Account {
             self.take_shared(record, &mut batch, &mut open);
         }
         if !batch.is_empty() {
+            self.index.room()?;
             self.index.submit(batch).await?;
         }
         for (mailbox, record) in open {

@@ -47,6 +47,7 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         listeners.push(listener);
     }
     let (index, opened) = Index::open(&config.state.join("index")).map_err(Failure::failed)?;
+    index.keep_free(config.limits.free_space);
     if let Opened::Rebuild { why, put_aside } = &opened {
         error!(
             put_aside = ?put_aside,

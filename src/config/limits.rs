@@ -53,6 +53,9 @@ pub struct Limits {
     /// How long a client hears nothing of its command before it is told that this goes on.
     #[serde(deserialize_with = "values::duration")]
     pub progress_interval: Duration,
+    /// So much is to be kept free on the disk of the index: with less, nothing new is taken on.
+    #[serde(deserialize_with = "values::size")]
+    pub free_space: u64,
     /// Whether a client whose ID says that it only fills its index is put off while old is strained.
     pub postpone_indexing: bool,
 }
@@ -75,6 +78,7 @@ impl Default for Limits {
             backend_command_timeout: BACKEND_COMMAND_TIMEOUT,
             poll_interval: POLL_INTERVAL,
             progress_interval: PROGRESS_INTERVAL,
+            free_space: FREE_SPACE,
             postpone_indexing: false,
         }
     }
@@ -130,6 +134,9 @@ pub const BACKEND_COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// New mail within ten seconds feels like push, and one NOOP in that time is nothing to a server.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is under way when there is no more room takes a few MiB to its end.
+pub const FREE_SPACE: u64 = 64 << 20;
 
 /// Clients give up a server that says nothing for a minute or so; nobody reads more than this.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);

@@ -67,6 +67,17 @@ pub enum IndexError {
     /// acknowledged and nothing read until the process starts anew.
     #[error("the index stopped after an error, restart to recover: {0}")]
     Failed(String),
+    /// There is less room on its disk than is to be kept free.
+    #[error(
+        "the disk of {} is full: nothing new is taken on until {least} octets are free there",
+        dir.display()
+    )]
+    Full {
+        /// The directory of the index.
+        dir: PathBuf,
+        /// How much is to be kept free.
+        least: u64,
+    },
     /// No account has this id.
     #[error("the index has no account {}", .0.0)]
     UnknownAccount(AccountId),

@@ -20,6 +20,7 @@ mod load;
 mod open;
 mod pack;
 mod records;
+mod room;
 mod sled_store;
 mod store;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use tokio::sync::oneshot;
 use self::committer::{Committer, FIRST_MAILBOX, Job, Names};
 use self::epoch::Memory;
 use self::open::{Lock, Parts};
+use self::room::Room;
 use self::store::Store;
 use crate::base::{AccountName, MailboxName, Side};
 use crate::uid::{EmailId, Uid, UidSet};
@@ -64,6 +66,7 @@ struct Inner {
     jobs: Sender<Job>,
     names: Arc<RwLock<Names>>,
     memory: Arc<RwLock<Memory>>,
+    room: Room,
     /// For each account, the number its next mailbox gets.
     next_mailbox: Mutex<HashMap<AccountId, u32>>,
 }
@@ -87,6 +90,7 @@ impl Index {
             jobs,
             names: Arc::clone(&names),
             memory: parts.log.memory(),
+            room: Room::new(dir),
             next_mailbox: Mutex::new(parts.counters.clone()),
         };
         let committer = Committer::new(parts, names);
@@ -97,12 +101,24 @@ impl Index {
         Ok(Index { inner: Arc::new(inner) })
     }
 
+    /// From now on so many octets must be free on the disk for anything new to be taken on.
+    pub fn keep_free(&self, octets: u64) {
+        self.inner.room.keep_free(octets);
+    }
+
+    /// Whether there is room on the disk; to be asked before anything new is begun. What was begun
+    /// is ended in any case.
+    pub fn room(&self) -> Result<(), IndexError> {
+        self.inner.room.check()
+    }
+
     /// An account's number; the account is made, durably, if it is not there.
     pub async fn account(&self, name: &AccountName) -> Result<AccountId, IndexError> {
         let known = self.inner.names.read().unwrap_or_else(PoisonError::into_inner).id(name);
         if let Some(id) = known {
             return Ok(id);
         }
+        self.room()?;
         let (done, answer) = oneshot::channel();
         self.send(Job::Account(name.clone(), done));
         answer.await.unwrap_or(Err(IndexError::Closed))

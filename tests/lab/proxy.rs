@@ -13,6 +13,9 @@ use super::tls;
 /// The program under test.
 pub const MAILFERRY: &str = env!("CARGO_BIN_EXE_mailferry");
 
+/// A setting of the lab's own: a disk of 24 MiB for the proxy's state, which is gone when it ends.
+pub const SMALL_DISK: &str = "lab.small_disk";
+
 /// A proxy, running or killed.
 pub struct Proxy {
     /// Where it listens for IMAP, in clear or STARTTLS.
@@ -23,6 +26,7 @@ pub struct Proxy {
     account: (String, String),
     running: Option<Running>,
     die_at: Option<String>,
+    small_disk: bool,
 }
 
 impl Proxy {
@@ -44,6 +48,7 @@ impl Proxy {
             account: account.clone(),
             running: None,
             die_at: None,
+            small_disk: settings.contains_key(SMALL_DISK),
         };
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         let mut set = |key: &str, value: String| all.insert(key.to_owned(), value);
@@ -57,7 +62,7 @@ impl Proxy {
         set("auth.allow_cleartext", "true".to_owned());
         set("accounts.default_domain", "\"example.com\"".to_owned());
         set("copy.grace", "\"1s\"".to_owned());
-        for (key, value) in settings {
+        for (key, value) in settings.iter().filter(|(key, _)| *key != SMALL_DISK) {
             set(key, value.clone());
         }
         for attempt in 1.. {
@@ -122,6 +127,15 @@ impl Proxy {
         code
     }
 
+    /// Its state directory, as itself sees it.
+    pub fn state(&self) -> PathBuf {
+        let dir = self.dir.join("state");
+        Path::new("/proc")
+            .join(self.pid().to_string())
+            .join("root")
+            .join(dir.strip_prefix("/").expect("absolute"))
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("the proxy runs").pid()
@@ -155,7 +169,18 @@ impl Proxy {
     }
 
     fn try_restart(&mut self) -> bool {
-        let mut command = Command::new(MAILFERRY);
+        let mut command = if self.small_disk {
+            // In mounts of its own, under the same process id.
+            let state = self.dir.join("state");
+            fs::create_dir_all(&state).expect("state");
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-ec"]);
+            command.arg(format!("mount -t tmpfs -o size=24m disk {state:?}; exec \"$0\" \"$@\""));
+            command.arg(MAILFERRY);
+            command
+        } else {
+            Command::new(MAILFERRY)
+        };
         command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
         command
             .env("MAILFERRY_LOG", std::env::var("LAB_LOG").unwrap_or("mailferry=debug".to_owned()));

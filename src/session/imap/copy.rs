@@ -143,6 +143,7 @@ impl Copy {
         if self.uids.is_empty() {
             return Ok(Outcome::Done(None));
         }
+        self.target.room()?;
         // Before anything is held: this waits for what is being copied to the source.
         let emails = self.source.emails(&self.uids).await?;
         for _ in 0..ATTEMPTS {

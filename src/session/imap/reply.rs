@@ -9,6 +9,7 @@ use crate::account::AccountError;
 use crate::backend::{BackendError, Done};
 use crate::imap::response::{Code, MetadataCode, Status};
 use crate::imap::write;
+use crate::index::IndexError;
 use crate::session::client::ClientError;
 
 /// A tagged answer without its tag.
@@ -145,6 +146,9 @@ impl Failure {
                         let side = match e {
                             AccountError::Backend(e) => format!("the {} server", e.side()),
                             AccountError::NeverSeen(side) => format!("the {side} server"),
+                            AccountError::Index(IndexError::Full { .. }) => {
+                                "a full disk of the proxy".to_owned()
+                            }
                             _ => "the mailbox".to_owned(),
                         };
                         Reply::no_with(

@@ -42,6 +42,7 @@ impl Upload {
         message: &MessageHead,
         literal: Literal,
     ) -> Result<Upload, Failure> {
+        target.room()?;
         let side = if target.is_shared() { Side::Old } else { Side::New };
         let mut lease = target.lease(access, side).await?;
         let announced = lease.selected().map(|s| s.announced().clone()).unwrap_or_default();
