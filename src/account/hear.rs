@@ -317,7 +317,7 @@ impl Mailbox {
     }
 
     /// Brings the mailbox up to date from both sides: what SELECT and NOOP stand on. What lies on
-    /// both is matched for a little while ([`first_view`](Mailbox::first_view)).
+    /// both is matched for a little while (`first_view`).
     ///
     /// # Errors
     /// Only where nothing right can be shown: a side that holds messages never seen is away, old or
