@@ -20,7 +20,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages=(
-    dovecot-imapd isync offlineimap3 curl python3 gcc libc6-dev
+    dovecot-imapd isync offlineimap3 mutt curl python3 gcc libc6-dev
     cyrus-common cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db
     courier-base courier-authdaemon courier-authlib courier-authlib-userdb
 )

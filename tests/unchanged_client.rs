@@ -2,8 +2,10 @@
 
 mod lab;
 
-use lab::tools::{Mbsync, Offlineimap};
-use lab::{Mail, World, mails};
+use std::sync::{Arc, Mutex};
+
+use lab::tools::{Mbsync, Mutt, Offlineimap};
+use lab::{Fate, Mail, Way, World, has, mails};
 
 const USER: &str = "ann@example.com";
 const PASSWORD: &str = "secret";
@@ -57,4 +59,31 @@ fn v1_v2_offlineimap_with_a_warm_cache_pulls_nothing_again() {
     let said = offlineimap.sync(world.proxy.port, USER, PASSWORD).content();
     assert_eq!(said.matches("Copy message").count(), 1, "{said}");
     assert!(offlineimap.files().is_superset(&before));
+}
+
+#[test]
+fn v1_v2_mutt_with_a_warm_cache_asks_for_no_header_and_no_message_again() {
+    let world = world();
+    let mutt = Mutt::new(&world.dir.path().join("mutt"));
+    let in_it = |copies: &str| copies.matches("\nMessage-ID: <").count();
+    let first = mutt.read(world.old.port, USER, PASSWORD, 40);
+    assert_eq!(in_it(&first), 40, "{first}");
+
+    world.new.deliver("INBOX", &Mail::numbered(1000));
+    let wire = lab::relay::Relay::start(world.proxy.port);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    wire.rule(move |way, chunk| {
+        if way == Way::ToProxy {
+            heard.lock().expect("nobody panicked").extend_from_slice(chunk);
+        }
+        Fate::Pass
+    });
+    let copies = mutt.read(wire.port, USER, PASSWORD, 41);
+    assert_eq!(in_it(&copies), 41, "all that it had, and what was delivered on new");
+    let told = told.lock().expect("nobody panicked").clone();
+    assert!(has(&told, "Message-ID: <1000."), "{}", String::from_utf8_lossy(&told));
+    for n in 0..40 {
+        assert!(!has(&told, &format!("Message-ID: <{n}.")), "{n} was told again");
+    }
 }

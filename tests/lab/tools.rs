@@ -87,6 +87,53 @@ impl Mbsync {
     }
 }
 
+/// A user's mutt with its caches of headers and of messages, which always knows its server by one name.
+pub struct Mutt {
+    dir: PathBuf,
+}
+
+impl Mutt {
+    /// A fresh one in a directory of its own.
+    pub fn new(dir: &Path) -> Mutt {
+        fs::create_dir_all(dir.join("headers")).expect("mutt's directory");
+        fs::create_dir_all(dir.join("messages")).expect("mutt's directory");
+        Mutt { dir: dir.to_owned() }
+    }
+
+    /// Opens INBOX behind a port, and copies its first messages into a local file: what that holds.
+    #[track_caller]
+    pub fn read(&self, port: u16, user: &str, password: &str, messages: usize) -> String {
+        let d = self.dir.display();
+        let tunnel = "import os, socket, sys, threading\n\
+            s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
+            def up():\n    while said := os.read(0, 65536):\n        s.sendall(said)\n\
+            threading.Thread(target=up, daemon=True).start()\n\
+            while heard := s.recv(65536):\n    os.write(1, heard)\n";
+        fs::write(self.dir.join("tunnel.py"), tunnel).expect("tunnel.py");
+        let copies = self.dir.join("copies");
+        let _ = fs::remove_file(&copies);
+        // A key of its own, for what is pushed may not be long.
+        let copy = format!("<copy-message>{}<enter><next-entry>", copies.display());
+        let keys = "Z".repeat(messages) + "<quit>";
+        let text = format!(
+            "set imap_user=\"{user}\" imap_pass=\"{password}\" imap_authenticators=\"login\"\n\
+             set tunnel=\"python3 {d}/tunnel.py {port}\" ssl_starttls=no ssl_force_tls=no\n\
+             set header_cache={d}/headers message_cachedir={d}/messages sort=mailbox-order\n\
+             set folder={d} confirmappend=no confirmcreate=no delete=no move=no quit=yes wait_key=no\n\
+             macro index Z \"{copy}\"\npush \"{keys}\"\n"
+        );
+        fs::write(self.dir.join("muttrc"), text).expect("muttrc");
+        let muttrc = self.dir.join("muttrc");
+        let mutt = format!("mutt -n -F {} -f imap://mail.example.com/INBOX", muttrc.display());
+        // It wants a terminal.
+        let mut command = Command::new("script");
+        command.args(["-qec", &mutt, "/dev/null"]).env("TERM", "xterm").env("HOME", &self.dir);
+        let said = run(&mut command);
+        assert!(said.success, "{}", said.text);
+        fs::read_to_string(&copies).unwrap_or_else(|e| panic!("{e}: {}", said.text))
+    }
+}
+
 /// A user's offlineimap with its local Maildirs and its memory of what it saw.
 pub struct Offlineimap {
     dir: PathBuf,
