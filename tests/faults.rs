@@ -125,6 +125,28 @@ fn v7_a_new_server_that_stalls_does_not_delay_the_reader() {
 }
 
 #[test]
+fn v7_a_write_that_hangs_holds_up_no_other_while_messages_are_copied() {
+    let world = world();
+    let mut clients = [0, 1, 2].map(|_| world.proxy.client());
+    clients.iter_mut().for_each(|client| drop(client.ok("SELECT INBOX")));
+    let [hanging, reader, writer] = &mut clients;
+    world.old_wire.rule(|way, chunk| match way == Way::ToServer && has(chunk, "$Hanging") {
+        true => Fate::Hold,
+        false => Fate::Pass,
+    });
+    hanging.send("h STORE 1 +FLAGS ($Hanging)");
+    std::thread::sleep(Duration::from_millis(300));
+    // Its copy ends with a step that no write may disturb.
+    reader.ok("FETCH 2 (BODY.PEEK[])");
+    std::thread::sleep(Duration::from_millis(700));
+    writer.patience = Duration::from_secs(10);
+    writer.ok("STORE 3 +FLAGS (\\Flagged)");
+    world.old_wire.release();
+    assert_eq!(hanging.until("h").status, "OK");
+    eventually_holds(&mut world.new.client(), "INBOX", 1);
+}
+
+#[test]
 fn v7_a_message_cut_on_its_way_from_old_is_never_shown_short() {
     let world = world();
     let whole = large(12, 400_000);

@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::{RwLock, broadcast, watch};
+use tokio::sync::{RwLock, RwLockWriteGuard, broadcast, watch};
+use tokio::time::{sleep, timeout};
 
 use super::AccountError;
 use super::ledger::Undecided;
@@ -25,6 +26,8 @@ use crate::index::{
 };
 use crate::uid::{ObjectId, SideUid, Uid, UidMap};
 
+/// So long a write waits for one before it to end, where the copier waits as well.
+const WRITES_WAIT: Duration = Duration::from_secs(1);
 /// Flag changes a session may lag behind before it is told to ask for itself.
 const FLAG_BACKLOG: usize = 4096;
 /// Flags last told are remembered for so many messages, to tell nothing twice.
@@ -198,6 +201,19 @@ impl Mailbox {
     /// The mailbox's name as its client spells it.
     pub fn name(&self) -> MailboxName {
         self.view().client.clone()
+    }
+
+    /// Waits until nobody writes here, and keeps writes out for as long as this is held.
+    ///
+    /// Who waits keeps writes out, too, so a single one whose server hangs would hold up all others:
+    /// after a moment these are let pass.
+    pub async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        loop {
+            match timeout(WRITES_WAIT, self.guard.write()).await {
+                Ok(alone) => return alone,
+                Err(_) => sleep(WRITES_WAIT).await,
+            }
+        }
     }
 
     /// Whether anything new may be begun here: not while the disk of the index is full.

@@ -316,7 +316,8 @@ impl Pool {
             Err(e) => {
                 let pause = state.away.as_ref().map_or(FIRST_PAUSE, |a| a.pause * 2);
                 let pause = pause.min(LONGEST_PAUSE);
-                let until = Instant::now() + pause;
+                // Those that were put off together shall not come back together.
+                let until = Instant::now() + pause.mul_f64(0.75 + fastrand::f64() / 2.0);
                 state.away = Some(Away { until, pause, why: e.to_string() });
                 self.strain.note(Instant::now());
             }

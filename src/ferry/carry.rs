@@ -179,7 +179,7 @@ impl<'a> Carry<'a> {
         step("copy: copies are proved");
 
         // From here to the change of place nobody else writes to these messages.
-        let _alone = self.mailbox.guard.write().await;
+        let _alone = self.mailbox.alone().await;
         let gone = self.match_flags(old, new, messages, &mut copies).await?;
         step("copy: flags are matched");
         let settled: Vec<Copied> = copies

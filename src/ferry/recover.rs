@@ -76,7 +76,7 @@ impl Copier {
         // every pool has two or more, so those who wait the right way round are never all held up.
         let access = self.access.load_full();
         let mut old = mailbox.lease(&access, Side::Old).await?;
-        let _alone = mailbox.guard.write().await;
+        let _alone = mailbox.alone().await;
         let mut copies = Vec::new();
         let mut orphans = BTreeMap::new();
         let places: Vec<(Uid, SideUid, SideUid)> = found

@@ -311,7 +311,7 @@ impl Mailbox {
             let paired: UidSet<SideUid> = pairs.iter().map(|pair| pair.new).collect();
             alone = alone.subtract(&paired);
             // Before any connection is borrowed, as by everybody who writes.
-            let _alone = self.guard.write().await;
+            let _alone = self.alone().await;
             let mut old = self.lease(access, Side::Old).await?;
             let mut new = self.lease(access, Side::New).await?;
             let flags = write_flags(&mut old, &mut new, pairs).await?;
