@@ -17,6 +17,8 @@ const MAX_GATHERED: usize = 1 << 20;
 /// One untagged FETCH with everything in it.
 #[derive(Debug)]
 pub struct Fetched {
+    /// Its sequence number on the connection.
+    pub seq: u32,
     /// Which message: as the reply says, else by what the connection has announced.
     pub uid: Option<SideUid>,
     text: Bytes,
@@ -167,7 +169,7 @@ impl Conn {
             .and_then(|item| number(&text[item.value.clone()]))
             .map(SideUid);
         let uid = told.or_else(|| self.selected().and_then(|s| s.uid(seq)));
-        let fetched = Fetched { uid, text, items };
+        let fetched = Fetched { seq, uid, text, items };
         if let Some(told) = fetched.mod_seq() {
             self.note_mod_seq(told);
         }

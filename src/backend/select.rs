@@ -1,6 +1,8 @@
 //! The mailbox a connection has selected: what the server has announced to it, and what it has
 //! heard since somebody last asked.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::conn::{Conn, Done, text};
@@ -14,6 +16,9 @@ use crate::uid::{SideUid, UidSet};
 
 /// A server that counts messages which it does not list is asked this often in vain.
 const LISTINGS: usize = 5;
+
+/// So many arrivals are asked for by their sequence numbers alone.
+const FEW: u32 = 1_000;
 
 /// So many messages a listing may hold beyond what EXISTS told.
 const MOST_UNANNOUNCED: u32 = 1 << 16;
@@ -162,6 +167,18 @@ impl Selected {
         }
     }
 
+    /// Takes those that follow the certain ones without a gap, as the server numbers them.
+    fn number(&mut self, told: &BTreeMap<u32, SideUid>) {
+        self.announced = self.certain();
+        let mut last = self.last_certain();
+        while let Some(uid) = told.get(&(self.sure + 1)).copied().filter(|uid| Some(*uid) > last) {
+            self.announced.insert(uid);
+            self.sure += 1;
+            last = Some(uid);
+        }
+        self.exists = self.exists.max(self.sure);
+    }
+
     pub(super) fn vanished(&mut self, ranges: &[(u32, u32)]) {
         let named = UidSet::from_ranges(ranges.iter().map(|&(a, b)| (SideUid(a), SideUid(b))));
         let gone = self.announced.intersect(&named);
@@ -275,8 +292,9 @@ impl Conn {
 
     /// Learns the UIDs of what has arrived since the last listing.
     ///
-    /// A server whose SEARCH does not find what has just arrived (Exchange 2010, FIELD §5) is asked
-    /// by sequence numbers instead.
+    /// Few are asked for by sequence numbers, for then the server says itself which is which: a
+    /// SEARCH may not find what has just arrived (Exchange 2010, FIELD §5), may find what was not
+    /// announced, and may pass over what is gone and was not said to be, all at once (Cyrus).
     pub async fn list_arrivals(&mut self) -> Result<(), BackendError> {
         let mut in_vain = 0;
         while in_vain < LISTINGS {
@@ -285,7 +303,9 @@ impl Conn {
                 return Ok(());
             }
             let known = selected.sure;
-            self.list_from(selected.last_certain()).await?;
+            if selected.exists - known > FEW {
+                self.list_from(selected.last_certain()).await?;
+            }
             self.fetch_arrivals().await?;
             // Where others append meanwhile, each listing is followed by the next EXISTS.
             if self.selected().is_some_and(|s| s.sure > known) {
@@ -299,18 +319,20 @@ impl Conn {
         Err(self.protocol("EXISTS counts messages that cannot be found".into()))
     }
 
-    /// Learns UIDs that no SEARCH found: of the messages behind those that are known.
+    /// Learns the UIDs of the messages behind those that are known, number by number.
     async fn fetch_arrivals(&mut self) -> Result<(), BackendError> {
         let Some(selected) = self.selected().filter(|s| s.has_arrivals()) else { return Ok(()) };
         let command = text(&format!("FETCH {}:* (UID)", selected.sure + 1));
-        let mut found = UidSet::new();
+        let mut told = BTreeMap::new();
         // No EXPUNGE comes while sequence numbers are in use (RFC 3501 §7.4.1).
-        let done = self.fetch(&command, |fetched| found.extend(fetched.uid)).await?;
+        let done = self
+            .fetch(&command, |fetched| told.extend(fetched.uid.map(|uid| (fetched.seq, uid))))
+            .await?;
         if !done.is_ok() {
             return Err(self.answer("FETCH", &done));
         }
         if let Some(selected) = self.selected_mut() {
-            selected.follow(&found);
+            selected.number(&told);
         }
         Ok(())
     }

@@ -137,7 +137,17 @@ fn at_the_end(
     let there: BTreeSet<u32> = all.iter().map(|m| m.uid).collect();
     let lost: Vec<&u32> =
         common.stored.iter().filter(|u| !there.contains(u) && !common.doomed.contains(u)).collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
+    let somewhere = |uid: &u32| {
+        let id = common.identity.get(uid).cloned().unwrap_or_default();
+        let on = |server: &lab::Server| {
+            let mut direct = server.client();
+            direct.ok("SELECT INBOX");
+            direct.ok(&format!("UID SEARCH HEADER Message-ID \"<{id}>\"")).lines().concat()
+        };
+        format!("{uid} {id}, on old {:?}, on new {:?}", on(&world.old), on(&world.new))
+    };
+    let where_: Vec<String> = lost.iter().map(|uid| somewhere(uid)).collect();
+    assert!(lost.is_empty(), "lost: {where_:?}");
     for message in &all {
         if let Some(known) = common.identity.get(&message.uid) {
             assert_eq!(*known, message_id(message.body()), "V2: {}", message.uid);
