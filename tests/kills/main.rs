@@ -15,22 +15,9 @@ use mailferry::base::Side;
 
 use model::{FLAGS, FOLDERS, Flags, Key, Model, flags, number_of};
 
-use lab::{Courier, Cyrus, Dialogue, Dovecot, Mail, Shape, World, eventually, everything, quoted};
-
-/// A sequence that is the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % n.max(1)
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
+use lab::{
+    Courier, Cyrus, Dialogue, Dice, Dovecot, Mail, Shape, World, eventually, everything, quoted,
+};
 
 /// The game: a world, what must be true of it, and chance.
 struct Game {
@@ -423,7 +410,7 @@ fn v2_v5_killed_at_random_nothing_acknowledged_is_lost_and_nothing_is_twice() {
             game.world.proxy.restart();
         }
         let most = 5 + game.dice.below(25);
-        let patience = Duration::from_millis(game.dice.below(150) as u64);
+        let patience = Duration::from_millis(game.dice.below(150));
         game.round(most, patience);
     }
     game.settle();

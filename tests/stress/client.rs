@@ -5,22 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::lab::reply::{fetched, numbers};
-use super::lab::{Dialogue, Reply, small};
-
-/// A sequence that is the same for the same seed.
-pub struct Dice(pub u64);
-
-impl Dice {
-    fn below(&mut self, n: u32) -> u32 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from((self.0 >> 33) % u64::from(n.max(1))).expect("a small number")
-    }
-
-    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(u32::try_from(all.len()).expect("a few")) as usize]
-    }
-}
+use super::lab::{Dialogue, Dice, Reply, small};
 
 /// Numbers of appended messages are above this one.
 const FIRST_APPENDED: u32 = 1_000_000;
@@ -326,7 +311,7 @@ impl<'a> Client<'a> {
                 assert!(once.last().is_none_or(|n| *n <= self.uids.len()), "{found:?}");
             }
             21 if self.can("CONDSTORE") => {
-                let since = self.mod_seq.saturating_sub(u64::from(self.dice.below(50)));
+                let since = self.mod_seq.saturating_sub(self.dice.below(50));
                 let vanished = if self.qresync { " VANISHED" } else { "" };
                 drop(
                     self.run(
@@ -336,7 +321,7 @@ impl<'a> Client<'a> {
                 );
             }
             22 if self.can("CONDSTORE") => {
-                let since = self.mod_seq.saturating_sub(u64::from(self.dice.below(3)));
+                let since = self.mod_seq.saturating_sub(self.dice.below(3));
                 let sign = self.dice.one_of(&["+", "-"]);
                 let store = format!(
                     "STORE {a}:{near} (UNCHANGEDSINCE {since}) {sign}FLAGS.SILENT (\\Flagged)"

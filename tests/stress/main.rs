@@ -13,8 +13,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use client::{Client, Common, Dice, message_id};
-use lab::{Courier, Cyrus, Dialogue, Mail, World, eventually, large, mails, small};
+use client::{Client, Common, message_id};
+use lab::{Courier, Cyrus, Dialogue, Dice, Mail, World, eventually, large, mails, small};
 
 /// Messages on old at the beginning.
 const ON_OLD: u32 = 60;
@@ -146,8 +146,8 @@ fn at_the_end(
         };
         format!("{uid} {id}, on old {:?}, on new {:?}", on(&world.old), on(&world.new))
     };
-    let where_: Vec<String> = lost.iter().map(|uid| somewhere(uid)).collect();
-    assert!(lost.is_empty(), "lost: {where_:?}");
+    let lost: Vec<String> = lost.into_iter().map(somewhere).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
     for message in &all {
         if let Some(known) = common.identity.get(&message.uid) {
             assert_eq!(*known, message_id(message.body()), "V2: {}", message.uid);
