@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Access, Account};
-use crate::backend::{BackendError, Learned, Origin, Pool, Profile, Strain, Want, connect};
+use crate::backend::{
+    BackendError, Breaker, Learned, Origin, Pool, Profile, Strain, Want, connect,
+};
 use crate::base::{AccountName, ExposeSecret, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
 use crate::index::{Batch, Index, IndexError};
@@ -47,6 +49,7 @@ pub struct Accounts {
     /// The version of it that was written down last.
     remembered: AtomicU64,
     strain: Sides<Arc<Strain>>,
+    breakers: Sides<Arc<Breaker>>,
 }
 
 impl Accounts {
@@ -67,6 +70,7 @@ impl Accounts {
         Ok(Accounts {
             limits: Arc::new(config.limits.clone()),
             backends: config.backends.as_ref().map(|_, b| Arc::new(b.clone())),
+            breakers: Sides::from_fn(|side| Arc::new(Breaker::new(side, &config.limits))),
             config,
             index,
             key,
@@ -123,7 +127,8 @@ impl Accounts {
             authcid: backend.credentials.login.fill(typed, &name),
             password: password.clone(),
         };
-        let judge = connect(primary, backend, &own, &self.limits, Some(&origin)).await;
+        let breaker = &self.breakers[primary];
+        let judge = connect(primary, backend, &own, &self.limits, Some(&origin), breaker).await;
         let mut conn = judge.map_err(|e| match e {
             BackendError::Refused { text, .. } => LoginError::Refused(text),
             other => {
@@ -188,7 +193,8 @@ impl Accounts {
             let login = backend.credentials.for_login(typed, name, password);
             let (limits, learned) = (Arc::clone(&self.limits), Arc::clone(&self.learned));
             let strain = Arc::clone(&self.strain[side]);
-            Pool::new(side, backend, login, limits, learned, strain)
+            let breaker = Arc::clone(&self.breakers[side]);
+            Pool::new(side, backend, login, limits, learned, strain, breaker)
         });
         Access { pools, poll_interval: self.limits.poll_interval }
     }

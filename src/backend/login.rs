@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::conn::{Conn, Done, Event, text, words};
-use super::{BackendError, Origin, Profile};
+use super::{BackendError, Breaker, Origin, Profile};
 use crate::base::{ExposeSecret, Side};
 use crate::config::{Backend, BackendLogin, Compress, Limits, Security};
 use crate::imap::response::{Code, Response, UntaggedStatus};
 use crate::imap::write::Parts;
 use crate::net;
 
-/// Connects, secures and logs in: everything until the first command. `origin` is told to a server
-/// that is to know on whose behalf.
+/// Connects, secures and logs in: everything until the first command, unless the breaker says that
+/// the server cannot be reached. `origin` is told to a server that is to know on whose behalf.
 ///
 /// # Errors
 /// [`BackendError::Refused`] only if the server itself said NO to the credentials; everything else
@@ -29,9 +29,17 @@ pub async fn connect(
     login: &BackendLogin,
     limits: &Limits,
     origin: Option<&Origin>,
+    breaker: &Breaker,
 ) -> Result<Conn, BackendError> {
+    let attempt =
+        breaker.attempt(Instant::now()).map_err(|why| BackendError::Away { side, why })?;
     let work = async {
-        let mut conn = Conn::greet(side, backend, limits).await?;
+        let greeted = Conn::greet(side, backend, limits).await;
+        match &greeted {
+            Ok(_) => attempt.reached(Instant::now()),
+            Err(e) => attempt.failed(e, Instant::now()),
+        }
+        let mut conn = greeted?;
         if let Some(origin) = origin.filter(|_| backend.id_forward) {
             conn.introduce(origin).await?;
         }
@@ -54,8 +62,26 @@ pub async fn connect(
 }
 
 impl Conn {
-    /// Connects and secures, up to the point where a login can be sent.
+    /// Connects and secures, up to the point where a login can be sent; within
+    /// `limits.backend_connect_timeout`.
     pub async fn greet(
+        side: Side,
+        backend: &Backend,
+        limits: &Limits,
+    ) -> Result<Conn, BackendError> {
+        // Connecting has the same bound and says better what took so long.
+        let bound = limits.backend_connect_timeout + Duration::from_millis(100);
+        match timeout(bound, Conn::greet_unbounded(side, backend, limits)).await {
+            Ok(greeted) => greeted,
+            Err(_) => Err(BackendError::Connect {
+                side,
+                address: backend.imap.to_string(),
+                source: io::Error::new(io::ErrorKind::TimedOut, "no greeting in time"),
+            }),
+        }
+    }
+
+    async fn greet_unbounded(
         side: Side,
         backend: &Backend,
         limits: &Limits,

@@ -4,6 +4,7 @@
 //! This room knows one server at a time. It knows no account, no map and no virtual UID: what a
 //! lent connection hears goes to whoever borrowed it (`account::Mailbox::lease`).
 
+mod breaker;
 mod conn;
 mod error;
 mod fetched;
@@ -14,6 +15,7 @@ mod profile;
 mod select;
 mod strain;
 
+pub use breaker::{Attempt, Breaker};
 pub use conn::{Conn, Done, Event, MAX_INLINE, Pending, text, words};
 pub use error::BackendError;
 pub use fetched::{Fetched, internal_date, mod_seq};

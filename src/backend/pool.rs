@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::login::connect;
-use super::{BackendError, Conn, Known, Learned, Origin, Strain};
+use super::{BackendError, Breaker, Conn, Known, Learned, Origin, Strain};
 use crate::base::{MailboxName, Side};
 use crate::config::{Backend, BackendLogin, Limits};
 
@@ -42,6 +42,7 @@ pub struct Pool {
     limits: Arc<Limits>,
     learned: Arc<Learned>,
     strain: Arc<Strain>,
+    breaker: Arc<Breaker>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     /// For connections that wait for a slow client: they do not count, up to this many.
@@ -110,6 +111,7 @@ impl Pool {
         limits: Arc<Limits>,
         learned: Arc<Learned>,
         strain: Arc<Strain>,
+        breaker: Arc<Breaker>,
     ) -> Arc<Pool> {
         let cap = limits.connections_per_account.max(2);
         Arc::new(Pool {
@@ -119,6 +121,7 @@ impl Pool {
             limits,
             learned,
             strain,
+            breaker,
             slots: Arc::new(Semaphore::new(cap)),
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
             uncounted: Arc::new(Semaphore::new(cap)),
@@ -217,8 +220,10 @@ impl Pool {
 
     /// Whether the side can be asked at all, as far as is known without asking.
     pub fn is_away(&self) -> bool {
-        let state = self.state();
-        state.refused.is_some() || state.away.as_ref().is_some_and(|a| a.until > Instant::now())
+        let (state, now) = (self.state(), Instant::now());
+        state.refused.is_some()
+            || state.away.as_ref().is_some_and(|a| a.until > now)
+            || self.breaker.is_open(now)
     }
 
     async fn acquire(&self) -> Result<OwnedSemaphorePermit, BackendError> {
@@ -304,7 +309,9 @@ impl Pool {
             state.origin.clone()
         };
         let (backend, login) = (&self.backend, &self.login);
-        let opened = connect(self.side, backend, login, &self.limits, origin.as_deref()).await;
+        let opened =
+            connect(self.side, backend, login, &self.limits, origin.as_deref(), &self.breaker)
+                .await;
         let opened = opened.map(|mut conn| {
             conn.report_to(&self.learned, &self.strain);
             conn
@@ -313,6 +320,8 @@ impl Pool {
         match &opened {
             Ok(_) => state.away = None,
             Err(BackendError::Refused { text, .. }) => state.refused = Some(text.clone()),
+            // Nothing was tried.
+            Err(BackendError::Away { .. }) => {}
             Err(e) => {
                 let pause = state.away.as_ref().map_or(FIRST_PAUSE, |a| a.pause * 2);
                 let pause = pause.min(LONGEST_PAUSE);

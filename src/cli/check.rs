@@ -16,7 +16,7 @@ use self::findings::{
 use super::{ExitCode, Failure, report};
 use crate::account::names::{Joined, join};
 use crate::account::{SideFolders, explicit_names, list_with};
-use crate::backend::{BackendError, Conn, Profile, connect, text};
+use crate::backend::{BackendError, Breaker, Conn, Profile, connect, text};
 use crate::base::{AccountName, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Mode, Protocol, Security};
 use crate::imap::names::readable;
@@ -274,7 +274,8 @@ async fn enter(
 }
 
 async fn log_in(config: &Config, side: Side, login: &BackendLogin) -> Result<Conn, BackendError> {
-    connect(side, &config.backends[side], login, &config.limits, None).await
+    let breaker = Breaker::new(side, &config.limits);
+    connect(side, &config.backends[side], login, &config.limits, None, &breaker).await
 }
 
 async fn log_out(conn: &mut Conn) {

@@ -351,6 +351,8 @@ fn limits(raw: Spanned<Limits>) -> Result<Limits, Problem> {
         "`poll_interval` must not be zero"
     } else if limits.progress_interval.is_zero() {
         "`progress_interval` must not be zero"
+    } else if limits.backend_pause.is_zero() {
+        "`backend_pause` must not be zero"
     } else if limits.backend_connect_timeout.is_zero()
         || limits.backend_command_timeout.is_zero()
         || limits.login_timeout.is_zero()

@@ -47,6 +47,11 @@ pub struct Limits {
     /// How long a server may be silent inside a command.
     #[serde(deserialize_with = "values::duration")]
     pub backend_command_timeout: Duration,
+    /// After so many failures in a row to reach a server it counts as away for all accounts; 0: never.
+    pub backend_failures: u32,
+    /// How long it then is left alone before one connection tries it again.
+    #[serde(deserialize_with = "values::duration")]
+    pub backend_pause: Duration,
     /// How often a watched mailbox is asked for news on a server without IDLE.
     #[serde(deserialize_with = "values::duration")]
     pub poll_interval: Duration,
@@ -76,6 +81,8 @@ impl Default for Limits {
             login_failure_delay: LOGIN_FAILURE_DELAY,
             backend_connect_timeout: BACKEND_CONNECT_TIMEOUT,
             backend_command_timeout: BACKEND_COMMAND_TIMEOUT,
+            backend_failures: BACKEND_FAILURES,
+            backend_pause: BACKEND_PAUSE,
             poll_interval: POLL_INTERVAL,
             progress_interval: PROGRESS_INTERVAL,
             free_space: FREE_SPACE,
@@ -131,6 +138,14 @@ pub const BACKEND_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An old server without a text index searches a large mailbox for minutes without a word.
 pub const BACKEND_COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// A single account retries a few times within seconds; a server that fails all of these is not
+/// merely restarting.
+pub const BACKEND_FAILURES: u32 = 5;
+
+/// Nobody waits much longer than the server needs to come back, and one connection in that time
+/// burdens none.
+pub const BACKEND_PAUSE: Duration = Duration::from_secs(5);
 
 /// New mail within ten seconds feels like push, and one NOOP in that time is nothing to a server.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
