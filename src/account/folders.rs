@@ -128,9 +128,9 @@ impl Account {
             }
         });
         let known = Sides::from_fn(|side| listed[side].is_some());
-        let mut account = self.index.account_record(self.id).await?;
+        let account = self.index.account_record(self.id).await?;
         let told = listed.as_ref().map(|_, listed| listed.as_ref().map(|l| l.style.clone()));
-        let was = account.styles.clone();
+        let was = account.styles;
         let styles = was.clone().map(|side, was| told[side].clone().or(was));
         let Some(old_style) = styles.old.clone() else {
             return Err(AccountError::NeverSeen(Side::Old));
@@ -140,9 +140,8 @@ impl Account {
             listed.unwrap_or_else(|| remembered(&records, &shared, side, style()))
         });
         if styles != was {
-            account.styles = styles;
             let mut batch = Batch::new();
-            batch.put_account(self.id, &self.name, &account);
+            batch.edit_account(self.id, move |account| account.styles = styles);
             self.index.room()?;
             self.index.submit(batch).await?;
         }

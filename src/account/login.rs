@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::phase::Phases;
 use super::{Access, Account};
 use crate::backend::{
     BackendError, Breaker, Learned, Origin, Pool, Profile, Strain, Want, connect,
@@ -50,6 +51,7 @@ pub struct Accounts {
     remembered: AtomicU64,
     strain: Sides<Arc<Strain>>,
     breakers: Sides<Arc<Breaker>>,
+    pub(super) phases: Phases,
 }
 
 impl Accounts {
@@ -67,7 +69,9 @@ impl Accounts {
             let known = index.profile(side).await?;
             remembered[side] = known.map(|known| profile(&known, &config.backends[side]));
         }
+        let phases = Phases::read(config.accounts.phase, &index).await?;
         Ok(Accounts {
+            phases,
             limits: Arc::new(config.limits.clone()),
             backends: config.backends.as_ref().map(|_, b| Arc::new(b.clone())),
             breakers: Sides::from_fn(|side| Arc::new(Breaker::new(side, &config.limits))),
@@ -94,6 +98,11 @@ impl Accounts {
     /// The settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// What is remembered.
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
     /// Logs a user in, as typed, for the client at `origin`. At most one attempt is made at the primary side, and none at the

@@ -17,6 +17,7 @@ mod merge;
 mod metadata;
 mod modseq;
 pub mod names;
+mod phase;
 mod shared;
 mod status;
 mod watch;

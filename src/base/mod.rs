@@ -1,12 +1,15 @@
-//! What every room needs and none owns: the two sides, names of accounts and mailboxes, secrets.
+//! What every room needs and none owns: the two sides, phases, names of accounts and
+//! mailboxes, secrets.
 //!
 //! Nothing here does I/O, and nothing here knows IMAP's syntax.
 
 mod name;
+mod phase;
 mod side;
 mod step;
 
 pub use name::{AccountName, MailboxName};
+pub use phase::{NoPhase, Phase};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use side::{Side, Sides};
 pub use step::{step, steps};

@@ -11,9 +11,9 @@ use super::error::Problem;
 use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
 use super::{
     Accounts, Auth, Backend, Config, Copying, Credentials, Limits, Listen, LoginTemplate, Master,
-    MasterStyle, Mode, Phase, Protocol, Security, raw,
+    MasterStyle, Mode, Protocol, Security, raw,
 };
-use crate::base::{SecretString, Side, Sides};
+use crate::base::{Phase, SecretString, Side, Sides};
 
 /// Checks the file; paths in it are relative to `home`.
 pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
@@ -264,15 +264,16 @@ fn password(
 }
 
 fn accounts(raw: raw::Accounts) -> Result<Accounts, Problem> {
-    match raw.phase.as_ref().map(Spanned::as_ref) {
-        None | Some(raw::Phase::Merged) => {}
-        Some(raw::Phase::Old | raw::Phase::New) => {
+    let phase = match raw.phase {
+        None => Phase::Merged,
+        Some(phase) if *phase.as_ref() == Phase::Merged => Phase::Merged,
+        Some(phase) => {
             return Err(Problem::at(
-                raw.phase.map(|phase| phase.span()).unwrap_or_default(),
+                phase.span(),
                 "only the phase \"merged\" is there yet; \"old\" and \"new\" come with a later version",
             ));
         }
-    }
+    };
     let domains = raw.domains.into_iter().map(domain).collect::<Result<Vec<_>, _>>()?;
     let default_domain = match raw.default_domain {
         None => domains.first().cloned(),
@@ -285,7 +286,7 @@ fn accounts(raw: raw::Accounts) -> Result<Accounts, Problem> {
             Some(default)
         }
     };
-    Ok(Accounts { domains, default_domain, phase: Phase::Merged })
+    Ok(Accounts { domains, default_domain, phase })
 }
 
 fn domain(raw: Spanned<String>) -> Result<String, Problem> {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
-use crate::base::{AccountName, Side, Sides};
+use crate::base::{AccountName, Phase, Side, Sides};
 
 pub use credentials::{BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode};
 pub use error::ConfigError;
@@ -225,13 +225,6 @@ impl Accounts {
         let served = self.domains.is_empty() || self.domains.iter().any(|d| d == name.domain());
         served.then_some(name)
     }
-}
-
-/// The phase of an account. Only `merged` is there yet; the file may not name another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Phase {
-    /// Both servers are contacted, and their mail is shown as one.
-    Merged,
 }
 
 /// How messages are copied (DESIGN §7).

@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::error::Problem;
 use super::{Compress, Endpoint, Limits, Match, Protocol, Quirk, Tls, values};
-use crate::base::Side;
+use crate::base::{Phase, Side};
 
 pub(super) fn parse(text: &str) -> Result<File, Problem> {
     toml::from_str(text).map_err(Problem::from)
@@ -116,14 +116,6 @@ pub(super) struct Accounts {
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) default_domain: Option<Spanned<String>>,
     pub(super) phase: Option<Spanned<Phase>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Phase {
-    Old,
-    Merged,
-    New,
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{ExposeSecret, SecretString};
+use crate::base::{ExposeSecret, Phase, SecretString};
 
 /// The smallest configuration that works: the shortest way to each test's own lines.
 const SMALL: &str = "\

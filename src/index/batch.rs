@@ -1,7 +1,11 @@
 //! `Batch`: changes that become durable together, or not at all.
 
+use std::fmt;
+
 use super::keys::{Key, Tree};
-use super::records::{self, AccountId, Direction, Intent, MailboxId, MailboxRecord, Stuck};
+use super::records::{
+    self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stuck,
+};
 use crate::base::{MailboxName, Side};
 use crate::uid::{ChunkChanges, EmailId, Uid, UidSet};
 
@@ -22,6 +26,16 @@ pub(super) enum Op {
     Put(Key, Vec<u8>),
     Remove(Key),
     RemoveAll(Key),
+    EditAccount(AccountId, EditAccount),
+}
+
+/// A change of an account's record.
+pub(super) struct EditAccount(pub Box<dyn FnOnce(&mut AccountRecord) + Send>);
+
+impl fmt::Debug for EditAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EditAccount")
+    }
 }
 
 /// What the epoch log must know of a mailbox before the batch is acknowledged.
@@ -46,14 +60,14 @@ impl Batch {
         self.ops.is_empty()
     }
 
-    /// Replaces what is known of an account (its name stays: it is found by its number).
-    pub fn put_account(
+    /// Changes what is known of an account, as it is when the batch becomes durable: whoever changes
+    /// something else of it at the same time is not undone.
+    pub fn edit_account(
         &mut self,
         account: AccountId,
-        name: &crate::base::AccountName,
-        record: &records::AccountRecord,
+        edit: impl FnOnce(&mut AccountRecord) + Send + 'static,
     ) {
-        self.ops.push(Op::Put(Key::account(account), records::pack_account(name, record)));
+        self.ops.push(Op::EditAccount(account, EditAccount(Box::new(edit))));
     }
 
     /// Writes a mailbox's record.

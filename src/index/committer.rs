@@ -15,10 +15,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
-use super::batch::{Batch, Op};
+use super::batch::{Batch, EditAccount, Op};
 use super::epoch::{Entry, EpochLog, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
+use super::load;
 use super::open::{ACCOUNTS, Lock, Parts, SEQUENCE};
 use super::records::{AccountId, AccountRecord, MailboxId, pack_account};
 use super::store::{Store, Writes};
@@ -208,8 +209,28 @@ impl Committer {
                 Op::Put(key, value) => staged.writes.put(key, value),
                 Op::Remove(key) => staged.writes.remove(key),
                 Op::RemoveAll(prefix) => staged.writes.remove_all(&prefix, &*self.store)?,
+                Op::EditAccount(account, edit) => self.edit_account(account, edit, staged)?,
             }
         }
+        Ok(())
+    }
+
+    fn edit_account(
+        &self,
+        account: AccountId,
+        EditAccount(edit): EditAccount,
+        staged: &mut Staged,
+    ) -> Result<(), IndexError> {
+        let key = Key::account(account);
+        let (name, mut record) = match staged.writes.0.get(&key) {
+            Some(Some(value)) => load::read_account(&key, value)?,
+            _ => {
+                let value = self.store.value(&key)?;
+                load::read_account(&key, &value.ok_or(IndexError::UnknownAccount(account))?)?
+            }
+        };
+        edit(&mut record);
+        staged.writes.put(key, pack_account(&name, &record));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::load;
 use super::open::{FORMAT, SEQUENCE, VERSION};
 use super::records::{AccountId, AccountRecord, Direction, MailboxRecord, Snapshot};
 use super::store::Store;
-use crate::base::{AccountName, Sides};
+use crate::base::{AccountName, Phase, Sides};
 use crate::imap::names::readable;
 use crate::uid::{Place, Run};
 
@@ -43,7 +43,7 @@ pub struct AccountDump {
     /// When it was first seen, in Unix seconds.
     pub created_at: u64,
     /// The phase set by name, if any.
-    pub phase: Option<String>,
+    pub phase: Option<Phase>,
     /// Since when, in Unix seconds.
     pub phase_since: u64,
     /// Its wave, if any.

@@ -32,7 +32,12 @@ pub fn accounts(
 pub fn account(store: &dyn Store, account: AccountId) -> Result<AccountRecord, IndexError> {
     let key = Key::account(account);
     let value = store.value(&key)?.ok_or(IndexError::UnknownAccount(account))?;
-    unpack_account(&value).map(|(_, record)| record).map_err(damaged(key.as_bytes()))
+    read_account(&key, &value).map(|(_, record)| record)
+}
+
+/// An account's value.
+pub fn read_account(key: &Key, value: &[u8]) -> Result<(AccountName, AccountRecord), IndexError> {
+    unpack_account(value).map_err(damaged(key.as_bytes()))
 }
 
 /// For each account, the number its next mailbox gets.

@@ -124,11 +124,11 @@ impl Index {
         answer.await.unwrap_or(Err(IndexError::Closed))
     }
 
-    /// All accounts, by number. Blocks: not for a runtime's thread.
-    pub fn accounts(&self) -> Result<Vec<(AccountName, AccountId, AccountRecord)>, IndexError> {
-        let (done, answer) = mpsc::channel();
-        self.send_read(load::accounts, move |result| drop(done.send(result)));
-        answer.recv().unwrap_or(Err(IndexError::Closed))
+    /// All accounts, by number.
+    pub async fn accounts(
+        &self,
+    ) -> Result<Vec<(AccountName, AccountId, AccountRecord)>, IndexError> {
+        self.read(load::accounts).await
     }
 
     /// What is known of an account besides its mailboxes.

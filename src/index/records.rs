@@ -2,7 +2,7 @@
 //! encoding; reading is total.
 
 use super::pack::{Malformed, Packer, Unpacker};
-use crate::base::{AccountName, MailboxName, Sides};
+use crate::base::{AccountName, MailboxName, Phase, Sides};
 use crate::imap::response::SpecialUse;
 use crate::uid::{EmailId, ObjectId, SideUid, Uid, UidMap, UidSet};
 
@@ -22,7 +22,7 @@ pub struct AccountRecord {
     /// When it was first seen, in Unix seconds.
     pub created_at: u64,
     /// The phase it was put into by name; `None`: what the configuration says.
-    pub phase: Option<String>,
+    pub phase: Option<Phase>,
     /// When that phase began, in Unix seconds.
     pub phase_since: u64,
     /// The wave it moves with.
@@ -163,7 +163,7 @@ pub fn pack_account(name: &AccountName, record: &AccountRecord) -> Vec<u8> {
     out.octets(name.as_str().as_bytes());
     out.number(record.created_at);
     out.number(record.phase_since);
-    for text in [&record.phase, &record.wave] {
+    for text in [&record.phase.map(|phase| phase.to_string()), &record.wave] {
         out.byte(u8::from(text.is_some()));
         if let Some(text) = text {
             out.octets(text.as_bytes());
@@ -188,11 +188,11 @@ pub fn unpack_account(bytes: &[u8]) -> Result<(AccountName, AccountRecord), Malf
         phase_since: input.number()?,
         ..AccountRecord::default()
     };
-    for text in [&mut record.phase, &mut record.wave] {
-        *text = match input.byte()? {
-            0 => None,
-            _ => Some(input.text()?),
-        };
+    if input.byte()? != 0 {
+        record.phase = Some(input.text()?.parse().map_err(|_| Malformed("no phase"))?);
+    }
+    if input.byte()? != 0 {
+        record.wave = Some(input.text()?);
     }
     for style in [&mut record.styles.old, &mut record.styles.new] {
         if input.byte()? != 0 {
@@ -595,7 +595,8 @@ mod tests {
 
         #[test]
         fn accounts_survive_packing(
-            created_at: u64, phase_since: u64, phase: Option<String>, wave: Option<String>,
+            created_at: u64, phase_since: u64, wave: Option<String>,
+            phase in prop::option::of(prop::sample::select(Phase::ALL.to_vec())),
             old in any_style(), new in any_style()
         ) {
             let name = AccountName::canonical("ann@example.com", None).unwrap();

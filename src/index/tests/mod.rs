@@ -5,7 +5,7 @@ mod crash;
 mod damage;
 
 use super::*;
-use crate::base::Sides;
+use crate::base::{Phase, Sides};
 use crate::uid::{EmailId, ObjectId, Place, Run, SideUid, Uid, UidMap, UidSet};
 
 #[tokio::test]
@@ -51,10 +51,17 @@ async fn what_was_put_comes_back_after_opening_again() {
     batch.put_profile(Side::New, b"profile".to_vec());
     assert!(!batch.is_empty());
     index.submit(batch).await.unwrap();
-    let account_record = AccountRecord { phase: Some("merged".into()), ..AccountRecord::default() };
+    let mut account_record = index.account_record(account).await.unwrap();
+    account_record.phase = Some(Phase::New);
+    account_record.wave = Some("first".into());
+    // Neither undoes the other, in one batch or in one group.
     let mut batch = Batch::new();
-    batch.put_account(account, &ann(), &account_record);
+    batch.edit_account(account, |record| record.phase = Some(Phase::New));
+    let one = index.submit(batch);
+    let mut batch = Batch::new();
+    batch.edit_account(account, |record| record.wave = Some("first".into()));
     index.submit(batch).await.unwrap();
+    one.await.unwrap();
     index.close().await;
 
     let (index, opened) = Index::open(dir.path()).unwrap();
@@ -84,7 +91,7 @@ async fn what_was_put_comes_back_after_opening_again() {
     let stored = index.load(account, id).await.unwrap();
     assert_eq!(stored.intents, [(Uid(5), Direction::ToNew, intent)]);
     assert_eq!(stored.stuck, []);
-    let all = tokio::task::spawn_blocking(move || index.accounts()).await.unwrap().unwrap();
+    let all = index.accounts().await.unwrap();
     assert_eq!(all, [(ann(), account, account_record)]);
 }
 
