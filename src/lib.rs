@@ -19,6 +19,7 @@
 //! | [`account`] | one user's merged world: names, mailbox hubs, arrivals, intents | speak IMAP to a client |
 //! | [`ferry`] | carrying messages from old to new | show a client anything |
 //! | [`session`] | talking to one client | change a map, know how the index is kept |
+//! | [`admin`] | the administrator's commands to the running proxy | print, speak to a mail client |
 //! | [`cli`] | arguments, help, exit codes, output | decide about mail |
 //!
 //! # Life of a command
@@ -132,6 +133,7 @@
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 
 pub mod account;
+pub mod admin;
 pub mod backend;
 pub mod base;
 pub mod cli;

@@ -68,7 +68,7 @@ pub struct FlagNews {
 }
 
 /// Tells sessions apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SessionId(pub u64);
 
 /// What a server's SELECT told of flags.

@@ -3,9 +3,11 @@
 //! Owns arguments, help texts, exit codes, the log's set-up and everything that is written to
 //! standard output. Decides nothing about mail.
 
+mod ask;
 mod certs;
 mod check;
 mod index;
+mod kick;
 mod logging;
 mod report;
 mod serve;
@@ -66,6 +68,9 @@ enum Command {
     /// Try the configuration and both servers, changing nothing.
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// End the sessions of an account.
+    #[command(after_help = kick::EXAMPLES)]
+    Kick(kick::KickArgs),
     /// Make a certificate for trials, and the authority that signs it.
     #[command(after_help = certs::EXAMPLES)]
     Certs(certs::CertsArgs),
@@ -81,6 +86,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve::ServeArgs {}) => serve::run(load(self.config)?),
             Command::Check(args) => check::run(&self.config, load(self.config.clone())?, &args),
+            Command::Kick(args) => kick::run(&load(self.config)?, args),
             Command::Certs(args) => certs::run(&self.config, &args),
             Command::Index(command) => index::run(load(self.config)?, &command),
         }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{ExitCode, Failure};
+use crate::admin::{Admin, Door};
 use crate::config::Config;
 use crate::index::{Index, Opened};
 use crate::net::{Listener, ServerTls};
@@ -54,10 +55,15 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
             "the index could not be trusted ({why}); it is rebuilt from the servers"
         );
     }
+    // A proxy that holds the index is the only one of its state.
+    let door = Door::bind(&config.admin.socket).map_err(|e| {
+        Failure::failed(e).next("set `socket` in [admin] to another path, of at most 100 octets")
+    })?;
     let config = Arc::new(config);
     let shutdown = CancellationToken::new();
     let server = Server::new(config, index.clone(), tls, shutdown.clone());
     let server = server.await.map_err(Failure::failed)?;
+    tokio::spawn(door.receive(Admin::new(Arc::clone(&server)), shutdown.clone()));
     tokio::spawn(async move {
         wait_for_signal().await;
         shutdown.cancel();

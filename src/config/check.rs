@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::error::Problem;
 use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
 use super::{
-    Accounts, Auth, Backend, Config, Copying, Credentials, Limits, Listen, LoginTemplate, Master,
-    MasterStyle, Mode, Protocol, Security, raw,
+    Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Limits, Listen, LoginTemplate,
+    Master, MasterStyle, Mode, Protocol, Security, raw,
 };
 use crate::base::{Phase, SecretString, Side, Sides};
 
@@ -22,9 +22,13 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         allow_cleartext: raw.auth.allow_cleartext,
         remember: raw.auth.remember,
     };
+    let state = home.join(raw.state);
     Ok(Config {
         listen: listeners(raw.listen, raw.tls.is_some(), auth.allow_cleartext)?,
-        state: home.join(raw.state),
+        admin: Admin {
+            socket: raw.admin.socket.map_or(state.join(SOCKET), |socket| home.join(socket)),
+        },
+        state,
         tls: raw.tls.map(|tls| tls.relative_to(home)),
         backends: Sides {
             old: backend(raw.old, Side::Old, auth.primary, home)?,
@@ -365,6 +369,9 @@ fn limits(raw: Spanned<Limits>) -> Result<Limits, Problem> {
     };
     Err(Problem::at(span, wrong))
 }
+
+/// In the state directory.
+const SOCKET: &str = "admin.sock";
 
 /// What Dovecot and Cyrus use between user and administrator.
 const SEPARATOR: &str = "*";

@@ -52,6 +52,8 @@ pub struct Config {
     pub folders: BTreeMap<String, String>,
     /// How messages are copied.
     pub copy: Copying,
+    /// How the administrator reaches the running proxy.
+    pub admin: Admin,
     /// What anybody may use up, and for how long.
     pub limits: Limits,
 }
@@ -225,6 +227,13 @@ impl Accounts {
         let served = self.domains.is_empty() || self.domains.iter().any(|d| d == name.domain());
         served.then_some(name)
     }
+}
+
+/// How the administrator reaches the running proxy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admin {
+    /// The Unix socket for commands.
+    pub socket: PathBuf,
 }
 
 /// How messages are copied (DESIGN §7).

@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) folders: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
     pub(super) copy: Copying,
+    #[serde(default)]
+    pub(super) admin: Admin,
     #[serde(default = "limits")]
     pub(super) limits: Spanned<Limits>,
 }
@@ -145,6 +147,12 @@ impl Default for Copying {
             retry: RETRY,
         }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) socket: Option<PathBuf>,
 }
 
 fn state() -> PathBuf {

@@ -6,7 +6,9 @@
 
 mod client;
 pub mod imap;
+mod roster;
 mod server;
 
 pub use client::Client;
+pub use roster::{Entry, Present, Roster};
 pub use server::Server;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span};
 
+use super::Roster;
 use super::imap::{self, Offer};
 use crate::account::{Accounts, SessionId, now};
 use crate::config::{Config, Listen, Protocol};
@@ -33,6 +34,8 @@ pub struct Server {
     pub ferry: Arc<Ferry>,
     /// The proxy's certificate, if it has one.
     pub tls: Option<ServerTls>,
+    /// Who is logged in.
+    pub roster: Arc<Roster>,
     /// Writes that go on when their session is gone.
     pub writes: TaskTracker,
     /// Cancelled when the proxy shall stop.
@@ -58,6 +61,7 @@ impl Server {
             ferry: Ferry::new(Arc::clone(&config), shutdown.clone()),
             config,
             tls,
+            roster: Arc::default(),
             writes: TaskTracker::new(),
             shutdown,
             last_session: AtomicU64::new(0),

@@ -169,7 +169,9 @@ impl Session {
             server: self.server,
             client: self.client,
             id: self.id,
+            ending: self.ending,
             user: None,
+            entry: None,
             selected: None,
             offer: self.offer,
             extended: Extended::default(),
@@ -188,6 +190,8 @@ impl Session {
             Ok((account, access)) => {
                 Span::current().record("account", account.name().as_str());
                 info!("logged in");
+                let (roster, name) = (&self.server.roster, account.name().clone());
+                self.entry = Some(roster.enter(self.id, name, client, self.ending.clone()));
                 let copier = self.server.ferry.copier(&account, &access);
                 self.user = Some(User { account, access, copier });
                 let limits = &self.server.config.limits;

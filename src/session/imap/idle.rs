@@ -26,6 +26,10 @@ impl Session {
                         self.tell_news(user, of_others).await?;
                     }
                     () = sleep_until(silent) => return Err(ClientError::Silent(patience).into()),
+                    () = self.ending.cancelled() => {
+                        self.say_bye();
+                        return Err(ClientError::Closed.into());
+                    }
                 }
             }
         };
@@ -52,8 +56,8 @@ impl Session {
                 () = sleep_until(silent), if notified => {
                     return Err(ClientError::Silent(patience).into());
                 }
-                () = self.server.shutdown.cancelled() => {
-                    self.client.line("* BYE The proxy is being stopped");
+                () = self.ending.cancelled() => {
+                    self.say_bye();
                     return Err(ClientError::Closed.into());
                 }
             }

@@ -28,11 +28,14 @@ mod store;
 mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::client::{Client, ClientError};
+use super::roster::Entry;
 use super::server::Server;
 use crate::account::{Access, Account, SessionId};
 use crate::ferry::Copier;
@@ -48,6 +51,9 @@ use reply::{Failure, Reply};
 use select::Selected;
 use store::Change;
 
+/// How long a command may still run when its session is to end.
+const LAST_COMMAND: Duration = Duration::from_secs(5);
+
 /// A logged-in client's account, and what its login may reach.
 #[derive(Clone)]
 pub(super) struct User {
@@ -61,7 +67,11 @@ pub(super) struct Session {
     pub server: Arc<Server>,
     pub client: Client,
     pub id: SessionId,
+    /// Cancelled when the session is to end, by a shutdown or by the administrator.
+    ending: CancellationToken,
     pub user: Option<User>,
+    /// Says that `user` is here.
+    entry: Option<Entry>,
     pub selected: Option<Selected>,
     /// The same from the first octet of a connection to the last (V10).
     offer: Arc<Offer>,
@@ -108,12 +118,15 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         },
         (true, None) => return,
     };
+    let ending = server.shutdown.child_token();
     let line = usize::try_from(limits.line_before_login).unwrap_or(usize::MAX);
     let client = Client::new(stream, line, deadline);
     let session = Session {
         client,
         id,
+        ending: ending.clone(),
         user: None,
+        entry: None,
         selected: None,
         offer: server.offer(),
         extended: Extended::default(),
@@ -123,19 +136,27 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         notifying: None,
         server: Arc::clone(&server),
     };
-    Box::pin(session.serve()).await;
+    let overdue = async {
+        ending.cancelled().await;
+        sleep(LAST_COMMAND).await;
+    };
+    tokio::select! {
+        () = Box::pin(session.serve()) => {}
+        // Reads end with that, writes do not.
+        () = overdue => info!("session ended in the middle of a command"),
+    }
 }
 
 impl Session {
     async fn serve(mut self) {
         let greeting = format!("* OK [CAPABILITY {}] Mailferry ready", self.capabilities());
         self.client.line(greeting);
-        let shutdown = self.server.shutdown.clone();
+        let ending = self.ending.clone();
         let ended = loop {
             let input = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
-                    self.client.line("* BYE The proxy is being stopped");
+                () = ending.cancelled() => {
+                    self.say_bye();
                     break Ok(());
                 }
                 input = self.next_input() => input,
@@ -208,6 +229,14 @@ impl Session {
             }
         }
         self.client.close().await;
+    }
+
+    /// Tells why the session ends that the client would not have ended.
+    fn say_bye(&mut self) {
+        self.client.line(match self.server.shutdown.is_cancelled() {
+            true => "* BYE The proxy is being stopped",
+            false => "* BYE Ended by the administrator, please connect again",
+        });
     }
 
     async fn next_input(&mut self) -> Result<Input, ClientError> {

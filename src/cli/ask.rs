@@ -1,0 +1,53 @@
+//! What all commands that need the running proxy share: reaching it, and telling why it cannot be.
+
+use crate::admin::Command;
+use crate::admin::client::{self, AskError};
+use crate::config::Config;
+
+use super::Failure;
+
+/// Has the running proxy of this configuration do a command; `progress` hears how it goes.
+pub(super) fn ask<C: Command>(
+    config: &Config,
+    command: &C,
+    progress: impl FnMut(C::Progress),
+) -> Result<C::Done, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    runtime.block_on(client::ask(&config.admin.socket, command, progress)).map_err(Failure::from)
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Failure {
+        let next = match &error {
+            AskError::Refused(refusal) => {
+                let next = refusal.next.clone();
+                let failure = match refusal.usage {
+                    true => Failure::usage(error),
+                    false => Failure::failed(error),
+                };
+                return match next {
+                    Some(next) => failure.next(next),
+                    None => failure,
+                };
+            }
+            AskError::NotRunning(_) => Some(
+                "start it with `mailferry serve`; if it runs, name its configuration by --config FILE",
+            ),
+            AskError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Some("only root and the user that the proxy runs as may ask it")
+            }
+            AskError::Unreadable(_) => Some("restart the proxy, so that both are of one version"),
+            AskError::Io { .. } | AskError::Ended => None,
+        };
+        let failure = Failure::failed(error);
+        match next {
+            Some(next) => failure.next(next),
+            None => failure,
+        }
+    }
+}
