@@ -338,6 +338,7 @@ impl Account {
             listed: Sides::default(),
             unshown: UidSet::new(),
             matching: None,
+            restored: Sides::default(),
         }
     }
 

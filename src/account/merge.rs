@@ -207,7 +207,7 @@ impl Merged {
             shown = self.keep_unmatched(shown, report);
         }
         for (first, last) in shown.ranges() {
-            let keep = first_sight && side == Side::Old;
+            let keep = (first_sight || self.record.restored.old) && side == Side::Old;
             if keep && self.keep_old_uids(first, last)? {
                 changed = true;
                 continue;
@@ -224,6 +224,9 @@ impl Merged {
             }
         }
         self.note_side(side, report, &gone, &mut changed);
+        if report.complete && std::mem::take(&mut self.record.restored[side]) {
+            changed = true;
+        }
         Ok(changed)
     }
 
@@ -358,7 +361,7 @@ impl Merged {
     }
 
     /// At first sight messages of old keep their UIDs as far as these are below the boundary, also
-    /// where an index that was lost is rebuilt (V8). False where they have to follow upwards.
+    /// where an index that was lost is rebuilt or put back from a snapshot (V8). False where they have to follow upwards.
     fn keep_old_uids(&mut self, first: SideUid, last: SideUid) -> Result<bool, Distrust> {
         let below = self.record.boundary.is_none_or(|boundary| last.0 < boundary.0);
         if !below || self.map.last_uid().is_some_and(|top| top.0 >= first.0) {
@@ -388,7 +391,7 @@ impl Merged {
                     // Nobody else numbers this mailbox: keep new's UIDs as they are.
                     Uid(first.0.max(self.record.uid_next.0))
                 } else {
-                    Uid(self.record.uid_next.0.max(seconds_since_2020(now)))
+                    self.record.uid_next.max(Uid::of_time(now))
                 };
                 self.record.boundary = Some(boundary);
                 boundary
@@ -396,6 +399,8 @@ impl Merged {
             _ => self.record.uid_next,
         };
         let next = uid.0.checked_add(len).ok_or(Distrust::Exhausted)?;
+        // What follows comes after this one.
+        self.record.restored.old = false;
         let place = match side {
             Side::Old => Place::Old(first),
             Side::New => Place::New(first),
@@ -501,10 +506,4 @@ impl Merged {
 /// The instant of an intent's INTERNALDATE.
 fn date_of(intent: &Intent) -> Option<i64> {
     crate::backend::internal_date(intent.internal_date.as_bytes())
-}
-
-/// Seconds since 2020-01-01T00:00:00Z, from seconds since 1970.
-fn seconds_since_2020(now: u64) -> u32 {
-    const Y2020: u64 = 1_577_836_800;
-    u32::try_from(now.saturating_sub(Y2020)).unwrap_or(u32::MAX / 2)
 }

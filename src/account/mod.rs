@@ -139,5 +139,6 @@ fn test_record() -> crate::index::MailboxRecord {
         listed: Sides::default(),
         unshown: UidSet::new(),
         matching: None,
+        restored: Sides::default(),
     }
 }

@@ -1,5 +1,5 @@
-//! What every room needs and none owns: the two sides, phases, names of accounts and
-//! mailboxes, secrets.
+//! What every room needs and none owns: the two sides, phases, names of accounts and mailboxes,
+//! secrets, points in time.
 //!
 //! Nothing here does I/O, and nothing here knows IMAP's syntax.
 
@@ -7,9 +7,11 @@ mod name;
 mod phase;
 mod side;
 mod step;
+mod utc;
 
 pub use name::{AccountName, MailboxName};
 pub use phase::{NoPhase, Phase};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use side::{Side, Sides};
 pub use step::{step, steps};
+pub use utc::Utc;

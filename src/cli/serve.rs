@@ -10,7 +10,7 @@ use tracing::{error, info};
 use super::{ExitCode, Failure};
 use crate::admin::{Admin, Door};
 use crate::config::Config;
-use crate::index::{Index, Opened};
+use crate::index::{Index, Opened, snapshots};
 use crate::net::{Listener, ServerTls};
 use crate::session::Server;
 
@@ -54,12 +54,21 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
             put_aside = ?put_aside,
             "the index could not be trusted ({why}); it is rebuilt from the servers"
         );
+        if let Some(newest) = snapshots(&config.state.join("index")).map_err(Failure::failed)?.pop()
+        {
+            error!(
+                "a snapshot of {} is there: stop the proxy and run `mailferry index restore` to have \
+                 back what no server knows",
+                newest.taken_at
+            );
+        }
     }
     // A proxy that holds the index is the only one of its state.
     let door = Door::bind(&config.admin.socket).map_err(|e| {
         Failure::failed(e).next("set `socket` in [admin] to another path, of at most 100 octets")
     })?;
     let config = Arc::new(config);
+    tokio::spawn(index.clone().keep_snapshots(config.snapshots.clone()));
     let shutdown = CancellationToken::new();
     let server = Server::new(config, index.clone(), tls, shutdown.clone());
     let server = server.await.map_err(Failure::failed)?;

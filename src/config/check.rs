@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
 use super::{
     Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Limits, Listen, LoginTemplate,
-    Master, MasterStyle, Mode, Protocol, Security, raw,
+    Master, MasterStyle, Mode, Protocol, Security, Snapshots, raw,
 };
 use crate::base::{Phase, SecretString, Side, Sides};
 
@@ -44,6 +44,11 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
             spool_budget: raw.copy.spool_budget,
             grace: raw.copy.grace,
             retry: raw.copy.retry,
+        },
+        snapshots: Snapshots {
+            every: raw.snapshots.every,
+            keep_all: raw.snapshots.keep_all,
+            keep_daily: raw.snapshots.keep_daily,
         },
         limits: limits(raw.limits)?,
     })

@@ -54,6 +54,8 @@ pub struct Config {
     pub copy: Copying,
     /// How the administrator reaches the running proxy.
     pub admin: Admin,
+    /// When the index is saved.
+    pub snapshots: Snapshots,
     /// What anybody may use up, and for how long.
     pub limits: Limits,
 }
@@ -251,6 +253,17 @@ pub struct Copying {
     pub grace: Duration,
     /// How long a message waits that new refused; each refusal doubles it, up to a day.
     pub retry: Duration,
+}
+
+/// When snapshots of the index are taken, and for how long they are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshots {
+    /// Between two of them; zero: none is taken.
+    pub every: Duration,
+    /// So long all are kept.
+    pub keep_all: Duration,
+    /// So long the last one of each day is kept.
+    pub keep_daily: Duration,
 }
 
 /// What tells that a message lies on both servers already (DESIGN §3).

@@ -38,6 +38,8 @@ pub(super) struct File {
     pub(super) copy: Copying,
     #[serde(default)]
     pub(super) admin: Admin,
+    #[serde(default)]
+    pub(super) snapshots: Snapshots,
     #[serde(default = "limits")]
     pub(super) limits: Spanned<Limits>,
 }
@@ -155,6 +157,23 @@ pub(super) struct Admin {
     pub(super) socket: Option<PathBuf>,
 }
 
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Snapshots {
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) every: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) keep_all: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) keep_daily: Duration,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Snapshots { every: SNAPSHOT_EVERY, keep_all: KEEP_ALL, keep_daily: KEEP_DAILY }
+    }
+}
+
 fn state() -> PathBuf {
     STATE.into()
 }
@@ -178,6 +197,15 @@ const SPOOL_BUDGET: u64 = 256 << 20;
 
 /// A server that lost its client in the middle of an APPEND has decided by then what became of it.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// What happened within an hour is soon absorbed again, and a snapshot takes a second or so.
+const SNAPSHOT_EVERY: Duration = Duration::from_hours(1);
+
+/// For what is noticed on the same day,
+const KEEP_ALL: Duration = Duration::from_hours(24);
+
+/// and for what is noticed after a holiday.
+const KEEP_DAILY: Duration = Duration::from_hours(7 * 24);
 
 /// After a first refusal.
 const RETRY: Duration = Duration::from_mins(10);

@@ -35,6 +35,12 @@ pub enum IndexError {
         /// The directory looked into.
         dir: PathBuf,
     },
+    /// There is no snapshot to put back.
+    #[error("there is no snapshot, or none so old, in {}", dir.join("snapshots").display())]
+    NoSnapshot {
+        /// The directory of the index.
+        dir: PathBuf,
+    },
     /// The index lost what it had acknowledged (only when opened for reading; `serve` puts such an
     /// index aside and rebuilds it).
     #[error(

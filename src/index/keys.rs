@@ -23,7 +23,6 @@ pub enum Tree {
     /// Account id, mailbox id, UID, direction → intent.
     Intents = 5,
     /// Account id, sequence → one mirror operation.
-    #[expect(dead_code, reason = "reserved in the format before the mirror's outbox exists")]
     Outbox = 6,
     /// Account id, mailbox id, UID → why a copy failed.
     Stuck = 7,
@@ -36,6 +35,21 @@ pub enum Tree {
 /// A key, or the beginning that a range of keys shares.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key(Vec<u8>);
+
+impl Tree {
+    /// All whose keys begin with an account's number, what an account is made of before what belongs
+    /// to it: this is what a snapshot holds.
+    pub const OF_ACCOUNTS: [Tree; 8] = [
+        Tree::Accounts,
+        Tree::Counters,
+        Tree::Mailboxes,
+        Tree::Runs,
+        Tree::Intents,
+        Tree::Outbox,
+        Tree::Stuck,
+        Tree::Emails,
+    ];
+}
 
 impl Key {
     /// A value of [`Tree::Meta`].
@@ -105,6 +119,11 @@ impl Key {
     /// The octets.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The number of its tree, if it has one.
+    pub fn tree_number(&self) -> Option<u8> {
+        self.0.first().copied()
     }
 
     fn then(mut self, number: u32) -> Key {

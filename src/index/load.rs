@@ -169,7 +169,8 @@ fn number(key: &[u8], n: usize) -> Result<u32, IndexError> {
     number_in(key, n).ok_or_else(|| damaged(key)("a short key"))
 }
 
-fn damaged<E: Display>(key: &[u8]) -> impl Fn(E) -> IndexError + use<E> {
+/// An error for a value that does not read, by its key.
+pub fn damaged<E: Display>(key: &[u8]) -> impl Fn(E) -> IndexError + use<E> {
     let key = key.escape_ascii().to_string();
     move |why| IndexError::Corrupt(format!("at {key}: {why}"))
 }

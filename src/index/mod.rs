@@ -8,7 +8,7 @@
 //!
 //! This room never speaks to a server and never decides what a mailbox looks like; nothing above
 //! it knows sled. Read on in `records` (what is kept), `keys` (where), `committer` (how), `open`
-//! (what is checked).
+//! (what is checked), `snapshot` and `restore` (what is left when all else is lost).
 
 mod batch;
 mod committer;
@@ -20,8 +20,10 @@ mod load;
 mod open;
 mod pack;
 mod records;
+mod restore;
 mod room;
 mod sled_store;
+mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,8 @@ pub use self::records::{
     AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Snapshot,
     Stored, Stuck, Style,
 };
+pub use self::restore::{Restored, restore};
+pub use self::snapshot::{SnapshotFile, snapshots};
 
 /// The index. Clones are the same index; it ends when closed, or with its last clone.
 #[derive(Clone)]
@@ -129,6 +133,15 @@ impl Index {
         &self,
     ) -> Result<Vec<(AccountName, AccountId, AccountRecord)>, IndexError> {
         self.read(load::accounts).await
+    }
+
+    fn read_blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, IndexError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let (done, answer) = mpsc::channel();
+        self.send_read(read, move |result| drop(done.send(result)));
+        answer.recv().unwrap_or(Err(IndexError::Closed))
     }
 
     /// What is known of an account besides its mailboxes.

@@ -1,6 +1,6 @@
 //! Opening an index: one process a directory, and nothing that lost its tail is trusted.
 //!
-//! In the directory: `lock`, `epoch.log`, `db/` (the database) and what was put aside,
+//! In the directory: `lock`, `epoch.log`, `db/` (the database), `snapshots/`, and what was put aside,
 //! `index.stale-<Unix seconds>`, for somebody to look at or delete.
 
 use std::collections::HashMap;
@@ -146,7 +146,7 @@ fn judge(dir: &Path, memory: &Memory) -> Result<Verdict, IndexError> {
 }
 
 /// Tells a log that lost its end, or was one batch behind, what the mailboxes say.
-fn catch_up(
+pub fn catch_up(
     store: &dyn Store,
     log: &mut EpochLog,
     accounts: &[(crate::base::AccountName, AccountId)],
@@ -174,7 +174,7 @@ fn catch_up(
 }
 
 /// Moves the database out of the way; `None` if there is none.
-fn put_aside(dir: &Path) -> Result<Option<PathBuf>, IndexError> {
+pub fn put_aside(dir: &Path) -> Result<Option<PathBuf>, IndexError> {
     let db = dir.join(DB);
     if !db.exists() {
         return Ok(None);
@@ -201,7 +201,7 @@ impl Drop for Lock {
     }
 }
 
-fn lock(dir: &Path) -> Result<Lock, IndexError> {
+pub fn lock(dir: &Path) -> Result<Lock, IndexError> {
     let path = dir.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(IndexError::io("open", &path))?;
@@ -212,17 +212,18 @@ fn lock(dir: &Path) -> Result<Lock, IndexError> {
     }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), IndexError> {
+pub fn sync_dir(dir: &Path) -> Result<(), IndexError> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(IndexError::io("sync the directory", dir))
 }
 
 /// The format of keys and values that this version writes, and the newest it reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Names in [`super::keys::Tree::Meta`].
 pub const VERSION: &str = "version";
 pub const SEQUENCE: &str = "seq";
 pub const ACCOUNTS: &str = "account";
 
-const DB: &str = "db";
+/// Where the database lies.
+pub const DB: &str = "db";

@@ -88,6 +88,9 @@ pub struct MailboxRecord {
     /// While what lies on both sides is being matched: messages on new below this UID that the map
     /// does not know wait for it.
     pub matching: Option<SideUid>,
+    /// Put back from a snapshot, and not seen on this side since: what arrived on old meanwhile may
+    /// have old's UIDs, and what arrived on new may be copies of what lies on old.
+    pub restored: Sides<bool>,
 }
 
 /// Four numbers of one side's mailbox, taken from one connection.
@@ -219,7 +222,8 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     ] {
         flags |= if set { bit } else { 0 };
     }
-    let mut out = Packer::versioned(VERSION);
+    let restored = record.restored != Sides::default();
+    let mut out = Packer::versioned(if restored { RESTORED_VERSION } else { VERSION });
     out.byte(flags);
     out.octets(record.client.as_bytes());
     for name in [&record.old, &record.new, &record.first_name].into_iter().flatten() {
@@ -256,12 +260,17 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     if let Some(below) = record.matching {
         out.number(below.0.into());
     }
+    if restored {
+        out.byte(u8::from(record.restored.old) | u8::from(record.restored.new) << 1);
+    }
     out.done()
 }
 
 /// The other way round.
 pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malformed> {
-    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let restored = bytes.first() == Some(&RESTORED_VERSION);
+    let version = if restored { RESTORED_VERSION } else { VERSION };
+    let mut input = Unpacker::versioned(bytes, version)?;
     let flags = input.byte()?;
     let has = |bit: u8| flags & bit != 0;
     let client = mailbox_name(input.octets()?)?;
@@ -295,6 +304,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         unshown.push((SideUid(input.number32()?), SideUid(input.number32()?)));
     }
     let matching = if has(MATCHING) { Some(SideUid(input.number32()?)) } else { None };
+    let restored = if restored { input.byte()? } else { 0 };
     input.finish()?;
     Ok(MailboxRecord {
         id,
@@ -312,6 +322,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         listed,
         unshown: UidSet::from_ranges(unshown),
         matching,
+        restored: Sides { old: restored & 1 != 0, new: restored & 2 != 0 },
     })
 }
 
@@ -459,6 +470,8 @@ pub fn mailbox_name(octets: &[u8]) -> Result<MailboxName, Malformed> {
 const LONGEST_REASON: usize = 2_000;
 
 const VERSION: u8 = 2;
+/// Of a mailbox's value with `restored`.
+const RESTORED_VERSION: u8 = 3;
 const HIDDEN: u8 = 1;
 const HAS_OLD: u8 = 1 << 1;
 const HAS_NEW: u8 = 1 << 2;
@@ -504,7 +517,7 @@ mod tests {
         let unshown = prop::collection::vec(any::<u32>(), 0..5)
             .prop_map(|uids| uids.into_iter().map(SideUid).collect::<UidSet<SideUid>>());
         let matching = prop::option::of(any::<u32>());
-        let rest = (any::<bool>(), listed, unshown, matching);
+        let rest = (any::<bool>(), listed, unshown, matching, any::<(bool, bool)>());
         (any::<u32>(), names, numbers, sides, checkpoints, rest).prop_map(
             |(
                 id,
@@ -512,7 +525,7 @@ mod tests {
                 (validity, next, boundary, mod_seq),
                 sides,
                 points,
-                (hidden, listed, unshown, matching),
+                (hidden, listed, unshown, matching, restored),
             )| {
                 MailboxRecord {
                     id: MailboxId(id),
@@ -533,6 +546,7 @@ mod tests {
                     listed: Sides { old: listed.0, new: listed.1 },
                     unshown,
                     matching: matching.map(SideUid),
+                    restored: Sides { old: restored.0, new: restored.1 },
                 }
             },
         )

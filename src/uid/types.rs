@@ -40,6 +40,15 @@ number! {
     /// A virtual UID: what the client sees. Means one message for ever (V2).
     Uid
 }
+impl Uid {
+    /// A UID that no server has come to by counting, if it began with less than one message a
+    /// second: the seconds from 2020-01-01T00:00:00Z to a time in Unix seconds.
+    pub fn of_time(unix_seconds: u64) -> Uid {
+        const Y2020: u64 = 1_577_836_800;
+        Uid(u32::try_from(unix_seconds.saturating_sub(Y2020)).unwrap_or(u32::MAX / 2))
+    }
+}
+
 number! {
     /// A UID as one backend server counts it. Which side it belongs to, the holder knows.
     SideUid

@@ -37,7 +37,8 @@ impl Merged {
             && !arrived.is_empty()
             && (self.late || (begins && !self.unpaired().is_empty()))
         {
-            self.late = true;
+            // After the index was put back from a snapshot, copies of any age may be among them.
+            self.late |= !self.record.restored.new;
             self.record.matching = self.record.matching.max(Some(report.snapshot.uid_next));
         }
         let Some(below) = self.record.matching else { return arrived };

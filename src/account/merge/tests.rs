@@ -263,3 +263,49 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
     assert!(!merged.copied(Uid(2), SideUid(5)), "a second copy has none");
     assert!(merged.end_matching(None) && !merged.late);
 }
+
+/// Old has told of itself.
+fn old_listing(merged: &mut Merged, uid_next: u32, announced: &str) {
+    let announced = set(announced);
+    let report = Report {
+        snapshot: snapshot(uid_next, announced.len()),
+        before: merged.record.sides.old,
+        announced: &announced,
+        complete: true,
+        vanished: &UidSet::new(),
+        hold: &BTreeMap::new(),
+        incarnation: merged.incarnations.old,
+        matching: true,
+    };
+    merged.see(Side::Old, &report, NOW).unwrap();
+}
+
+#[test]
+fn v8_what_arrived_on_old_before_the_boundary_keeps_its_uid_after_a_restore() {
+    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    old_listing(&mut merged, 4, "1:3");
+    // UIDs 4 and 5 came since, and then the boundary.
+    merged.record.boundary = Some(Uid(500));
+    merged.record.uid_next = Uid(1_600);
+    merged.record.restored = Sides { old: true, new: true };
+    old_listing(&mut merged, 6, "1:5");
+    assert_eq!(merged.map.uids().to_string(), "1:5");
+    assert_eq!(merged.record.uid_next, Uid(1_600), "nothing above the boundary is given twice");
+    assert!(!merged.record.restored.old);
+    // What arrives now follows upwards.
+    old_listing(&mut merged, 7, "1:6");
+    assert_eq!(merged.map.uids().to_string(), "1:5,1600");
+}
+
+#[test]
+fn v2_once_something_got_a_uid_above_the_boundary_none_below_is_given() {
+    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    old_listing(&mut merged, 4, "1:3");
+    merged.record.boundary = Some(Uid(500));
+    merged.record.uid_next = Uid(1_600);
+    merged.record.restored = Sides { old: true, new: true };
+    listing_as(&mut merged, None, 2, "1", false).unwrap();
+    merged.expunged(Side::New, &set("1"));
+    old_listing(&mut merged, 6, "1:5");
+    assert_eq!(merged.map.uids().to_string(), "1:3,1601:1602");
+}

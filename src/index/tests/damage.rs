@@ -226,12 +226,13 @@ async fn a_newer_format_is_refused() {
     index.close().await;
     let store = SledStore::open(&dir.path().join("db")).unwrap();
     let mut writes = Writes::default();
-    writes.put(Key::meta(open::VERSION), 4u32.to_be_bytes().to_vec());
+    let newer = open::FORMAT + 1;
+    writes.put(Key::meta(open::VERSION), newer.to_be_bytes().to_vec());
     store.apply(&writes).unwrap();
     drop(store);
     for _ in 0..2 {
         let error = Index::open(dir.path()).err().unwrap();
-        assert!(matches!(error, IndexError::Newer { found: 4, known: 3, .. }), "{error}");
+        assert!(matches!(error, IndexError::Newer { found, .. } if found == newer), "{error}");
         assert!(error.to_string().contains(&dir.path().display().to_string()));
         assert!(matches!(Index::open_read_only(dir.path()), Err(IndexError::Newer { .. })));
     }

@@ -1,8 +1,9 @@
 //! The index as a whole: what is put comes back, in order and small. What V2 and V8 promise through
-//! crashes and damage stands in `crash` and `damage`.
+//! crashes and damage stands in `crash`, `damage` and `snapshots`.
 
 mod crash;
 mod damage;
+mod snapshots;
 
 use super::*;
 use crate::base::{Phase, Sides};
@@ -298,6 +299,7 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         listed: Sides::default(),
         unshown: UidSet::new(),
         matching: None,
+        restored: Sides::default(),
     }
 }
 

@@ -1,0 +1,208 @@
+//! Putting an index back from a snapshot.
+//!
+//! What is put back is older than what was lost, and must be right all the same:
+//!
+//! - No UID gets a second meaning (V2): the epoch log, which outlives the database, knows each
+//!   mailbox's boundary and mark, and they win. Where the log is lost too, the time of day stands in
+//!   for them, as it does for every boundary.
+//! - Intents are forgotten. What they were about is decided by now: a copy that was made since is an
+//!   arrival on new, and is matched with its original; held against an intent that was settled long
+//!   ago it might be taken for a stray one, and be removed.
+//! - HIGHESTMODSEQ goes on above all that can have been told since.
+//! - A mailbox whose name has been given up, or belongs to another one by now, is hidden.
+//!
+//! All else that happened since is absorbed from both servers, as after an outage of the proxy. What
+//! was deleted meanwhile on new, and copied there meanwhile, is seen again from old: nobody knows.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::epoch::{EpochLog, Found, Memory, Remembered};
+use super::error::IndexError;
+use super::keys::{Key, Tree, number_in};
+use super::load;
+use super::open::{self, FORMAT, SEQUENCE, VERSION};
+use super::records::{
+    AccountId, MailboxId, MailboxRecord, pack_mailbox, unpack_account, unpack_mailbox,
+};
+use super::sled_store::SledStore;
+use super::snapshot::{SnapshotFile, replay, snapshots};
+use super::store::{Store, Writes};
+use super::unix_now;
+use crate::base::{AccountName, Sides, Utc};
+use crate::uid::Uid;
+
+/// What was put back.
+#[derive(Clone, Serialize, Debug)]
+pub struct Restored {
+    /// From what.
+    pub snapshot: SnapshotFile,
+    /// Where the database lies now that was there, if one was.
+    pub put_aside: Option<PathBuf>,
+    /// How many accounts it has.
+    pub accounts: usize,
+    /// How many mailboxes.
+    pub mailboxes: usize,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Restored { snapshot, put_aside, accounts, mailboxes } = self;
+        writeln!(
+            f,
+            "put back as of {}: {accounts} accounts, {mailboxes} mailboxes",
+            snapshot.taken_at
+        )?;
+        if let Some(place) = put_aside {
+            writeln!(f, "what was there lies in {} and may be deleted", place.display())?;
+        }
+        writeln!(f, "what happened since is taken from the servers when the proxy runs again")
+    }
+}
+
+/// Puts back the newest snapshot, or the newest that is not younger than `at`. The directory must
+/// not be in use; the database that is there is put aside. Blocks.
+pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
+    if !dir.exists() {
+        return Err(IndexError::Missing { dir: dir.to_owned() });
+    }
+    let lock = open::lock(dir)?;
+    let mut all = snapshots(dir)?;
+    all.retain(|file| at.is_none_or(|at| file.taken_at <= at));
+    let Some(snapshot) = all.pop() else {
+        return Err(IndexError::NoSnapshot { dir: dir.to_owned() });
+    };
+    if snapshot.format > FORMAT {
+        let (found, known) = (snapshot.format, FORMAT);
+        return Err(IndexError::Newer { found, known, dir: dir.to_owned() });
+    }
+    let (mut memory, found) = Memory::read(dir)?;
+    // Before anything is put aside: is all of it there, and does it read?
+    let mut restoring = Restoring::new(&memory, found, snapshot.taken_at);
+    replay(&snapshot, |key, value| restoring.entry(key, value).map(drop))?;
+
+    let put_aside = open::put_aside(dir)?;
+    let store = SledStore::open(&dir.join(open::DB))?;
+    let mut restoring = Restoring::new(&memory, found, snapshot.taken_at);
+    let mut writes = Writes::default();
+    replay(&snapshot, |key, value| {
+        if let Some((key, value)) = restoring.entry(key, value)? {
+            writes.put(key, value);
+        }
+        if writes.0.len() < WRITES {
+            return Ok(());
+        }
+        store.apply(&std::mem::take(&mut writes))
+    })?;
+    let (accounts, mailboxes) = (restoring.accounts.len(), restoring.mailboxes);
+    // What makes it an index comes last: without it the next start would put it aside again.
+    let sequence = memory.sequence.max(snapshot.sequence);
+    writes.put(Key::meta(VERSION), FORMAT.to_be_bytes().to_vec());
+    writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
+    store.apply(&writes)?;
+    open::sync_dir(&dir.join(open::DB))?;
+    open::sync_dir(dir)?;
+    memory.condemned = None;
+    let mut log = EpochLog::start(dir, memory)?;
+    let known = load::accounts(&store)?.into_iter().map(|(name, id, _)| (name, id));
+    open::catch_up(&store, &mut log, &known.collect::<Vec<_>>(), sequence)?;
+    drop(lock);
+    Ok(Restored { snapshot, put_aside, accounts, mailboxes })
+}
+
+/// Makes of a snapshot's entries what is to be written now.
+struct Restoring<'a> {
+    memory: &'a Memory,
+    log: Found,
+    taken_at: Utc,
+    now: u64,
+    accounts: HashMap<u32, AccountName>,
+    mailboxes: usize,
+}
+
+impl<'a> Restoring<'a> {
+    fn new(memory: &'a Memory, log: Found, taken_at: Utc) -> Restoring<'a> {
+        let accounts = HashMap::new();
+        Restoring { memory, log, taken_at, now: unix_now(), accounts, mailboxes: 0 }
+    }
+
+    fn entry(&mut self, key: Key, value: Vec<u8>) -> Result<Option<(Key, Vec<u8>)>, IndexError> {
+        let number = |n| number_in(key.as_bytes(), n).ok_or(load::damaged(key.as_bytes())("short"));
+        let damaged = load::damaged(key.as_bytes());
+        match key.tree_number() {
+            Some(n) if n == Tree::Meta as u8 => {
+                let own = [Key::meta(VERSION), Key::meta(SEQUENCE)];
+                Ok((!own.contains(&key)).then_some((key, value)))
+            }
+            Some(n) if n == Tree::Intents as u8 => Ok(None),
+            Some(n) if n == Tree::Accounts as u8 => {
+                let (name, _) = unpack_account(&value).map_err(damaged)?;
+                self.accounts.insert(number(0)?, name);
+                Ok(Some((key, value)))
+            }
+            Some(n) if n == Tree::Mailboxes as u8 => {
+                let account = self.accounts.get(&number(0)?);
+                let account = account.ok_or(IndexError::UnknownAccount(AccountId(number(0)?)))?;
+                let mut record = unpack_mailbox(MailboxId(number(1)?), &value).map_err(damaged)?;
+                let remembered = self.memory.of(account, &record.client);
+                let lost = self.log == Found::Missing;
+                adjust(&mut record, remembered.as_ref(), lost, self.taken_at, self.now);
+                self.mailboxes += 1;
+                let value = pack_mailbox(&record);
+                Ok(Some((key, value)))
+            }
+            _ => Ok(Some((key, value))),
+        }
+    }
+}
+
+/// Makes a record of then right for now: see the head of this file.
+fn adjust(
+    record: &mut MailboxRecord,
+    remembered: Option<&Remembered>,
+    log_lost: bool,
+    taken_at: Utc,
+    now: u64,
+) {
+    let since = now.saturating_sub(taken_at.0);
+    let leap = since.saturating_mul(MOD_SEQS).saturating_add(MOD_SEQ_LEAP);
+    record.mod_seq = record.mod_seq.saturating_add(leap);
+    match remembered {
+        // Nobody had seen it then.
+        Some(known) if record.uid_validity == 0 && known.uid_validity != 0 => {
+            record.uid_validity = known.uid_validity;
+            record.boundary = known.boundary;
+            record.uid_next = known.boundary.map_or(record.uid_next, |_| known.mark);
+        }
+        Some(known) if known.uid_validity == record.uid_validity => {
+            if let Some(boundary) = known.boundary {
+                // The boundary came since: what arrived on old before it has old's UIDs.
+                let restored = Sides { old: record.boundary.is_none(), new: true };
+                record.boundary = Some(boundary);
+                record.uid_next = record.uid_next.max(known.mark);
+                record.restored = restored;
+                return;
+            }
+        }
+        Some(_) => record.hidden = true,
+        None => {}
+    }
+    if log_lost && record.uid_validity != 0 {
+        // There may have been a boundary since, and UIDs above it.
+        let next = record.uid_next.max(Uid::of_time(now));
+        record.boundary = record.boundary.or(Some(next));
+        record.uid_next = next;
+        record.restored.old = false;
+    }
+    record.restored.new = true;
+}
+
+/// Entries in one batch.
+const WRITES: usize = 1_000;
+/// No mailbox has more changes a second,
+const MOD_SEQS: u64 = 1_000;
+/// nor more in the second in which it was taken.
+const MOD_SEQ_LEAP: u64 = 1 << 20;
