@@ -10,11 +10,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::mailbox::{FlagsOffered, Mailbox, Moment, SessionId, now};
+use super::mailbox::{FlagsOffered, Mailbox, SessionId, now};
 use super::matching::FIRST_VIEW;
 use super::merge::{Distrust, Likeness, Report};
 use super::{Access, AccountError};
-use crate::backend::{BackendError, Conn, Lease, News, Want, internal_date, text};
+use crate::backend::{BackendError, Conn, Lease, Moment, News, Want, internal_date, text};
 use crate::base::Side;
 use crate::imap::fetch_scan::flags;
 use crate::index::Snapshot;
@@ -53,6 +53,37 @@ impl Mailbox {
         Ok(lease)
     }
 
+    /// The same for who looks at flags: the connection has heard of what others have changed.
+    pub async fn lease_to_look(
+        self: &Arc<Self>,
+        access: &Access,
+        side: Side,
+    ) -> Result<Lease, AccountError> {
+        let mut lease = self.lease(access, side).await?;
+        self.catch_up(&mut lease).await?;
+        Ok(lease)
+    }
+
+    /// Has a connection told of what others have changed, if there is anything.
+    pub async fn catch_up(self: &Arc<Self>, conn: &mut Conn) -> Result<(), AccountError> {
+        if self.is_behind(conn) {
+            self.follow(conn).await?;
+            self.hear(conn).await?;
+        }
+        Ok(())
+    }
+
+    /// Has a connection told of all that was changed over others until now: what its server says
+    /// of flags, it may otherwise take from before.
+    pub async fn follow(&self, conn: &mut Conn) -> Result<(), BackendError> {
+        let now = self.moment();
+        conn.must("NOOP", &text("NOOP")).await?;
+        if let Some(selected) = conn.selected_mut() {
+            selected.followed = now;
+        }
+        Ok(())
+    }
+
     fn is_another(&self, heard: &Result<(), AccountError>) -> bool {
         matches!(heard, Err(AccountError::Distrust { why: Distrust::Stale { .. }, .. }))
     }
@@ -88,7 +119,9 @@ impl Mailbox {
             return if self.has_seen(side) { Ok(()) } else { Err(full) };
         }
         let complete = std::mem::take(&mut selected.fresh);
-        let News { vanished, mut flags } = std::mem::take(&mut selected.news);
+        let News { vanished, flags } = std::mem::take(&mut selected.news);
+        let mut flags: Vec<(SideUid, Bytes)> = flags.into_iter().collect();
+        let followed = selected.followed;
         // Only what SELECT told can say that the side's count was made anew.
         let before = selected.before.filter(|_| complete).and_then(|b| b.highest_mod_seq);
         if complete {
@@ -160,11 +193,12 @@ impl Mailbox {
             flags.into_iter().partition(|(uid, _)| arrivals.contains(*uid));
         for (uid, list) in first {
             if let Some(uid) = self.uid_of(side, uid) {
-                self.remember_flags(uid, without_recent(&list));
+                self.remember_flags(uid, without_recent(&list), side);
             }
         }
-        // What a server told unasked may have been true long ago.
-        let doubtful = self.hear_flags(conn, &flags, before, None, Moment::default()).await?;
+        // What a server told unasked may have been true long ago, but not before the connection
+        // had followed the others.
+        let doubtful = self.hear_flags(conn, &flags, before, None, followed).await?;
         if !doubtful.is_empty() {
             self.ask_flags(conn, doubtful).await?;
         }
@@ -193,7 +227,7 @@ impl Mailbox {
             }
         }
         let told =
-            |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, origin, since);
+            |(uid, list): &(SideUid, Bytes)| self.heard_flags(conn, *uid, list, origin, since);
         Ok(flags.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect())
     }
 
@@ -247,10 +281,11 @@ impl Mailbox {
         conn: &mut Conn,
         mut doubtful: UidSet<SideUid>,
     ) -> Result<(), AccountError> {
-        let side = conn.side();
         for attempt in 1..=ASK_FLAGS {
             // Changed again in the meantime that often, they are told by whoever changes them.
             let since = if attempt == ASK_FLAGS { Moment::LAST } else { self.moment() };
+            // Courier tells what it knew before, until it is asked for news.
+            conn.must("NOOP", &text("NOOP")).await?;
             let mut answers = Vec::new();
             for set in doubtful.chunks_of(MAX_COMMAND) {
                 let command = text(&format!("UID FETCH {set} (UID FLAGS)"));
@@ -265,7 +300,7 @@ impl Mailbox {
                 }
             }
             let told =
-                |(uid, list): &(SideUid, Bytes)| self.heard_flags(side, *uid, list, None, since);
+                |(uid, list): &(SideUid, Bytes)| self.heard_flags(conn, *uid, list, None, since);
             doubtful = answers.iter().filter(|news| !told(news)).map(|(uid, _)| *uid).collect();
             if doubtful.is_empty() {
                 break;
@@ -278,18 +313,20 @@ impl Mailbox {
     /// was told `since`: see [`tell_flags`](Mailbox::tell_flags).
     fn heard_flags(
         &self,
-        side: Side,
+        conn: &Conn,
         uid: SideUid,
         list: &[u8],
         origin: Option<SessionId>,
         since: Moment,
     ) -> bool {
+        let (side, by) = (conn.side(), Some(conn.id()));
         let decided = self.peek(|m| {
             let uid = m.map.uid_of(side, uid)?;
             let place = m.map.place(uid)?;
             (place.authority() == side).then_some(uid)
         });
-        decided.is_none_or(|uid| self.tell_flags(uid, without_recent(list), origin, since))
+        decided
+            .is_none_or(|uid| self.tell_flags(uid, without_recent(list), origin, since, (side, by)))
     }
 
     /// Which arrivals on new may be copies of ours: those that are like one that was begun.
@@ -351,7 +388,7 @@ impl Mailbox {
             let lease = async {
                 let mut lease = access.pools[side].lend_in(slot?, &self.want(side)?).await?;
                 if !lease.selected().is_some_and(|s| s.fresh) {
-                    lease.must("NOOP", &text("NOOP")).await?;
+                    self.follow(&mut lease).await?;
                 }
                 Ok::<Lease, AccountError>(lease)
             };

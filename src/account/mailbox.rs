@@ -4,7 +4,7 @@
 //! view. A change advances the tip and queues its batch under the lock; it is published after the
 //! batch is durable, in order. Sessions read the view, changes build on the tip.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +18,9 @@ use super::ledger::Undecided;
 use super::matching::{Matchmaker, Reach, Running};
 use super::merge::{Distrust, Merged};
 use super::modseq::ModSeqs;
+use super::told::{Told, Verdict};
 use super::watch::Watching;
-use crate::backend::Known;
+use crate::backend::{Conn, ConnId, Known, Moment};
 use crate::base::{AccountName, MailboxName, Side, Sides};
 use crate::index::{
     AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Snapshot, Stored,
@@ -30,8 +31,6 @@ use crate::uid::{ObjectId, SideUid, Uid, UidMap};
 const WRITES_WAIT: Duration = Duration::from_secs(1);
 /// Flag changes a session may lag behind before it is told to ask for itself.
 const FLAG_BACKLOG: usize = 4096;
-/// Flags last told are remembered for so many messages, to tell nothing twice.
-const TOLD: usize = 4096;
 
 /// What sessions see of a mailbox: one durable state of it.
 #[derive(Debug)]
@@ -123,32 +122,6 @@ impl Names {
         record.old.clone_from(&self.old);
         record.new.clone_from(&self.new);
     }
-}
-
-/// Flags as they were told last, each with the moment at which it was.
-#[derive(Default)]
-struct Told {
-    flags: HashMap<Uid, (Bytes, Moment)>,
-    now: Moment,
-}
-
-impl Told {
-    fn remember(&mut self, uid: Uid, flags: Bytes) {
-        if self.flags.len() >= TOLD {
-            self.flags.clear();
-        }
-        self.now.0 += 1;
-        self.flags.insert(uid, (flags, self.now));
-    }
-}
-
-/// Orders what was told of flags: later is greater.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub struct Moment(u64);
-
-impl Moment {
-    /// After everything that was told or will be.
-    pub(super) const LAST: Moment = Moment(u64::MAX);
 }
 
 struct Tip {
@@ -247,38 +220,36 @@ impl Mailbox {
     }
 
     /// Tells sessions of a message's flags, unless they have been told the same already. `since` is
-    /// a moment at which the server had not given this answer yet.
+    /// a moment at which the server had not given this answer yet, and `by` who heard it.
     ///
     /// False if something else was told since then, by another connection: nobody knows which of
     /// the two is older, so nothing is told.
-    pub fn tell_flags(
+    pub(super) fn tell_flags(
         &self,
         uid: Uid,
         flags: Bytes,
         origin: Option<SessionId>,
         since: Moment,
+        by: (Side, Option<ConnId>),
     ) -> bool {
-        let mut told = lock(&self.told);
-        match told.flags.get(&uid) {
-            Some((same, _)) if *same == flags => return true,
-            Some((_, moment)) if *moment > since => return false,
-            _ => {}
+        match lock(&self.told).take(uid, &flags, since, by) {
+            Verdict::Known => return true,
+            Verdict::Doubtful => return false,
+            Verdict::News => {}
         }
-        told.remember(uid, flags.clone());
-        drop(told);
         let mod_seq = self.published.load().mod_seqs.highest();
         // No receiver is no fault: nobody has the mailbox open.
         drop(self.flags.send(FlagNews { uid, flags, mod_seq, origin }));
         true
     }
 
-    /// A message arrived or was copied with these flags: when a server tells of them later, that is
-    /// no news, unless others were told last.
-    pub fn remember_flags(&self, uid: Uid, flags: Bytes) {
+    /// A message arrived on a side or was copied to it with these flags: when a server tells of
+    /// them later, that is no news, unless others were told last.
+    pub fn remember_flags(&self, uid: Uid, flags: Bytes, side: Side) {
         let mut told = lock(&self.told);
-        if told.flags.contains_key(&uid) {
+        if told.last(uid).is_some() {
             drop(told);
-            self.tell_flags(uid, flags, None, Moment::LAST);
+            self.tell_flags(uid, flags, None, Moment::LAST, (side, None));
         } else {
             told.remember(uid, flags);
         }
@@ -286,12 +257,29 @@ impl Mailbox {
 
     /// A message's flags as they were told last, as far as that is remembered.
     pub fn flags_told(&self, uid: Uid) -> Option<Bytes> {
-        lock(&self.told).flags.get(&uid).map(|(flags, _)| flags.clone())
+        lock(&self.told).last(uid).cloned()
+    }
+
+    /// Whether a message's flags are known to have been others than these.
+    pub fn were_others(&self, uid: Uid, flags: &Bytes) -> bool {
+        lock(&self.told).last(uid).is_some_and(|last| last != flags)
+    }
+
+    /// Flags were changed over a connection, whether or not its server tells of it: the side's
+    /// others may not know of that.
+    pub fn wrote_flags(&self, conn: &Conn) {
+        lock(&self.told).wrote(conn.side(), Some(conn.id()));
+    }
+
+    /// Whether a connection may not have heard of flags that others have changed.
+    pub(super) fn is_behind(&self, conn: &Conn) -> bool {
+        let followed = conn.selected().map(|selected| selected.followed);
+        followed.is_some_and(|f| lock(&self.told).is_behind((conn.side(), conn.id()), f))
     }
 
     /// The moment that it is now.
     pub fn moment(&self) -> Moment {
-        lock(&self.told).now
+        lock(&self.told).now()
     }
 
     /// What the sides offer as flags, as far as they were asked.
@@ -310,11 +298,12 @@ impl Mailbox {
 
     /// What a connection is told before it selects the mailbox: it may spare it the listing.
     pub fn known(&self, side: Side) -> Option<Known> {
+        let moment = self.moment();
         self.peek(|m| {
             let absorbed = Some(m.mod_seqs.absorbed(side)).filter(|n| *n > 0);
             let snapshot = Snapshot { highest_mod_seq: absorbed, ..m.record.sides[side]? };
             let (live, incarnation) = (m.live[side].clone(), m.incarnations[side]);
-            Some(Known { snapshot, live, incarnation })
+            Some(Known { snapshot, live, incarnation, moment })
         })
     }
 

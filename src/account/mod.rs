@@ -20,6 +20,7 @@ pub mod names;
 mod phase;
 mod shared;
 mod status;
+mod told;
 mod watch;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub use hear::{MAX_COMMAND, likenesses, without_recent};
 pub use identity::Emails;
 pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};
-pub use mailbox::{FlagNews, FlagsOffered, Mailbox, Moment, SessionId, View, now};
+pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
 pub use merge::{Distrust, Likeness, Merged, Report};
 pub use metadata::Metadata;
 pub use modseq::ModSeqs;

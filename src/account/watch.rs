@@ -128,7 +128,7 @@ impl Mailbox {
                     Some(lease) => lease,
                     None => pool.lend(&self.want(side)?).await?,
                 };
-                lease.must("NOOP", &text("NOOP")).await?;
+                self.follow(&mut lease).await?;
                 self.hear(&mut lease).await?;
                 lease.give_back();
                 stop.run_until_cancelled(sleep(access.poll_interval)).await;

@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -94,8 +95,13 @@ impl Done {
     }
 }
 
+/// Tells connections apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnId(pub u64);
+
 /// An authenticated connection (or one on its way to be).
 pub struct Conn {
+    id: ConnId,
     side: Side,
     pub(super) stream: Stream,
     framer: Framer,
@@ -127,7 +133,9 @@ pub struct Conn {
 impl Conn {
     /// A connection that has just been opened; nothing was said yet.
     pub(super) fn new(side: Side, stream: Stream, backend: &Backend, patience: Duration) -> Conn {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         Conn {
+            id: ConnId(LAST.fetch_add(1, Ordering::Relaxed)),
             side,
             stream,
             framer: Framer::for_server(MAX_LINE),
@@ -150,6 +158,11 @@ impl Conn {
             greeting: "".into(),
             reports: None,
         }
+    }
+
+    /// Which connection this is.
+    pub fn id(&self) -> ConnId {
+        self.id
     }
 
     /// Whose connection this is.

@@ -1,20 +1,29 @@
 //! A FETCH reply taken whole: for what the proxy itself asks (flags, dates, sizes) and for what
-//! nobody asked. Message bodies never come this way.
+//! nobody asked. The content of messages is never held here: it is given away as it comes.
 
 use bytes::{Bytes, BytesMut};
 
 use super::BackendError;
-use super::conn::{Conn, Done, Event, Pending};
+use super::conn::{Conn, Done, Event, Pending, text};
 use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, number, number64};
 use crate::imap::framer::Literal;
 use crate::imap::response::Response;
+use crate::imap::scan::Scan;
 use crate::imap::write::Parts;
-use crate::uid::SideUid;
+use crate::uid::{SideUid, UidSet};
 
 /// A reply that is larger than this was not asked for by the proxy.
 const MAX_GATHERED: usize = 1 << 20;
 
-/// One untagged FETCH with everything in it.
+/// Takes the content of messages as it comes.
+pub trait Collect {
+    /// A message of so many octets begins; what came of one before is over.
+    fn begin(&mut self, octets: u64);
+    /// The next octets of it.
+    fn take(&mut self, octets: &[u8]);
+}
+
+/// One untagged FETCH with everything in it, but for content that was given away.
 #[derive(Debug)]
 pub struct Fetched {
     /// Its sequence number on the connection.
@@ -111,6 +120,18 @@ impl Conn {
         text: Bytes,
         literal: Option<Literal>,
     ) -> Result<Fetched, BackendError> {
+        self.walk(seq, text, literal, None).await
+    }
+
+    /// Walks through a FETCH whose first piece has just come: literals are put in their places, or
+    /// given away.
+    async fn walk(
+        &mut self,
+        seq: u32,
+        text: Bytes,
+        literal: Option<Literal>,
+        mut collect: Option<&mut (dyn Collect + Send)>,
+    ) -> Result<Fetched, BackendError> {
         let mut whole = BytesMut::new();
         let Some((mut scan, _, mut from)) = FetchScan::start(&text) else {
             return Err(self.protocol("unreadable FETCH".into()));
@@ -135,17 +156,21 @@ impl Conn {
                 items[already - 1].value.end = rest.value.end;
                 items[already - 1].ends = rest.ends;
             }
-            if literal.take().is_none() {
-                break;
-            }
+            let Some(announced) = literal.take() else { break };
             whole.extend_from_slice(b"\r\n");
+            if let Some(collect) = &mut collect {
+                collect.begin(announced.octets);
+            }
             loop {
                 match self.event().await? {
                     Event::Chunk { octets, last } => {
-                        if whole.len() + octets.len() > MAX_GATHERED {
-                            return Err(self.protocol("a FETCH that nobody asked for".into()));
+                        match &mut collect {
+                            Some(collect) => collect.take(&octets),
+                            None if whole.len() + octets.len() > MAX_GATHERED => {
+                                return Err(self.protocol("a FETCH that nobody asked for".into()));
+                            }
+                            None => whole.extend_from_slice(&octets),
                         }
-                        whole.extend_from_slice(&octets);
                         if last {
                             break;
                         }
@@ -170,6 +195,14 @@ impl Conn {
             .map(SideUid);
         let uid = told.or_else(|| self.selected().and_then(|s| s.uid(seq)));
         let fetched = Fetched { seq, uid, text, items };
+        // A quoted string, which some write instead of a small literal; NIL is nothing.
+        let quoted = fetched.value(ItemKind::Body).filter(|value| value.starts_with(b"\""));
+        if let (Some(collect), Some(value)) = (collect, quoted)
+            && let Some(octets) = Scan::new(&value).nstring().flatten()
+        {
+            collect.begin(octets.len() as u64);
+            collect.take(&octets);
+        }
         if let Some(told) = fetched.mod_seq() {
             self.note_mod_seq(told);
         }
@@ -188,14 +221,58 @@ impl Conn {
         Ok(())
     }
 
-    /// Runs a FETCH of small items and hands each reply to `each`.
+    /// Runs a FETCH of small items and hands each reply to `each`. FLAGS that the command does not
+    /// ask for are news.
     pub async fn fetch(
         &mut self,
         command: &Parts,
         mut each: impl FnMut(Fetched),
     ) -> Result<Done, BackendError> {
+        let asked = command.mentions(b"FLAGS");
         let pending = self.send(command).await?;
-        self.finish_fetch(pending, &mut each).await
+        let mut news = Vec::new();
+        let mut take = |fetched: Fetched| {
+            news.extend(fetched.uid.zip(fetched.flags().filter(|_| !asked)));
+            each(fetched);
+        };
+        let done = self.finish_fetch(pending, &mut take).await;
+        for (uid, flags) in news {
+            self.note_flags(uid, flags);
+        }
+        done
+    }
+
+    /// Fetches whole messages and hands each reply that has to do with one to `each`, with what
+    /// was collected of its content since the reply before. FLAGS beside them are news.
+    pub async fn fetch_content<C: Collect + Send>(
+        &mut self,
+        uids: &UidSet<SideUid>,
+        items: &str,
+        collect: &mut C,
+        mut each: impl FnMut(Fetched, &mut C),
+    ) -> Result<Done, BackendError> {
+        let command = text(&format!("UID FETCH {uids} (UID{items} BODY.PEEK[])"));
+        let pending = self.send(&command).await?;
+        loop {
+            match self.event().await? {
+                Event::Fetch { seq, text, literal } => {
+                    let fetched = self.walk(seq, text, literal, Some(&mut *collect)).await?;
+                    match fetched.value(ItemKind::Body) {
+                        Some(_) => each(fetched, collect),
+                        None => self.note(fetched),
+                    }
+                }
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = self.tagged(pending, response, Vec::new())? {
+                        return Ok(done);
+                    }
+                }
+                Event::Response(_) => {}
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(self.protocol("a literal outside of a FETCH".into()));
+                }
+            }
+        }
     }
 
     /// Reads to the end of a FETCH of small items.

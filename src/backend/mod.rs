@@ -16,12 +16,12 @@ mod select;
 mod strain;
 
 pub use breaker::{Attempt, Breaker};
-pub use conn::{Conn, Done, Event, MAX_INLINE, Pending, text, words};
+pub use conn::{Conn, ConnId, Done, Event, MAX_INLINE, Pending, text, words};
 pub use error::BackendError;
-pub use fetched::{Fetched, internal_date, mod_seq};
+pub use fetched::{Collect, Fetched, internal_date, mod_seq};
 pub use login::connect;
 pub use origin::Origin;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::{Learned, Profile};
-pub use select::{Incarnation, Known, News, Selected};
+pub use select::{Incarnation, Known, Moment, News, Selected};
 pub use strain::Strain;

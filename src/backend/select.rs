@@ -28,8 +28,8 @@ const MOST_UNANNOUNCED: u32 = 1 << 16;
 pub struct News {
     /// Messages that this connection had announced and that the server said are gone.
     pub vanished: UidSet<SideUid>,
-    /// Unasked FLAGS, newest last: the whole list with its parentheses.
-    pub flags: Vec<(SideUid, Bytes)>,
+    /// Unasked FLAGS, the newest of each message: the whole list with its parentheses.
+    pub flags: BTreeMap<SideUid, Bytes>,
 }
 
 impl News {
@@ -51,6 +51,15 @@ impl Incarnation {
     }
 }
 
+/// Orders what was told of a mailbox's flags over all connections: later is greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// After everything that was told or will be.
+    pub const LAST: Moment = Moment(u64::MAX);
+}
+
 /// What is believed of a mailbox before it is selected: spares the listing if SELECT shows the same.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -60,6 +69,8 @@ pub struct Known {
     pub live: Option<UidSet<SideUid>>,
     /// Which mailbox of this name that is.
     pub incarnation: Incarnation,
+    /// When that was known.
+    pub moment: Moment,
 }
 
 /// A selected mailbox, as this one connection sees it.
@@ -88,6 +99,9 @@ pub struct Selected {
     pub incarnation: Incarnation,
     /// Just selected, so that `announced` is complete; whoever absorbs it clears this.
     pub fresh: bool,
+    /// The server knows over this connection, too, what was told of flags until then: what it says
+    /// of them is not older.
+    pub followed: Moment,
     /// The UIDs behind the sequence numbers, as far as they are known.
     ///
     /// Invariant: its length is at most `exists`; what is missing has arrived at the end and has
@@ -217,6 +231,7 @@ impl Conn {
             before: known.map(|k| k.snapshot),
             incarnation: known.map(|k| k.incarnation).unwrap_or_default(),
             fresh: true,
+            followed: known.map(|k| k.moment).unwrap_or_default(),
             announced: UidSet::new(),
             sure: 0,
             exists: 0,
@@ -398,10 +413,15 @@ impl Conn {
         }
     }
 
+    /// Whether FLAGS of a message were heard and not taken yet.
+    pub fn has_news_of(&self, uid: SideUid) -> bool {
+        self.selected().is_some_and(|s| s.news.flags.contains_key(&uid))
+    }
+
     /// Notes FLAGS that were heard and not passed on.
     pub fn note_flags(&mut self, uid: SideUid, flags: Bytes) {
         if let Some(selected) = self.selected_mut() {
-            selected.news.flags.push((uid, flags));
+            selected.news.flags.insert(uid, flags);
         }
     }
 }

@@ -188,7 +188,7 @@ impl<'a> Carry<'a> {
             .collect();
         let count = settled.len();
         for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
-            self.mailbox.remember_flags(message.uid, message.flags.clone());
+            self.mailbox.remember_flags(message.uid, message.flags.clone(), Side::New);
         }
         let refused = self.mailbox.commit_copies(settled).await?;
         step("copy: places are changed");
@@ -330,20 +330,7 @@ impl<'a> Carry<'a> {
     ) -> Result<BTreeMap<Uid, SideUid>, AccountError> {
         let set: UidSet<SideUid> =
             messages.iter().filter(|m| copies.contains_key(&m.uid)).map(|m| m.old).collect();
-        let mut now_flags: HashMap<SideUid, Bytes> = HashMap::new();
-        if !set.is_empty() {
-            let command = text(&format!("UID FETCH {set} (UID FLAGS)"));
-            let done = old
-                .fetch(&command, |fetched| {
-                    if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
-                        now_flags.insert(uid, without_recent(&flags));
-                    }
-                })
-                .await?;
-            if !done.is_ok() {
-                return Err(old.answer("UID FETCH (FLAGS)", &done).into());
-            }
-        }
+        let now_flags = latest_flags(self.mailbox, old, &set).await?;
         let mut gone = BTreeMap::new();
         for message in messages {
             let Some(copy) = copies.get(&message.uid).copied() else { continue };
@@ -362,6 +349,7 @@ impl<'a> Carry<'a> {
                         let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
                         new.must("UID STORE", &command).await?;
                     }
+                    self.mailbox.wrote_flags(new);
                     message.flags = flags.clone();
                 }
                 Some(_) => {}
@@ -402,6 +390,34 @@ fn append_command(conn: &Conn, message: &Message) -> Parts {
     };
     command.text(&format!(" {flags}{date} "));
     command
+}
+
+/// The flags of messages as they are now, also where others have just changed them.
+pub(super) async fn latest_flags(
+    mailbox: &Arc<Mailbox>,
+    conn: &mut Conn,
+    uids: &UidSet<SideUid>,
+) -> Result<HashMap<SideUid, Bytes>, BackendError> {
+    let mut latest = HashMap::new();
+    if uids.is_empty() {
+        return Ok(latest);
+    }
+    mailbox.follow(conn).await?;
+    let mut news = Vec::new();
+    let each = |fetched: Fetched| {
+        if let (Some(uid), Some(flags)) = (fetched.uid, fetched.flags()) {
+            if uids.contains(uid) {
+                latest.insert(uid, without_recent(&flags));
+            } else {
+                news.push((uid, flags));
+            }
+        }
+    };
+    let done = conn.fetch(&text(&format!("UID FETCH {uids} (UID FLAGS)")), each).await?;
+    for (uid, flags) in news {
+        conn.note_flags(uid, flags);
+    }
+    if done.is_ok() { Ok(latest) } else { Err(conn.answer("UID FETCH (FLAGS)", &done)) }
 }
 
 /// Sends an APPEND whole. `Err`: the server did not want the message, and this is its answer.

@@ -4,18 +4,13 @@
 //! still has, and may give again when it is repaired.
 
 use std::collections::{BTreeSet, HashMap};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::carry::{Carry, Message};
-use super::copier::Copier;
-use super::tee::Tee;
+use super::tee::{Budget, Tee};
 use crate::account::{AccountError, without_recent};
-use crate::backend::{BackendError, Conn, Event, Lease, text};
+use crate::backend::{Collect, Conn, Fetched, Lease, text};
 use crate::base::Side;
-use crate::imap::fetch_scan::{FetchScan, ItemKind, number};
-use crate::imap::framer::Literal;
-use crate::imap::response::Response;
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// So many messages of one batch may make the server hang up, before it is taken for broken itself.
@@ -46,11 +41,14 @@ impl Carry<'_> {
             let virtual_uid: HashMap<SideUid, Uid> = have.iter().map(|(v, o)| (*o, *v)).collect();
             let set: UidSet<SideUid> = have.iter().map(|(_, old)| *old).collect();
             let command = text(&format!("UID FETCH {set} (UID FLAGS INTERNALDATE)"));
+            let mut news = Vec::new();
             let done = old
                 .fetch(&command, |fetched| {
                     let (Some(old), Some(flags), Some(date)) =
                         (fetched.uid, fetched.flags(), fetched.internal_date())
                     else {
+                        // Somebody has just changed them.
+                        news.extend(fetched.uid.zip(fetched.flags()));
                         return;
                     };
                     let Some(uid) = virtual_uid.get(&old).copied() else { return };
@@ -62,6 +60,9 @@ impl Carry<'_> {
                 .await?;
             if !done.is_ok() {
                 return Err(old.answer("UID FETCH (FLAGS INTERNALDATE)", &done).into());
+            }
+            for (uid, flags) in news {
+                old.note_flags(uid, flags);
             }
         }
         if !need.is_empty() {
@@ -148,112 +149,45 @@ impl Carry<'_> {
         need: &[(Uid, SideUid)],
         messages: &mut Vec<Message>,
     ) -> Result<Option<String>, AccountError> {
-        let command = format!("UID FETCH {set} (UID FLAGS INTERNALDATE BODY.PEEK[])");
-        let pending = conn.send(&text(&command)).await?;
-        loop {
-            match conn.event().await? {
-                Event::Fetch { seq, text, literal } => {
-                    let read = self.read_reply(conn, seq, text, literal).await?;
-                    let Some((old, flags, date, body)) = read else { continue };
-                    if let Some((uid, _)) = need.iter().find(|(_, wanted)| *wanted == old) {
-                        messages.push(Message { uid: *uid, old, flags, date, body });
-                    }
-                }
-                Event::Response(response @ Response::Tagged { .. }) => {
-                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                        return Ok((!done.is_ok()).then(|| done.words()));
-                    }
-                }
-                Event::Response(_) => {}
-                Event::Chunk { .. } | Event::More { .. } => {
-                    return Err(conn.protocol("a literal outside of a FETCH".into()).into());
-                }
+        let mut collecting = Collecting { budget: &self.copier.budget, body: None };
+        let each = |fetched: Fetched, collecting: &mut Collecting<'_>| {
+            let body = collecting.body.take().filter(Tee::is_message);
+            if let (Some(old), Some(flags), Some(date), Some(body)) =
+                (fetched.uid, fetched.flags(), fetched.internal_date(), body)
+                && let Some((uid, _)) = need.iter().find(|(_, wanted)| *wanted == old)
+            {
+                messages.push(Message {
+                    uid: *uid,
+                    old,
+                    flags: without_recent(&flags),
+                    date,
+                    body,
+                });
             }
-        }
+        };
+        let done = conn.fetch_content(set, " FLAGS INTERNALDATE", &mut collecting, each).await?;
+        Ok((!done.is_ok()).then(|| done.words()))
+    }
+}
+
+/// The content of the message that comes just now, if it could be collected.
+struct Collecting<'a> {
+    budget: &'a Arc<Budget>,
+    body: Option<Tee>,
+}
+
+impl Collect for Collecting<'_> {
+    fn begin(&mut self, octets: u64) {
+        self.body = self.budget.collect_anyway(octets);
     }
 
-    async fn read_reply(
-        &self,
-        conn: &mut Conn,
-        seq: u32,
-        text: Bytes,
-        literal: Option<Literal>,
-    ) -> Result<Option<(SideUid, Bytes, Bytes, Tee)>, BackendError> {
-        let unreadable = |conn: &mut Conn| conn.protocol("unreadable FETCH".into());
-        let Some((mut scan, _, from)) = FetchScan::start(&text) else {
-            return Err(unreadable(conn));
-        };
-        let (mut uid, mut flags, mut date, mut body) = (None, None, None, None);
-        let (mut segment, mut literal, mut from) = (text, literal, from);
-        loop {
-            let mut items = Vec::new();
-            scan.segment(&segment, from, &mut items).map_err(|_| unreadable(conn))?;
-            for item in &items {
-                let value = segment.slice(item.value.clone());
-                match item.kind {
-                    ItemKind::Uid => uid = number(&value).map(SideUid),
-                    ItemKind::Flags => flags = Some(without_recent(&value)),
-                    ItemKind::InternalDate if value.len() > 2 => {
-                        date = Some(value.slice(1..value.len() - 1));
-                    }
-                    ItemKind::Body if literal.is_none() => body = quoted_body(self.copier, &value),
-                    _ => {}
-                }
-            }
-            let Some(announced) = literal else { break };
-            let mut collected = self.copier.budget.collect_anyway(announced.octets);
-            loop {
-                match conn.event().await? {
-                    Event::Chunk { octets, last } => {
-                        let failed = collected.as_mut().is_some_and(|t| t.push(&octets).is_err());
-                        if failed {
-                            collected = None;
-                        }
-                        if last {
-                            break;
-                        }
-                    }
-                    _ => return Err(conn.protocol("a literal broke off".into())),
-                }
-            }
-            body = collected;
-            match conn.event().await? {
-                Event::More { text, literal: next } => {
-                    segment = text;
-                    literal = next;
-                    from = 0;
-                }
-                _ => return Err(conn.protocol("a FETCH broke off".into())),
-            }
+    fn take(&mut self, octets: &[u8]) {
+        if self.body.as_mut().is_some_and(|body| body.push(octets).is_err()) {
+            self.body = None;
         }
-        let uid = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq)));
-        Ok(match (uid, flags, date, body) {
-            (Some(uid), Some(flags), Some(date), Some(body)) if body.is_message() => {
-                Some((uid, flags, date, body))
-            }
-            _ => None,
-        })
     }
 }
 
 fn is_lost(e: &AccountError) -> bool {
     matches!(e, AccountError::Backend(e) if e.is_lost())
-}
-
-fn quoted_body(copier: &Copier, value: &[u8]) -> Option<Tee> {
-    // `""` or a short quoted string: what a server may write instead of a small literal.
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let mut octets = Vec::with_capacity(inner.len());
-    let mut escaped = false;
-    for b in inner {
-        if *b == b'\\' && !escaped {
-            escaped = true;
-            continue;
-        }
-        escaped = false;
-        octets.push(*b);
-    }
-    let mut tee = copier.budget.collect_anyway(octets.len() as u64)?;
-    tee.push(&octets).ok()?;
-    Some(tee)
 }

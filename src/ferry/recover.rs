@@ -4,18 +4,17 @@
 //! grace, for the first APPEND may still have been on its way. An arrival that was held back turns
 //! out as a copy (same octets) or as mail of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::info;
 
-use super::carry::{remove_copies, remove_orphans};
+use super::carry::{latest_flags, remove_copies, remove_orphans};
 use super::copier::{Copier, lock};
-use crate::account::{AccountError, Copied, Mailbox, likenesses, without_recent};
-use crate::backend::{Conn, Event, Fetched, text};
+use crate::account::{AccountError, Copied, Mailbox, likenesses};
+use crate::backend::{Collect, Conn, Fetched, text};
 use crate::base::Side;
-use crate::imap::response::Response;
 use crate::index::Intent;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
@@ -30,7 +29,7 @@ impl Copier {
         }
         let access = self.access.load_full();
         let mut conn = mailbox.lease(&access, Side::New).await?;
-        conn.must("NOOP", &text("NOOP")).await?;
+        mailbox.follow(&mut conn).await?;
         mailbox.hear(&mut conn).await?;
 
         let mut found = Vec::new();
@@ -89,21 +88,8 @@ impl Copier {
                 }
             })
             .collect();
-        let mut flags = HashMap::new();
         let set: UidSet<SideUid> = places.iter().map(|(_, old, _)| *old).collect();
-        if !set.is_empty() {
-            let command = text(&format!("UID FETCH {set} (UID FLAGS)"));
-            let done = old
-                .fetch(&command, |fetched: Fetched| {
-                    if let (Some(uid), Some(list)) = (fetched.uid, fetched.flags()) {
-                        flags.insert(uid, without_recent(&list));
-                    }
-                })
-                .await?;
-            if !done.is_ok() {
-                return Err(old.answer("UID FETCH (FLAGS)", &done).into());
-            }
-        }
+        let flags = latest_flags(mailbox, &mut old, &set).await?;
         for (uid, old, new_uid) in places {
             let Some(list) = flags.get(&old) else {
                 orphans.insert(uid, new_uid);
@@ -114,6 +100,7 @@ impl Copier {
                 .await?;
             copies.push(Copied { uid, new: new_uid, doubtful: true });
         }
+        mailbox.wrote_flags(new);
         let refused = mailbox.commit_copies(copies).await?;
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
         remove_orphans(new, mailbox, &orphans, true).await?;
@@ -180,30 +167,32 @@ impl Copier {
         conn: &mut Conn,
         uid: SideUid,
     ) -> Result<Option<[u8; 32]>, AccountError> {
-        let pending = conn.send(&text(&format!("UID FETCH {uid} (UID BODY.PEEK[])"))).await?;
+        let mut whole = Whole::default();
         let mut hash = None;
-        let mut hasher = blake3::Hasher::new();
-        loop {
-            match conn.event().await? {
-                Event::Fetch { .. } | Event::More { .. } => {}
-                Event::Chunk { octets, last } => {
-                    hasher.update(&octets);
-                    if last {
-                        hash = Some(*hasher.finalize().as_bytes());
-                        hasher.reset();
-                    }
-                }
-                Event::Response(response @ Response::Tagged { .. }) => {
-                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                        return if done.is_ok() {
-                            Ok(hash)
-                        } else {
-                            Err(conn.answer("UID FETCH (BODY[])", &done).into())
-                        };
-                    }
-                }
-                Event::Response(_) => {}
+        let each = |fetched: Fetched, whole: &mut Whole| {
+            let content = std::mem::take(whole).0;
+            if fetched.uid == Some(uid) {
+                hash = content.map(|hasher| *hasher.finalize().as_bytes());
             }
+        };
+        let one = [uid].into_iter().collect();
+        let done = conn.fetch_content(&one, "", &mut whole, each).await?;
+        if done.is_ok() { Ok(hash) } else { Err(conn.answer("UID FETCH (BODY[])", &done).into()) }
+    }
+}
+
+/// A message that is hashed as it comes.
+#[derive(Default)]
+struct Whole(Option<blake3::Hasher>);
+
+impl Collect for Whole {
+    fn begin(&mut self, _octets: u64) {
+        self.0 = Some(blake3::Hasher::new());
+    }
+
+    fn take(&mut self, octets: &[u8]) {
+        if let Some(hasher) = &mut self.0 {
+            hasher.update(octets);
         }
     }
 }

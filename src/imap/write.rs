@@ -100,6 +100,12 @@ impl Parts {
         self.0
     }
 
+    /// Whether its text holds a word that we write in capitals.
+    pub fn mentions(&self, word: &[u8]) -> bool {
+        let text = |part: &Part| matches!(part, Part::Text(text) if memchr::memmem::find(text, word).is_some());
+        self.0.iter().any(text)
+    }
+
     /// Whether it cannot go out as one line.
     pub fn has_literal(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Literal(_)))

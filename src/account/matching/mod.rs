@@ -314,7 +314,11 @@ impl Mailbox {
             let _alone = self.alone().await;
             let mut old = self.lease(access, Side::Old).await?;
             let mut new = self.lease(access, Side::New).await?;
+            // Flags are compared as they are now, not as a connection knew them.
+            self.follow(&mut old).await?;
+            self.follow(&mut new).await?;
             let flags = write_flags(&mut old, &mut new, pairs).await?;
+            self.wrote_flags(&new);
             // A message that has gone from old meanwhile is none of old's any more.
             let there: Vec<Pair> =
                 pairs.iter().filter(|pair| flags.contains_key(&pair.old)).copied().collect();
@@ -327,7 +331,7 @@ impl Mailbox {
                 .await?;
             for (uid, pair) in joined {
                 if let Some(flags) = flags.get(&pair.old) {
-                    self.remember_flags(uid, flags.clone());
+                    self.remember_flags(uid, flags.clone(), Side::New);
                 }
             }
             self.give_back(old).await;

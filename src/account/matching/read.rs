@@ -7,10 +7,8 @@ use bytes::Bytes;
 use super::print::{Content, FIELDS, Hashing, Print};
 use crate::account::status::found;
 use crate::account::without_recent;
-use crate::backend::{BackendError, Conn, Event, Fetched, Pending, internal_date, text};
-use crate::imap::fetch_scan::{FetchScan, ItemKind, number};
-use crate::imap::framer::Literal;
-use crate::imap::response::Response;
+use crate::backend::{BackendError, Collect, Conn, Fetched, Pending, internal_date, text};
+use crate::imap::fetch_scan::ItemKind;
 use crate::imap::scan::Scan;
 use crate::imap::search::SearchDate;
 use crate::uid::{SideUid, UidSet};
@@ -93,6 +91,12 @@ async fn fetch_in_windows(
     mut each: impl FnMut(Fetched),
 ) -> Result<(), BackendError> {
     let mut refused = UidSet::new();
+    let asks_flags = items == "FLAGS";
+    let mut news = Vec::new();
+    let mut each = |fetched: Fetched| {
+        news.extend(fetched.uid.zip(fetched.flags().filter(|_| !asks_flags)));
+        each(fetched);
+    };
     let mut windows = windows(uids);
     let mut sent: VecDeque<(Pending, UidSet<SideUid>)> = VecDeque::new();
     loop {
@@ -110,6 +114,10 @@ async fn fetch_in_windows(
     }
     for uid in refused.iter() {
         conn.fetch(&text(&format!("UID FETCH {uid} (UID {items})")), &mut each).await?;
+    }
+    // Somebody changed them: that is news, whoever asked for what.
+    for (uid, flags) in news {
+        conn.note_flags(uid, flags);
     }
     Ok(())
 }
@@ -146,92 +154,22 @@ async fn contents_of(
     uids: &UidSet<SideUid>,
     contents: &mut HashMap<SideUid, Content>,
 ) -> Result<bool, BackendError> {
-    let pending = conn.send(&text(&format!("UID FETCH {uids} (UID BODY.PEEK[])"))).await?;
-    loop {
-        match conn.event().await? {
-            Event::Fetch { seq, text, literal } => {
-                if let Some((uid, content)) = content(conn, seq, text, literal).await?
-                    && uids.contains(uid)
-                {
-                    contents.insert(uid, content);
-                }
-            }
-            Event::Response(response @ Response::Tagged { .. }) => {
-                if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                    return Ok(done.is_ok());
-                }
-            }
-            Event::Response(_) => {}
-            Event::Chunk { .. } | Event::More { .. } => {
-                return Err(conn.protocol("a literal outside of a FETCH".into()));
-            }
-        }
-    }
+    let mut hashing: Option<Hashing> = None;
+    let each = |fetched: Fetched, hashing: &mut Option<Hashing>| {
+        let uid = fetched.uid.filter(|uid| uids.contains(*uid));
+        contents.extend(uid.zip(hashing.take().map(Hashing::finish)));
+    };
+    Ok(conn.fetch_content(uids, "", &mut hashing, each).await?.is_ok())
 }
 
-/// One reply with a BODY[], if it has one.
-async fn content(
-    conn: &mut Conn,
-    seq: u32,
-    text: Bytes,
-    literal: Option<Literal>,
-) -> Result<Option<(SideUid, Content)>, BackendError> {
-    let Some((mut scan, _, from)) = FetchScan::start(&text) else {
-        return Err(conn.protocol("unreadable FETCH".into()));
-    };
-    let (mut uid, mut found) = (None, None);
-    let (mut segment, mut literal, mut from) = (text, literal, from);
-    loop {
-        let mut items = Vec::new();
-        if scan.segment(&segment, from, &mut items).is_err() {
-            return Err(conn.protocol("unreadable FETCH".into()));
-        }
-        for item in &items {
-            let value = segment.slice(item.value.clone());
-            match item.kind {
-                ItemKind::Uid => uid = number(&value).map(SideUid),
-                ItemKind::Flags => {
-                    // Somebody changed them: that is news, whoever asked for what.
-                    if let Some(uid) = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq))) {
-                        conn.note_flags(uid, value);
-                    }
-                }
-                ItemKind::Body if literal.is_none() && found.is_none() => {
-                    // A quoted string, which some write instead of a small literal.
-                    found = Scan::new(&value).nstring().flatten().map(|octets| {
-                        let mut hashing = Hashing::default();
-                        hashing.update(&octets);
-                        hashing.finish()
-                    });
-                }
-                _ => {}
-            }
-        }
-        if literal.take().is_none() {
-            break;
-        }
-        let mut hashing = Hashing::default();
-        loop {
-            match conn.event().await? {
-                Event::Chunk { octets, last } => {
-                    hashing.update(&octets);
-                    if last {
-                        break;
-                    }
-                }
-                _ => return Err(conn.protocol("a literal broke off".into())),
-            }
-        }
-        found = Some(hashing.finish());
-        match conn.event().await? {
-            Event::More { text, literal: next } => {
-                segment = text;
-                literal = next;
-                from = 0;
-            }
-            _ => return Err(conn.protocol("a FETCH broke off".into())),
+impl Collect for Option<Hashing> {
+    fn begin(&mut self, _octets: u64) {
+        *self = Some(Hashing::default());
+    }
+
+    fn take(&mut self, octets: &[u8]) {
+        if let Some(hashing) = self {
+            hashing.update(octets);
         }
     }
-    let uid = uid.or_else(|| conn.selected().and_then(|s| s.uid(seq)));
-    Ok(uid.zip(found))
 }

@@ -7,10 +7,8 @@ use bytes::Bytes;
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
-use crate::account::{
-    Access, AccountError, MAX_COMMAND, Mailbox, Moment, SessionId, without_recent,
-};
-use crate::backend::{BackendError, Conn, Done, Pending};
+use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
+use crate::backend::{BackendError, Conn, Done, Moment, Pending};
 use crate::base::{Side, step};
 use crate::imap::command::{Flag, StoreMode};
 use crate::imap::response::Code;
@@ -182,6 +180,7 @@ impl Store {
             .collect();
         let stored = finish_store(&mut lease, pending).await?;
         step("store: the flags are stored");
+        self.mailbox.wrote_flags(&lease);
         stored.tell(&self.mailbox, &mut lease, &wanted, self.session, since).await?;
         let known = |uid| self.mailbox.uid_of(side, uid);
         outcome.modified.extend(stored.modified.intersect(&wanted).iter().filter_map(known));

@@ -94,6 +94,7 @@ impl Session {
             wish,
             emails,
             changed_since: changed_since.map(|known| mailbox.view().mod_seqs.since(known)),
+            told_until: Sides::default(),
             done: UidSet::new(),
             missing: UidSet::new(),
             refused: None,
@@ -166,7 +167,6 @@ async fn fetch_from(
     let guard = if fetch.wish.seen { Some(mailbox.guard.read().await) } else { None };
     let view = mailbox.view();
     let access = &user.access;
-    let between = |e: AccountError| Broken::Between(e);
     let steps = schedule(&view.map, uids, |place| Some(place.authority()));
     let needed = Sides::from_fn(|side| steps.iter().any(|step| step.side == side));
     let mut leases = Sides { old: None, new: None };
@@ -176,17 +176,17 @@ async fn fetch_from(
     }
     let mut steps = steps;
     if needed.new {
-        match fetch.client.patiently(mailbox.lease(access, Side::New)).await? {
+        match lend(fetch, access, Side::New).await {
             Ok(lease) => leases.new = Some(lease),
             // What lies on both can still be read from old, but flags only new knows.
-            Err(e) if may_fall_back(fetch, &view.map, uids) => {
+            Err(Broken::Between(e)) if may_fall_back(fetch, &view.map, uids) => {
                 tracing::warn!(mailbox = %mailbox.name(), "read from old instead: {e}");
                 steps = schedule(&view.map, uids, |_| Some(Side::Old));
                 if leases.old.is_none() {
                     leases.old = Some(lend(fetch, access, Side::Old).await?);
                 }
             }
-            Err(e) => return Err(between(e)),
+            Err(e) => return Err(e),
         }
     }
     if guard.is_some() {
@@ -197,6 +197,9 @@ async fn fetch_from(
         }
         drop(guard);
     }
+    fetch.told_until = leases.as_ref().map(|_, lease| {
+        lease.as_ref().and_then(|lease| lease.selected()).and_then(|s| s.highest_mod_seq)
+    });
     fetch.seats = [&leases.old, &leases.new].into_iter().flatten().map(|l| l.seat()).collect();
     fetch.run(&mut leases, &steps).await?;
     let missing = std::mem::take(&mut fetch.missing);
@@ -221,7 +224,14 @@ async fn fetch_from(
 }
 
 async fn lend(fetch: &mut Fetch<'_>, access: &Access, side: Side) -> Result<Lease, Broken> {
-    let lending = fetch.mailbox.lease(access, side);
+    let looks = fetch.wish.flags || fetch.changed_since.is_some();
+    let mailbox = Arc::clone(&fetch.mailbox);
+    let lending = async {
+        match looks {
+            true => mailbox.lease_to_look(access, side).await,
+            false => mailbox.lease(access, side).await,
+        }
+    };
     fetch.client.patiently(lending).await?.map_err(Broken::Between)
 }
 
@@ -243,6 +253,7 @@ async fn set_seen(
         .map(|set| conn.queue(&text(&format!("UID STORE {set} +FLAGS (\\Seen)"))))
         .collect();
     let stored = finish_store(conn, pending).await?;
+    mailbox.wrote_flags(conn);
     if let Some(done) = &stored.refused {
         // A mailbox that keeps no \Seen can be read all the same.
         tracing::debug!(side = %conn.side(), "\\Seen was not set: {}", done.words());

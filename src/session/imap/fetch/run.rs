@@ -69,6 +69,8 @@ pub struct Fetch<'a> {
     pub emails: Option<Emails>,
     /// Only what changed on each side since this MODSEQ of its own.
     pub changed_since: Option<Sides<u64>>,
+    /// The MODSEQ up to which each side's connection had told of changes before it was asked.
+    pub told_until: Sides<Option<u64>>,
     /// The messages that were answered.
     pub done: UidSet<Uid>,
     /// What a side should have returned and did not.
@@ -134,9 +136,13 @@ impl Fetch<'_> {
             Some(since) => format!(" (CHANGEDSINCE {})", since[side]),
             None => String::new(),
         };
+        // By its MODSEQ a change is known of which nobody was told: others want to hear of it.
+        let counts = conn.profile().condstore() && self.wish.flags && !self.wish.mod_seq;
+        let counted = if counts && self.mailbox.listeners() > 1 { " MODSEQ" } else { "" };
+        let items = &self.items;
         let pending = sets
             .chunks_of(MAX_COMMAND)
-            .map(|set| conn.queue(&text(&format!("UID FETCH {set} ({}){since}", self.items))))
+            .map(|set| conn.queue(&text(&format!("UID FETCH {set} ({items}{counted}){since}"))))
             .collect();
         Ok(pending)
     }
@@ -199,7 +205,8 @@ impl Fetch<'_> {
                 match self.client.patiently(conn.event()).await?? {
                     Event::Fetch { seq, text, literal } => {
                         let reply = FirstPiece { seq, text, literal };
-                        let uid = self.reply(conn, step, reply, cursor, &mut items).await?;
+                        let known = (&mut *cursor, &*answered);
+                        let uid = self.reply(conn, step, reply, known, &mut items).await?;
                         if let Some(uid) = uid {
                             answered.insert(uid);
                         }
@@ -239,13 +246,14 @@ impl Fetch<'_> {
         Ok(false)
     }
 
-    /// Passes one reply on. Returns whose it was, if it was an answer.
+    /// Passes one reply on. Returns whose it was, if it was an answer; a second one for the same
+    /// message is news.
     async fn reply(
         &mut self,
         conn: &mut Conn,
         step: &Step,
         first: FirstPiece,
-        cursor: &mut Cursor,
+        (cursor, answered): (&mut Cursor, &UidSet<SideUid>),
         items: &mut Vec<Item>,
     ) -> Result<Option<SideUid>, Broken> {
         let FirstPiece { seq, text, literal } = first;
@@ -258,7 +266,9 @@ impl Fetch<'_> {
             return Ok(None);
         };
         let side_uid = told_uid(&text, items).or_else(|| conn.selected().and_then(|s| s.uid(seq)));
-        let found = side_uid.and_then(|uid| step.find(uid)).and_then(|(uid, place)| {
+        let again = side_uid.is_some_and(|uid| answered.contains(uid));
+        let found = side_uid.filter(|_| !again).and_then(|uid| step.find(uid));
+        let found = found.and_then(|(uid, place)| {
             let seq = cursor.seq(uid)?;
             // Dovecot begins a reply, and hangs up behind it where it cannot read the content.
             let hollow = self.wish.content
@@ -279,6 +289,9 @@ impl Fetch<'_> {
             return Ok(None);
         };
         let decides = place.authority() == step.side;
+        if decides && let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
+            self.compare(conn, (uid, side_uid), flags, mod_seq);
+        }
 
         let wish = self.wish.clone();
         let mut writer = Writer::new(&wish);
@@ -319,6 +332,22 @@ impl Fetch<'_> {
             copier.opened(&self.mailbox, uid, tee);
         }
         Ok(side_uid)
+    }
+
+    /// Flags that the client is told: if nobody else was told of them, that is news for all, and
+    /// also where the server takes them back later.
+    fn compare(
+        &self,
+        conn: &mut Conn,
+        (uid, side_uid): (Uid, SideUid),
+        flags: Bytes,
+        mod_seq: Option<u64>,
+    ) {
+        let until = self.told_until[conn.side()];
+        let changed = mod_seq.zip(until).is_some_and(|(told, until)| told > until);
+        if changed || self.mailbox.were_others(uid, &flags) || conn.has_news_of(side_uid) {
+            conn.note_flags(side_uid, flags);
+        }
     }
 
     async fn literal(&mut self, conn: &mut Conn, tee: &mut Option<Tee>) -> Result<(), Broken> {
@@ -455,18 +484,25 @@ impl Fetch<'_> {
         let done = self.client.patiently(finishing).await??;
         let whole = self.is_whole(conn, &done)?;
         let wish = self.wish.clone();
+        let mut answered = UidSet::new();
         for fetched in replies {
             let Some(side_uid) = fetched.uid else { continue };
             let (text, items) = fetched.parts();
+            let again = answered.contains(side_uid);
             let found = step
                 .find(side_uid)
+                .filter(|_| !again)
                 .filter(|_| is_answer(items, &wish))
                 .and_then(|(uid, place)| Some((uid, place, cursor.seq(uid)?)));
             let Some((uid, place, seq)) = found else {
                 conn.note(fetched);
                 continue;
             };
+            answered.insert(side_uid);
             let decides = place.authority() == step.side;
+            if decides && let Some(flags) = told_flags(text, items) {
+                self.compare(conn, (uid, side_uid), flags, fetched.mod_seq());
+            }
             let mut line = Vec::with_capacity(text.len() + 16);
             let mut writer = Writer::new(&wish);
             writer.keep_flags = decides;

@@ -59,17 +59,13 @@ impl<T: Send, F: Fn(&Told<'_>) -> (T, usize) + Sync> Question for Gathering<'_, 
         let announced = ensure_announced(lease, wanted).await?;
         let mut cursor = plan.view.map.cursor();
         let mut made = Vec::new();
-        let mut news = Vec::new();
         for set in span(&wanted.intersect(&announced), &announced).chunks_of(MAX_COMMAND) {
             let each = |fetched: Fetched| {
                 let Some(uid) = fetched.uid else { return };
-                match fetched.flags() {
-                    // Nobody asked for flags.
-                    Some(flags) => news.push((uid, flags)),
-                    None => {
-                        let known = cursor.find(side, uid).filter(|_| wanted.contains(uid));
-                        made.extend(known.and_then(|(uid, _)| Some((uid, self.made(&fetched)?))));
-                    }
+                // Nobody asked for flags.
+                if fetched.flags().is_none() {
+                    let known = cursor.find(side, uid).filter(|_| wanted.contains(uid));
+                    made.extend(known.and_then(|(uid, _)| Some((uid, self.made(&fetched)?))));
                 }
             };
             let done =
@@ -77,9 +73,6 @@ impl<T: Send, F: Fn(&Told<'_>) -> (T, usize) + Sync> Question for Gathering<'_, 
             if !done.is_ok() {
                 return Ok(Err(Reply::from_server(&done)));
             }
-        }
-        for (uid, flags) in news {
-            lease.note_flags(uid, flags);
         }
         Ok(Ok(made))
     }

@@ -1,0 +1,149 @@
+//! Flags over several connections to one server: whoever writes is seen by all, whichever connection they read over.
+
+mod lab;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lab::{
+    Courier, Cyrus, Dialogue, Dovecot, Fate, Relay, Shape, Way, World, eventually,
+    eventually_holds, has, mails,
+};
+
+fn set(flags: &[&str]) -> BTreeSet<String> {
+    flags.iter().map(|flag| (*flag).to_owned()).collect()
+}
+
+/// All that a client was told of one message's flags, in its order.
+fn told(reply: &lab::Reply, seq: u32) -> Vec<BTreeSet<String>> {
+    let of_it = reply.fetched().into_iter().filter(|m| m.seq == seq);
+    of_it.filter_map(|m| m.flags).collect()
+}
+
+/// The flags of one message as the server itself has them.
+fn on(server: &lab::Server, mailbox: &str, seq: u32) -> BTreeSet<String> {
+    let mut direct = server.client();
+    direct.ok(&format!("EXAMINE {mailbox}"));
+    told(&direct.ok(&format!("FETCH {seq} (FLAGS)")), seq).pop().expect("FLAGS")
+}
+
+fn old_servers() -> Vec<(&'static str, Shape)> {
+    vec![
+        ("Dovecot", Dovecot::old_style().into()),
+        ("Cyrus", Cyrus::styled(false, false).into()),
+        ("Courier", Courier::plain().without_locks().into()),
+    ]
+}
+
+/// Has a wire hold what goes this way with this word in it, and tells when it does.
+fn held(wire: &Relay, there: Way, word: &'static str) -> Arc<AtomicBool> {
+    let is_held = Arc::new(AtomicBool::new(false));
+    let holds = Arc::clone(&is_held);
+    wire.rule(move |way, chunk| {
+        let hold = way == there && has(chunk, word);
+        holds.fetch_or(hold, Ordering::Relaxed);
+        if hold { Fate::Hold } else { Fate::Pass }
+    });
+    is_held
+}
+
+/// Flags are changed over one connection to old while another one is busy, so that this one has not heard of it;
+/// the next command is sent over it.
+fn behind(old: Shape) -> (World, Dialogue) {
+    let world = World::new().old(old).wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    let (mut busy, mut writer) = (world.proxy.client(), world.proxy.client());
+    busy.ok("SELECT INBOX");
+    writer.ok("SELECT INBOX");
+    let is_held = held(&world.old_wire, Way::ToProxy, "BODY[HEADER]");
+    busy.send("held FETCH 1:5 (BODY.PEEK[HEADER])");
+    eventually("the first connection is busy", || is_held.load(Ordering::Relaxed).then_some(()));
+    writer.ok("STORE 1 +FLAGS (\\Flagged)");
+    world.old_wire.release();
+    assert_eq!(busy.until("held").status, "OK");
+    (world, writer)
+}
+
+#[test]
+fn v4_what_was_acknowledged_over_one_connection_is_read_over_any() {
+    for (name, old) in old_servers() {
+        let (world, mut writer) = behind(old);
+        let reply = writer.ok("FETCH 1 (FLAGS)");
+        let right = |flags: &BTreeSet<String>| *flags == set(&["\\Flagged"]);
+        let told = told(&reply, 1);
+        assert!(!told.is_empty() && told.iter().all(right), "{name}: {told:?}");
+        drop(world);
+    }
+}
+
+/// Courier computes the flags from those that the connection knows.
+#[test]
+fn v4_a_flag_that_is_added_over_one_connection_takes_away_none_that_was_added_over_another() {
+    for (name, old) in old_servers() {
+        let (world, mut writer) = behind(old);
+        writer.ok("STORE 1 +FLAGS (\\Answered)");
+        assert_eq!(on(&world.old, "INBOX", 1), set(&["\\Flagged", "\\Answered"]), "{name}");
+    }
+}
+
+#[test]
+fn v5_a_copy_has_the_flags_that_were_set_over_another_connection() {
+    for (name, old) in old_servers() {
+        let (world, mut writer) = behind(old);
+        writer.ok("FETCH 1 (BODY.PEEK[])");
+        let mut direct = world.new.client();
+        eventually_holds(&mut direct, "INBOX", 1);
+        eventually("nothing is under way", || {
+            world.proxy.log().contains("carried to new").then_some(())
+        });
+        assert_eq!(on(&world.new, "INBOX", 1), set(&["\\Flagged"]), "{name}");
+    }
+}
+
+/// A server tells of a change beside the answer to a question about something else.
+#[test]
+fn flags_of_which_a_server_tells_beside_its_answer_are_told_to_all() {
+    let cyrus = Shape::from(Cyrus::styled(true, true));
+    for (name, new) in [("Dovecot", Dovecot::new_style().into()), ("Cyrus", cyrus)] {
+        let world = World::new().new(new).wired().seeded(|old, new| {
+            old.seed("INBOX", &mails(0..2));
+            new.seed("INBOX", &mails(10..12));
+        });
+        let mut client = world.proxy.client();
+        client.ok("SELECT INBOX");
+        assert_eq!(client.ok("UID FETCH 1:* (FLAGS)").fetched().len(), 4);
+        // Both servers are asked for headers, to put them in order here.
+        let is_held = held(&world.new_wire, Way::ToServer, "HEADER.FIELDS");
+        client.send("held SORT (SUBJECT) UTF-8 ALL");
+        eventually("new is to be asked", || is_held.load(Ordering::Relaxed).then_some(()));
+        let mut direct = world.new.client();
+        direct.ok("SELECT INBOX");
+        direct.ok("STORE 1 +FLAGS (\\Draft)");
+        world.new_wire.release();
+        let mut told_of = told(&client.until("held"), 3);
+        told_of.extend(told(&client.ok("NOOP"), 3));
+        assert_eq!(told_of.pop(), Some(on(&world.new, "INBOX", 1)), "{name}");
+    }
+}
+
+/// Whichever connection hears of a change, and however it does, every session is told of it.
+#[test]
+fn flags_that_one_session_sees_changed_on_old_are_told_to_the_others() {
+    for (name, old) in old_servers() {
+        let world = World::new().old(old).set("copy.on_access", "false");
+        let world = world.seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+        let (mut first, mut second) = (world.proxy.client(), world.proxy.client());
+        for client in [&mut first, &mut second] {
+            client.ok("SELECT INBOX");
+            client.ok("UID FETCH 1:* (FLAGS)");
+        }
+        let mut direct = world.old.client();
+        direct.ok("SELECT INBOX");
+        for change in ["+", "-"] {
+            direct.ok(&format!("STORE 2 {change}FLAGS (\\Draft)"));
+            first.ok("FETCH 2 (FLAGS)");
+            let flags = told(&second.ok("NOOP"), 2).pop();
+            assert_eq!(flags, Some(on(&world.old, "INBOX", 2)), "{name}: {change}");
+        }
+    }
+}
