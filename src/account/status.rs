@@ -10,7 +10,7 @@ use super::folders::command;
 use super::mailbox::now;
 use super::matching::FIRST_VIEW;
 use super::{Access, AccountError, MAX_COMMAND, Mailbox};
-use crate::backend::{BackendError, Conn, Done, Lease, Slot, Want, text};
+use crate::backend::{BackendError, Conn, Done, Lease, Pace, Slot, Want, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::imap::response::{Response, StatusKey};
 use crate::uid::{SideUid, Uid, UidSet};
@@ -455,19 +455,23 @@ async fn ask_some(
         ask.text(&format!(" ({items})"));
         // Of the mailbox that is selected, STATUS may lag (RFC 3501 §6.3.10).
         let queue = !ask.has_literal() && selected.as_ref() != Some(name);
-        pending.push(if queue { Ok(lease.queue(&ask)) } else { Err(ask) });
+        pending.push((queue.then(|| lease.queue(&ask)), ask));
     }
     let first = answers.len();
     answers.resize(first + names.len(), Told::Nothing);
     let mut late = Vec::new();
-    for (at, pending) in pending.into_iter().enumerate() {
+    for (at, (pending, ask)) in pending.into_iter().enumerate() {
         match pending {
-            Ok(pending) => {
+            Some(pending) => {
                 let done = lease.finish(pending).await?;
-                answers[first + at] = numbers(&names[at].1, done);
+                match Pace::default().after(&done) {
+                    // It is asked again when the others have been.
+                    Some(_) => late.push((at, ask)),
+                    None => answers[first + at] = numbers(&names[at].1, done),
+                }
             }
-            Err(ask) if selected.as_ref() != Some(&names[at].1) => late.push((at, ask)),
-            Err(_) => {}
+            None if selected.as_ref() != Some(&names[at].1) => late.push((at, ask)),
+            None => {}
         }
     }
     for (at, ask) in late {

@@ -15,11 +15,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::trace;
 
 use super::select::Selected;
-use super::{BackendError, Learned, Profile, Strain};
+use super::{BackendError, Learned, Pace, Profile, Strain};
 use crate::base::Side;
 use crate::config::{Backend, Quirk};
 use crate::imap::framer::{Framer, Literal, Piece};
@@ -293,8 +293,22 @@ impl Conn {
         }
     }
 
-    /// Runs a command and gives its end. FETCH data that comes along is taken for news.
+    /// Runs a command and gives its end, sent again where the server has no time just now. FETCH
+    /// data that comes along is taken for news.
     pub async fn run(&mut self, command: &Parts) -> Result<Done, BackendError> {
+        let mut pace = Pace::default();
+        loop {
+            let done = self.run_once(command).await?;
+            match pace.after(&done) {
+                Some(pause) => sleep(pause).await,
+                None => return Ok(done),
+            }
+        }
+    }
+
+    /// The same for a command that may have been done in part where it is answered NO, or that
+    /// shall not be said twice.
+    pub async fn run_once(&mut self, command: &Parts) -> Result<Done, BackendError> {
         let pending = self.send(command).await?;
         self.finish(pending).await
     }

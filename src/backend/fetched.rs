@@ -2,9 +2,10 @@
 //! nobody asked. The content of messages is never held here: it is given away as it comes.
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::sleep;
 
-use super::BackendError;
 use super::conn::{Conn, Done, Event, Pending, text};
+use super::{BackendError, Pace};
 use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, number, number64};
 use crate::imap::framer::Literal;
 use crate::imap::response::Response;
@@ -229,17 +230,27 @@ impl Conn {
         mut each: impl FnMut(Fetched),
     ) -> Result<Done, BackendError> {
         let asked = command.mentions(b"FLAGS");
-        let pending = self.send(command).await?;
-        let mut news = Vec::new();
-        let mut take = |fetched: Fetched| {
-            news.extend(fetched.uid.zip(fetched.flags().filter(|_| !asked)));
-            each(fetched);
-        };
-        let done = self.finish_fetch(pending, &mut take).await;
-        for (uid, flags) in news {
-            self.note_flags(uid, flags);
+        let mut pace = Pace::default();
+        loop {
+            let pending = self.send(command).await?;
+            let mut news = Vec::new();
+            let mut taken = false;
+            let mut take = |fetched: Fetched| {
+                taken = true;
+                news.extend(fetched.uid.zip(fetched.flags().filter(|_| !asked)));
+                each(fetched);
+            };
+            let done = self.finish_fetch(pending, &mut take).await;
+            for (uid, flags) in news {
+                self.note_flags(uid, flags);
+            }
+            let done = done?;
+            // What was handed over already must not be handed over again.
+            match pace.after(&done).filter(|_| !taken) {
+                Some(pause) => sleep(pause).await,
+                None => return Ok(done),
+            }
         }
-        done
     }
 
     /// Fetches whole messages and hands each reply that has to do with one to `each`, with what
@@ -252,19 +263,29 @@ impl Conn {
         mut each: impl FnMut(Fetched, &mut C),
     ) -> Result<Done, BackendError> {
         let command = text(&format!("UID FETCH {uids} (UID{items} BODY.PEEK[])"));
-        let pending = self.send(&command).await?;
+        let mut pace = Pace::default();
+        let mut pending = self.send(&command).await?;
+        let mut taken = false;
         loop {
             match self.event().await? {
                 Event::Fetch { seq, text, literal } => {
                     let fetched = self.walk(seq, text, literal, Some(&mut *collect)).await?;
                     match fetched.value(ItemKind::Body) {
-                        Some(_) => each(fetched, collect),
+                        Some(_) => {
+                            taken = true;
+                            each(fetched, collect);
+                        }
                         None => self.note(fetched),
                     }
                 }
                 Event::Response(response @ Response::Tagged { .. }) => {
-                    if let Some(done) = self.tagged(pending, response, Vec::new())? {
-                        return Ok(done);
+                    let Some(done) = self.tagged(pending, response, Vec::new())? else { continue };
+                    match pace.after(&done).filter(|_| !taken) {
+                        Some(pause) => {
+                            sleep(pause).await;
+                            pending = self.send(&command).await?;
+                        }
+                        None => return Ok(done),
                     }
                 }
                 Event::Response(_) => {}

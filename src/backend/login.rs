@@ -147,7 +147,7 @@ impl Conn {
         let done = if self.profile().has("AUTH=PLAIN") || login.authzid.is_some() {
             let encoded = Zeroizing::new(BASE64.encode(plain.as_bytes()));
             if self.profile().has("SASL-IR") {
-                self.run(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await?
+                self.run_once(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await?
             } else {
                 self.authenticate_in_two_steps(&encoded).await?
             }
@@ -157,7 +157,7 @@ impl Conn {
             command.astring(login.authcid.as_bytes());
             command.text(" ");
             command.astring(secret.as_bytes());
-            self.run(&command).await?
+            self.run_once(&command).await?
         };
         if !done.is_ok() {
             let login = login.authcid.clone();

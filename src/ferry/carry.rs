@@ -13,7 +13,7 @@ use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, text};
 use crate::base::{Side, step};
 use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::flags;
-use crate::imap::response::Code;
+use crate::imap::response::{Code, Status};
 use crate::imap::write::Parts;
 use crate::index::Intent;
 use crate::uid::{Place, SideUid, Uid, UidSet};
@@ -122,10 +122,10 @@ impl<'a> Carry<'a> {
 
         let ended = self.append_and_settle(&mut old, &mut new, &mut messages).await;
         match ended {
-            Ok(count) => {
+            Ok((count, put_off)) => {
                 self.mailbox.give_back(old).await;
                 self.mailbox.give_back(new).await;
-                Ok(count)
+                put_off.map_or(Ok(count), |put_off| Err(put_off.into()))
             }
             Err(e) => {
                 // Whether an APPEND arrived is not known: the intents stay open.
@@ -144,12 +144,12 @@ impl<'a> Carry<'a> {
         old: &mut Lease,
         new: &mut Lease,
         messages: &mut [Message],
-    ) -> Result<usize, AccountError> {
+    ) -> Result<(usize, Option<BackendError>), AccountError> {
         let mut answers = self.append(new, messages).await?;
         step("copy: messages are appended");
         // A keyword that new refuses is no reason to leave the message behind.
         for (message, done) in messages.iter_mut().zip(&mut answers) {
-            if !done.is_ok() && has_keywords(&message.flags) {
+            if !done.is_ok() && !is_put_off(done) && has_keywords(&message.flags) {
                 warn!(
                     mailbox = %self.mailbox.name(), uid = %message.uid,
                     "keywords dropped, new says: {}", done.words()
@@ -160,7 +160,13 @@ impl<'a> Carry<'a> {
         }
         let mut copies: BTreeMap<Uid, SideUid> = BTreeMap::new();
         let mut untold: Vec<&Message> = Vec::new();
+        let (mut put_off, mut waiting) = (None, Vec::new());
         for (message, done) in messages.iter().zip(&answers) {
+            if is_put_off(done) {
+                put_off = Some(new.answer("APPEND", done));
+                waiting.push(message.uid);
+                continue;
+            }
             if !done.is_ok() {
                 self.stuck(message.uid, done.words()).await?;
                 continue;
@@ -171,6 +177,9 @@ impl<'a> Carry<'a> {
                 }
                 None => untold.push(message),
             }
+        }
+        if !waiting.is_empty() {
+            self.mailbox.abandon_copies(waiting, false).await?;
         }
         if !untold.is_empty() {
             self.find_untold(new, &untold, &mut copies).await?;
@@ -196,7 +205,7 @@ impl<'a> Carry<'a> {
         let mut orphans = gone;
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
         remove_orphans(new, self.mailbox, &orphans, false).await?;
-        Ok(carried)
+        Ok((carried, put_off))
     }
 
     /// APPENDs all, pipelined where the server takes literals without being asked.
@@ -474,6 +483,11 @@ pub(super) async fn remove_copies(
         conn.must("UID EXPUNGE", &text(&format!("UID EXPUNGE {copies}"))).await?;
     }
     Ok(())
+}
+
+/// Whether the server has no time just now, and nothing is wrong with the message.
+pub(super) fn is_put_off(done: &Done) -> bool {
+    done.status == Status::No && done.code.as_ref().is_some_and(Code::says_later)
 }
 
 pub(super) fn told_uid(done: &Done) -> Option<SideUid> {

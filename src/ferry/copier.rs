@@ -12,7 +12,9 @@ use tracing::{Instrument, info, info_span, warn};
 use super::carry::Carry;
 use super::tee::{Budget, Tee};
 use crate::account::{Access, Account, AccountError, Mailbox, Undecided, now};
+use crate::backend::{BackendError, Pace};
 use crate::config::Config;
+use crate::imap::response::Code;
 use crate::index::MailboxId;
 use crate::uid::{Place, Uid, UidSet};
 
@@ -49,6 +51,8 @@ struct Queue {
     jobs: VecDeque<Job>,
     known: HashSet<(MailboxId, Uid)>,
     not_before: Option<Instant>,
+    /// The pauses where a server has no time just now, as it says.
+    pace: Pace,
 }
 
 /// A message to be carried.
@@ -200,12 +204,17 @@ impl Copier {
             let again = match ended {
                 Ok(left) => {
                     *pause = PAUSE;
+                    lock(&self.queue).pace = Pace::default();
                     left
                 }
                 Err((e, left)) => {
                     warn!(mailbox = %mailbox.name(), messages = left.len(), "not carried yet: {e}");
-                    lock(&self.queue).not_before = Some(Instant::now() + *pause);
-                    *pause = (*pause * 2).min(LONGEST_PAUSE);
+                    let mut queue = lock(&self.queue);
+                    let later = match says_later(&e) {
+                        true => queue.pace.pause(),
+                        false => std::mem::replace(pause, (*pause * 2).min(LONGEST_PAUSE)),
+                    };
+                    queue.not_before = Some(Instant::now() + later);
                     left
                 }
             };
@@ -281,6 +290,15 @@ impl Copier {
         let retry = next.map(|at| Instant::now() + Duration::from_secs(at.saturating_sub(now())));
         waiting.into_iter().chain(looking).chain(retry).min()
     }
+}
+
+/// Whether a server said that it has no time just now: that passes sooner than an outage.
+fn says_later(e: &AccountError) -> bool {
+    let code = match e {
+        AccountError::Backend(BackendError::Answer { code, .. }) => code.as_ref(),
+        _ => None,
+    };
+    code.is_some_and(Code::says_later)
 }
 
 async fn work(copier: Weak<Copier>, undecided: Arc<Undecided>, shutdown: CancellationToken) {

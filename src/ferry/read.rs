@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::carry::{Carry, Message};
+use super::carry::{Carry, Message, is_put_off};
 use super::tee::{Budget, Tee};
 use crate::account::{AccountError, without_recent};
 use crate::backend::{Collect, Conn, Fetched, Lease, text};
@@ -166,6 +166,10 @@ impl Carry<'_> {
             }
         };
         let done = conn.fetch_content(set, " FLAGS INTERNALDATE", &mut collecting, each).await?;
+        if is_put_off(&done) {
+            // Nothing is wrong with any of them.
+            return Err(conn.answer("UID FETCH (BODY[])", &done).into());
+        }
         Ok((!done.is_ok()).then(|| done.words()))
     }
 }

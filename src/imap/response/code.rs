@@ -84,6 +84,13 @@ pub enum Code {
     Other(Bytes),
 }
 
+impl Code {
+    /// Whether it says that the same command may do later (RFC 5530 §3; `THROTTLED` is not in it).
+    pub fn says_later(&self) -> bool {
+        matches!(self, Code::Throttled | Code::Unavailable | Code::InUse)
+    }
+}
+
 /// What `METADATA` says of a GETMETADATA or a SETMETADATA (RFC 5464 §5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MetadataCode {

@@ -293,7 +293,11 @@ impl Copy {
         for set in span(&wanted, &announced).chunks_of(MAX_COMMAND) {
             let mut command = Parts::new();
             command.text(&format!("{verb} {set} ")).mailbox(&name);
-            let done = lease.run(&command).await?;
+            // Of a MOVE a part may have been done.
+            let done = match by_move {
+                true => lease.run_once(&command).await?,
+                false => lease.run(&command).await?,
+            };
             if !done.is_ok() {
                 refused = Some(done);
                 break;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::sleep;
 
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
-use crate::backend::{BackendError, Conn, Done, Moment, Pending};
+use crate::backend::{BackendError, Conn, Done, Moment, Pace, Pending};
 use crate::base::{Side, step};
 use crate::imap::command::{Flag, StoreMode};
 use crate::imap::response::Code;
@@ -169,16 +170,16 @@ impl Store {
             }
             None => String::new(),
         };
-        let pending: Vec<Pending> = span(&wanted, &announced)
+        let commands = span(&wanted, &announced)
             .chunks_of(MAX_COMMAND)
             .map(|set| {
                 let mut command = Parts::new();
                 command.text(&format!("UID STORE {set} {unchanged}{sign}FLAGS{silent} "));
                 command.text(&String::from_utf8_lossy(&self.list));
-                lease.queue(&command)
+                command
             })
             .collect();
-        let stored = finish_store(&mut lease, pending).await?;
+        let stored = run_stores(&mut lease, commands).await?;
         step("store: the flags are stored");
         self.mailbox.wrote_flags(&lease);
         stored.tell(&self.mailbox, &mut lease, &wanted, self.session, since).await?;
@@ -212,13 +213,38 @@ struct Heard {
     mod_seq: Option<u64>,
 }
 
-/// Reads the answers to STOREs, to the end of each.
-pub(super) async fn finish_store(
+/// Sends STOREs together, and reads the answers to the end of each. Where the server has no time
+/// just now, those that it put off are sent again.
+pub(super) async fn run_stores(
     conn: &mut Conn,
-    pending: Vec<Pending>,
+    mut commands: Vec<Parts>,
 ) -> Result<Stored, BackendError> {
     let mut stored = Stored { refused: None, modified: UidSet::new(), heard: Vec::new() };
-    for pending in pending {
+    let mut pace = Pace::default();
+    loop {
+        let put_off = run_stores_once(conn, commands, &mut stored).await?;
+        let Some(last) = put_off.last() else { return Ok(stored) };
+        match pace.after(&last.1) {
+            Some(pause) => sleep(pause).await,
+            None => {
+                stored.refused = put_off.into_iter().next_back().map(|(_, done)| done);
+                return Ok(stored);
+            }
+        }
+        commands = put_off.into_iter().map(|(command, _)| command).collect();
+    }
+}
+
+/// Returns those that the server put off, with its words.
+async fn run_stores_once(
+    conn: &mut Conn,
+    commands: Vec<Parts>,
+    stored: &mut Stored,
+) -> Result<Vec<(Parts, Done)>, BackendError> {
+    let sent: Vec<(Pending, Parts)> =
+        commands.into_iter().map(|command| (conn.queue(&command), command)).collect();
+    let mut put_off = Vec::new();
+    for (pending, command) in sent {
         let mut each = |fetched: crate::backend::Fetched| {
             if let Some(uid) = fetched.uid {
                 let flags = fetched.flags().map(|list| without_recent(&list));
@@ -226,6 +252,10 @@ pub(super) async fn finish_store(
             }
         };
         let done = conn.finish_fetch(pending, &mut each).await?;
+        if Pace::default().after(&done).is_some() {
+            put_off.push((command, done));
+            continue;
+        }
         if let Some(Code::Modified(set)) = &done.code {
             let left = set.iter().map(|&(first, last)| (SideUid(first), SideUid(last)));
             stored.modified = stored.modified.union(&UidSet::from_ranges(left));
@@ -235,7 +265,7 @@ pub(super) async fn finish_store(
             stored.refused.get_or_insert(done);
         }
     }
-    Ok(stored)
+    Ok(put_off)
 }
 
 impl Stored {

@@ -1,7 +1,9 @@
 //! FETCH (RFC 3501 §6.4.5): a schedule of UID FETCHes over both sides, rewritten on the way.
 //!
-//! `plan` says who is asked for what, `line` rewrites a reply, `run` moves the octets.
+//! `plan` says who is asked for what, `line` rewrites a reply, `run` moves the octets, `gather` puts
+//! small answers into order.
 
+mod gather;
 mod line;
 mod plan;
 mod run;
@@ -11,10 +13,10 @@ use std::sync::Arc;
 use super::reply::{Failure, Reply};
 use super::select::Selected;
 use super::sets::{ensure_announced, places, span};
-use super::store::finish_store;
+use super::store::run_stores;
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId};
-use crate::backend::{Conn, Lease, Pending, text};
+use crate::backend::{Conn, Lease, text};
 use crate::base::{Side, Sides};
 use crate::imap::command::{FetchItem, PartialRange};
 use crate::imap::found::Found;
@@ -248,11 +250,11 @@ async fn set_seen(
     let announced = ensure_announced(conn, wanted).await?;
     let sets = span(&wanted.intersect(&announced), &announced);
     let since = mailbox.moment();
-    let pending: Vec<Pending> = sets
+    let commands = sets
         .chunks_of(MAX_COMMAND)
-        .map(|set| conn.queue(&text(&format!("UID STORE {set} +FLAGS (\\Seen)"))))
+        .map(|set| text(&format!("UID STORE {set} +FLAGS (\\Seen)")))
         .collect();
-    let stored = finish_store(conn, pending).await?;
+    let stored = run_stores(conn, commands).await?;
     mailbox.wrote_flags(conn);
     if let Some(done) = &stored.refused {
         // A mailbox that keeps no \Seen can be read all the same.

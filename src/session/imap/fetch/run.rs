@@ -1,24 +1,25 @@
 //! Running a schedule: octets go server → session → client, polled in the session's own task.
 //!
-//! Literals are never held whole. Where steps would be short and nothing large is asked for, one
-//! set a side is fetched and put into the client's order in a bounded window.
+//! Literals are never held whole. Where steps would be short and nothing large is asked for, `gather`
+//! fetches one set a side.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::sleep;
 
 use super::super::sets::{ensure_announced, span};
 use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid};
-use super::plan::{Step, gathered};
+use super::plan::Step;
 use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox};
-use crate::backend::{BackendError, Conn, Done, Event, Lease, Pending, Seat, text};
+use crate::backend::{BackendError, Conn, Done, Event, Lease, Pace, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
 use crate::imap::fetch_scan::{FetchScan, Item, ItemKind};
 use crate::imap::framer::Literal;
-use crate::imap::response::{Code, Response, Status};
+use crate::imap::response::{Response, Status};
 use crate::session::client::{Client, ClientError};
 use crate::uid::{Cursor, Place, SideUid, Uid, UidMap, UidSet};
 
@@ -32,8 +33,6 @@ const SHORT: u32 = 64;
 const SLOW: Duration = Duration::from_secs(10);
 /// So many messages of a command may be refused before the server is asked for no more.
 const REFUSED: usize = 16;
-/// Messages put into order at a time.
-const WINDOW: u32 = 512;
 
 /// How a FETCH broke off.
 #[derive(Debug)]
@@ -53,6 +52,27 @@ impl From<ClientError> for Broken {
 impl From<BackendError> for Broken {
     fn from(e: BackendError) -> Broken {
         Broken::Between(e.into())
+    }
+}
+
+/// What came of asking a side for messages.
+pub(super) enum Taken {
+    /// All that it has.
+    All,
+    /// It refused, perhaps for one message alone.
+    Torn,
+    /// It has no time just now, as it said.
+    PutOff(Done),
+}
+
+impl Taken {
+    /// What came of both.
+    pub fn and(self, other: Taken) -> Taken {
+        match (self, other) {
+            (Taken::PutOff(done), _) | (_, Taken::PutOff(done)) => Taken::PutOff(done),
+            (Taken::Torn, _) | (_, Taken::Torn) => Taken::Torn,
+            (Taken::All, Taken::All) => Taken::All,
+        }
     }
 }
 
@@ -118,7 +138,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         conn: &mut Conn,
         side: Side,
@@ -155,15 +175,46 @@ impl Fetch<'_> {
         cursor: &mut Cursor,
     ) -> Result<UidSet<SideUid>, Broken> {
         let mut answered = UidSet::new();
-        if !self.take(conn, step, pending, cursor, &mut answered).await? {
+        let wanted = step.uids();
+        if !self.insist(conn, step, &wanted, pending, cursor, &mut answered).await? {
             self.one_by_one(conn, step, cursor, &mut answered).await?;
         }
         Ok(answered)
     }
 
+    /// Takes the answers to what was asked, which is asked again where the server has no time just
+    /// now. False if not all came; why is noted.
+    pub(super) async fn insist(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        wanted: &UidSet<SideUid>,
+        mut pending: Vec<Pending>,
+        cursor: &mut Cursor,
+        answered: &mut UidSet<SideUid>,
+    ) -> Result<bool, Broken> {
+        let mut pace = Pace::default();
+        loop {
+            let before = answered.len();
+            let put_off = match self.take(conn, step, pending, cursor, answered).await? {
+                Taken::All => return Ok(true),
+                Taken::Torn => return Ok(false),
+                Taken::PutOff(put_off) => put_off,
+            };
+            if answered.len() > before {
+                pace = Pace::default();
+            }
+            let Some(pause) = pace.after(&put_off) else {
+                return Err(conn.answer("UID FETCH", &put_off).into());
+            };
+            self.client.patiently(sleep(pause)).await?;
+            pending = self.ask(conn, step.side, &wanted.subtract(answered)).await?;
+        }
+    }
+
     /// A server said NO, perhaps for one message alone, and then gave nothing of those behind it:
     /// the first that is missing is asked for on its own, then the others together, and so on.
-    async fn one_by_one(
+    pub(super) async fn one_by_one(
         &mut self,
         conn: &mut Conn,
         step: &Step,
@@ -178,7 +229,8 @@ impl Fetch<'_> {
             rest = rest.subtract(&first);
             for set in [&first, &rest.clone()] {
                 let pending = self.ask(conn, step.side, set).await?;
-                if self.take(conn, step, pending, cursor, answered).await? && set == &rest {
+                let whole = self.insist(conn, step, set, pending, cursor, answered).await?;
+                if whole && set == &rest {
                     return Ok(());
                 }
             }
@@ -187,8 +239,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Takes the answers to what was asked. False if one of them was NO because of what was asked
-    /// for; then it is noted.
+    /// Takes the answers to what was asked.
     async fn take(
         &mut self,
         conn: &mut Conn,
@@ -196,9 +247,9 @@ impl Fetch<'_> {
         pending: Vec<Pending>,
         cursor: &mut Cursor,
         answered: &mut UidSet<SideUid>,
-    ) -> Result<bool, Broken> {
+    ) -> Result<Taken, Broken> {
         conn.flush().await?;
-        let mut all = true;
+        let mut all = Taken::All;
         let mut items = Vec::new();
         for pending in pending {
             loop {
@@ -217,7 +268,7 @@ impl Fetch<'_> {
                             continue;
                         }
                         if let Some(done) = conn.tagged(pending, response, Vec::new())? {
-                            all &= self.is_whole(conn, &done)?;
+                            all = all.and(self.taken(conn, done)?);
                             break;
                         }
                     }
@@ -230,20 +281,21 @@ impl Fetch<'_> {
         Ok(all)
     }
 
-    /// Whether the answer is OK. A NO that may be due to one message is noted; it is not where the
-    /// server says that it has no time, and a BAD never is.
-    fn is_whole(&mut self, conn: &Conn, done: &Done) -> Result<bool, BackendError> {
+    /// What an answer means. A NO that may be due to one message is noted; a BAD never is.
+    pub(super) fn taken(&mut self, conn: &Conn, done: Done) -> Result<Taken, BackendError> {
         if done.is_ok() {
-            return Ok(true);
+            return Ok(Taken::All);
         }
-        let refused = conn.answer("UID FETCH", done);
-        let busy = matches!(done.code, Some(Code::Unavailable | Code::Throttled | Code::InUse));
-        if done.status != Status::No || busy {
+        if Pace::default().after(&done).is_some() {
+            return Ok(Taken::PutOff(done));
+        }
+        let refused = conn.answer("UID FETCH", &done);
+        if done.status != Status::No {
             return Err(refused);
         }
         tracing::warn!(mailbox = %self.mailbox.name(), "{refused}");
         self.refused = Some(refused);
-        Ok(false)
+        Ok(Taken::Torn)
     }
 
     /// Passes one reply on. Returns whose it was, if it was an answer; a second one for the same
@@ -336,7 +388,7 @@ impl Fetch<'_> {
 
     /// Flags that the client is told: if nobody else was told of them, that is news for all, and
     /// also where the server takes them back later.
-    fn compare(
+    pub(super) fn compare(
         &self,
         conn: &mut Conn,
         (uid, side_uid): (Uid, SideUid),
@@ -371,7 +423,7 @@ impl Fetch<'_> {
     }
 
     /// Sends octets. While the client is slow, the connections that wait for it count no more.
-    async fn send(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+    pub(super) async fn send(&mut self, octets: &[u8]) -> Result<(), ClientError> {
         let sending = self.client.octets(octets);
         tokio::pin!(sending);
         match tokio::time::timeout(SLOW, &mut sending).await {
@@ -416,109 +468,12 @@ impl Fetch<'_> {
         }
     }
 
-    /// One set a side, a window at a time, put into the client's order.
-    async fn run_gathered(
-        &mut self,
-        leases: &mut Sides<Option<Lease>>,
-        steps: &[Step],
-    ) -> Result<(), Broken> {
-        let mut cursor = self.numbering.cursor();
-        let mut rest = steps;
-        while !rest.is_empty() {
-            let mut messages = 0;
-            let full = rest.iter().position(|step| {
-                messages += step.len;
-                messages > WINDOW
-            });
-            // At least one step, however long.
-            let (window, behind) = rest.split_at(full.unwrap_or(rest.len()).max(1));
-            rest = behind;
-            let asked = gathered(window);
-            let mut sent = Vec::new();
-            for step in &asked {
-                let conn = connection(leases, step.side)?;
-                let pending = self.ask(conn, step.side, &step.uids()).await?;
-                conn.flush().await?;
-                sent.push(pending);
-            }
-            let mut lines: Vec<(Uid, Vec<u8>)> = Vec::new();
-            let mut torn = Vec::new();
-            for (step, pending) in asked.iter().zip(sent) {
-                let conn = connection(leases, step.side)?;
-                let mut whole = true;
-                for pending in pending {
-                    whole &= self.gather(conn, step, pending, &mut cursor, &mut lines).await?;
-                }
-                if !whole {
-                    // Those that are there go before those that are asked for anew.
-                    torn.push(step);
-                }
-            }
-            lines.sort_by_key(|(uid, _)| *uid);
-            for (uid, line) in lines {
-                self.send(&line).await?;
-                self.done.push(uid);
-            }
-            for step in torn {
-                let conn = connection(leases, step.side)?;
-                let found =
-                    |uid: &SideUid| step.find(*uid).is_some_and(|(u, _)| self.done.contains(u));
-                let mut answered = step.uids().iter().filter(found).collect();
-                self.one_by_one(conn, step, &mut cursor, &mut answered).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn gather(
-        &mut self,
-        conn: &mut Conn,
-        step: &Step,
-        pending: Pending,
-        cursor: &mut Cursor,
-        lines: &mut Vec<(Uid, Vec<u8>)>,
-    ) -> Result<bool, Broken> {
-        let mut replies = Vec::new();
-        let mut keep = |fetched| replies.push(fetched);
-        let finishing = conn.finish_fetch(pending, &mut keep);
-        let done = self.client.patiently(finishing).await??;
-        let whole = self.is_whole(conn, &done)?;
-        let wish = self.wish.clone();
-        let mut answered = UidSet::new();
-        for fetched in replies {
-            let Some(side_uid) = fetched.uid else { continue };
-            let (text, items) = fetched.parts();
-            let again = answered.contains(side_uid);
-            let found = step
-                .find(side_uid)
-                .filter(|_| !again)
-                .filter(|_| is_answer(items, &wish))
-                .and_then(|(uid, place)| Some((uid, place, cursor.seq(uid)?)));
-            let Some((uid, place, seq)) = found else {
-                conn.note(fetched);
-                continue;
-            };
-            answered.insert(side_uid);
-            let decides = place.authority() == step.side;
-            if decides && let Some(flags) = told_flags(text, items) {
-                self.compare(conn, (uid, side_uid), flags, fetched.mod_seq());
-            }
-            let mut line = Vec::with_capacity(text.len() + 16);
-            let mut writer = Writer::new(&wish);
-            writer.keep_flags = decides;
-            let told = fetched.mod_seq().filter(|_| decides);
-            writer.mod_seq = self.mod_seq_told(step.side, told).await?;
-            let email = self.emails.as_ref().map(|emails| emails.of(uid));
-            writer.begin(seq, uid, email, &mut line);
-            writer.items(text, items, &mut line);
-            writer.end(&mut line);
-            lines.push((uid, line));
-        }
-        Ok(whole)
-    }
-
     /// What the client is told for a side's MODSEQ, if it wants to see it.
-    async fn mod_seq_told(&self, side: Side, told: Option<u64>) -> Result<Option<u64>, Broken> {
+    pub(super) async fn mod_seq_told(
+        &self,
+        side: Side,
+        told: Option<u64>,
+    ) -> Result<Option<u64>, Broken> {
         match told.filter(|_| self.wish.mod_seq) {
             Some(told) => {
                 self.mailbox.mod_seq_of(side, told).await.map(Some).map_err(Broken::Between)
@@ -534,7 +489,10 @@ struct FirstPiece {
     literal: Option<Literal>,
 }
 
-fn connection(leases: &mut Sides<Option<Lease>>, side: Side) -> Result<&mut Lease, Broken> {
+pub(super) fn connection(
+    leases: &mut Sides<Option<Lease>>,
+    side: Side,
+) -> Result<&mut Lease, Broken> {
     leases[side].as_mut().ok_or_else(|| {
         let why = "no connection was lent".to_owned();
         Broken::Between(BackendError::Away { side, why }.into())
