@@ -332,3 +332,31 @@ fn v3_a_message_that_goes_while_it_is_listed_takes_no_other_with_it() {
     expect(&mut client, &[1, 3, 4, 5, 8, 9]);
     assert!(!world.proxy.log().contains("cannot be found"));
 }
+
+/// Cyrus' SEARCH passes over what is gone and was not said to be, and finds what was not announced: as many as
+/// there should be, with other numbers. Only the server itself can say which arrival has which.
+#[test]
+fn v3_an_arrival_has_the_number_that_the_server_gives_it() {
+    let world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    let mut client = world.proxy.client();
+    assert_eq!(uids(&mut client).len(), 5);
+    let mut direct = world.old.client();
+    direct.ok("SELECT INBOX");
+    // As if 6 were gone, and 7 were there already.
+    world.old_wire.rule(|way, chunk| match way {
+        Way::ToProxy => instead(chunk, "UID ALL 6\r\n", "UID ALL 7\r\n"),
+        Way::ToServer => Fate::Pass,
+    });
+    client.idle();
+    direct.append("INBOX", "", &lab::small(10));
+    client.wait_for(|r| r == "* 6 EXISTS");
+    world.old_wire.release();
+    direct.append("INBOX", "", &lab::small(11));
+    direct.ok("UID STORE 6 +FLAGS.SILENT (\\Deleted)");
+    direct.ok("EXPUNGE");
+    client.wait_for(|r| r == "* 6 EXPUNGE");
+    client.done();
+    client.ok("NOOP");
+    assert_eq!(client.ok("UID SEARCH ALL").found(), [1, 2, 3, 4, 5, 7]);
+    assert_eq!(everything(&mut client, "INBOX")[5].octets, lab::small(11));
+}

@@ -206,7 +206,7 @@ impl Mailbox {
     }
 
     /// Passes on what one side told of flags, each with a MODSEQ above all that were told before.
-    /// Returns those of which something else was told since: see [`tell_flags`](Mailbox::tell_flags).
+    /// Returns those of which something else was told since: then nobody knows which is older.
     pub async fn hear_flags(
         self: &Arc<Self>,
         conn: &Conn,
@@ -310,7 +310,7 @@ impl Mailbox {
     }
 
     /// Passes a side's FLAGS on, if that side decides over the message. False if something else
-    /// was told `since`: see [`tell_flags`](Mailbox::tell_flags).
+    /// was told `since`: then nobody knows which is older.
     fn heard_flags(
         &self,
         conn: &Conn,
