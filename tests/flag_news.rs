@@ -147,3 +147,72 @@ fn flags_that_one_session_sees_changed_on_old_are_told_to_the_others() {
         }
     }
 }
+
+/// Before a keyword is used, FLAGS says that there is one (RFC 3501 §7.2.6).
+#[test]
+fn keywords_are_known_before_they_are_used() {
+    for (name, old) in old_servers() {
+        let world = World::new().old(old).seeded(|old, new| {
+            old.seed("INBOX", &mails(0..3));
+            new.seed("INBOX", &mails(10..12));
+        });
+        let (mut first, mut second) = (world.proxy.client(), world.proxy.client());
+        first.ok("SELECT INBOX");
+        second.ok("SELECT INBOX");
+        let (mut on_old, mut on_new) = (world.old.client(), world.new.client());
+        on_old.ok("SELECT INBOX");
+        on_new.ok("SELECT INBOX");
+        on_old.ok("STORE 1 +FLAGS (Fresh1)");
+        on_new.ok("STORE 1 +FLAGS (Fresh2)");
+        let known = |reply: &lab::Reply, keyword: &str| {
+            let lines = reply.lines();
+            let told = lines.iter().position(|l| l.starts_with("* FLAGS (") && l.contains(keyword));
+            let used = lines.iter().position(|l| l.contains(" FETCH (") && l.contains(keyword));
+            let used = used.unwrap_or_else(|| panic!("{name}: {keyword} is not used: {lines:#?}"));
+            assert!(told.is_some_and(|told| told < used), "{name}: {keyword}: {lines:#?}");
+        };
+        // Asked for, told unasked, and set by oneself.
+        // Courier tells a connection of what others change when it is asked for news.
+        let reply = first.ok(if name == "Courier" { "NOOP" } else { "UID FETCH 1:* (FLAGS)" });
+        known(&reply, "Fresh1");
+        known(&reply, "Fresh2");
+        let reply = second.ok("NOOP");
+        known(&reply, "Fresh1");
+        known(&reply, "Fresh2");
+        known(&second.ok("STORE 2 +FLAGS (Fresh3)"), "Fresh3");
+        known(&first.ok("NOOP"), "Fresh3");
+    }
+}
+
+/// A session that asks for flags is told once, though others are told of them for the first time.
+#[test]
+fn flags_that_were_asked_for_are_not_told_again() {
+    let world = World::new().seeded(|_, new| new.seed("INBOX", &mails(0..2)));
+    let (mut first, mut second) = (world.proxy.client(), world.proxy.client());
+    first.ok("SELECT INBOX");
+    second.ok("SELECT INBOX");
+    for n in 10..14 {
+        first.append("INBOX", "(\\Seen Later)", &lab::small(n));
+    }
+    let reply = first.ok("FETCH 1:* (UID FLAGS)");
+    let numbers: Vec<u32> = reply.fetched().iter().map(|m| m.seq).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+}
+
+/// RFC 3501 §6.4.5: the flags are in the answer if they have changed.
+#[test]
+fn a_fetch_that_sets_seen_tells_flags_where_that_is_a_change() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..1));
+        new.seed("INBOX", &mails(10..11));
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("STORE 1:2 -FLAGS.SILENT (\\Seen)");
+    for seq in [1, 2] {
+        let fetch = format!("FETCH {seq} (UID BODY[TEXT])");
+        let flags = told(&client.ok(&fetch), seq);
+        assert!(flags.len() == 1 && flags[0].contains("\\Seen"), "{flags:?}");
+        assert_eq!(told(&client.ok(&fetch), seq), [] as [BTreeSet<String>; 0]);
+    }
+}

@@ -477,3 +477,24 @@ fn a_hundred_thousand_messages_are_sorted_in_little_memory() {
     let grown = world.proxy.peak_rss() - before;
     assert!(grown < 80 << 20, "memory grew by {} MiB", grown >> 20);
 }
+
+/// Headers that somebody made up keep no other message from being put in order.
+#[test]
+fn a_header_beyond_every_measure_is_sorted_as_none() {
+    let mut huge = b"From: \"\xc3\xa4".to_vec();
+    huge.extend(std::iter::repeat_n(b'a', 1_500_000));
+    huge.extend_from_slice(b"\" <z@example.org>\r\nSubject: huge\r\n\r\nx\r\n");
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &lab::mails(0..3));
+        new.seed("INBOX", &[Mail::of(huge)]);
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    for key in ["FROM", "DISPLAYFROM", "SUBJECT"] {
+        let reply = client.ok(&format!("SORT ({key}) UTF-8 ALL"));
+        let mut sorted: Vec<u32> =
+            line(&reply, "SORT").split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [1, 2, 3, 4], "{key}");
+    }
+}

@@ -113,6 +113,10 @@ impl Mailbox {
             let why = Distrust::Stale { side };
             return Err(AccountError::Distrust { mailbox: self.name(), why });
         }
+        if !selected.fresh {
+            self.learn_flags(conn);
+        }
+        let Some(selected) = conn.selected_mut() else { return Ok(()) };
         let arrived = !self.peek(|m| m.arrivals(side, selected.announced())).is_empty();
         if arrived && let Err(full) = self.room() {
             // It stays with the connection, or is listed again. What is known can be read meanwhile.
@@ -209,13 +213,14 @@ impl Mailbox {
     /// Returns those of which something else was told since: then nobody knows which is older.
     pub async fn hear_flags(
         self: &Arc<Self>,
-        conn: &Conn,
+        conn: &mut Conn,
         flags: &[(SideUid, Bytes)],
         before: Option<u64>,
         origin: Option<SessionId>,
         since: Moment,
     ) -> Result<UidSet<SideUid>, AccountError> {
         let side = conn.side();
+        self.learn_flags(conn);
         if let Some(told) = conn.selected().and_then(|s| s.highest_mod_seq) {
             let absorbed = self.peek(|m| m.mod_seqs.absorbed(side));
             if told > absorbed || before.is_some_and(|before| told < before) {

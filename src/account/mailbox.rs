@@ -71,12 +71,20 @@ pub struct FlagNews {
 pub struct SessionId(pub u64);
 
 /// What a server's SELECT told of flags.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FlagsOffered {
     /// FLAGS.
     pub flags: Vec<Bytes>,
     /// PERMANENTFLAGS.
     pub permanent: Vec<Bytes>,
+}
+
+/// What both sides offer as flags.
+#[derive(Default)]
+struct Offered {
+    sides: Sides<Option<FlagsOffered>>,
+    /// Rises with every change.
+    version: u64,
 }
 
 /// One mailbox of one account.
@@ -89,7 +97,7 @@ pub struct Mailbox {
     published: ArcSwap<View>,
     version: watch::Sender<u64>,
     flags: broadcast::Sender<FlagNews>,
-    offered: Mutex<Sides<Option<FlagsOffered>>>,
+    offered: Mutex<Offered>,
     told: Mutex<Told>,
     /// Writes share it until the authority has answered; the copier takes it alone for the moment
     /// in which authority passes to new (DESIGN §6).
@@ -158,7 +166,7 @@ impl Mailbox {
             published: ArcSwap::from_pointee(view),
             version: watch::Sender::new(0),
             flags: broadcast::Sender::new(FLAG_BACKLOG),
-            offered: Mutex::new(Sides::default()),
+            offered: Mutex::default(),
             told: Mutex::default(),
             guard: RwLock::new(()),
             copies_to_here: RwLock::new(()),
@@ -282,13 +290,44 @@ impl Mailbox {
         lock(&self.told).now()
     }
 
-    /// What the sides offer as flags, as far as they were asked.
-    pub fn flags_offered(&self) -> Sides<Option<FlagsOffered>> {
-        lock(&self.offered).clone()
+    /// What the sides offer as flags, as far as they were asked, and the version of that.
+    pub fn flags_offered(&self) -> (Sides<Option<FlagsOffered>>, u64) {
+        let offered = lock(&self.offered);
+        (offered.sides.clone(), offered.version)
     }
 
-    pub(super) fn offer_flags(&self, side: Side, offered: FlagsOffered) {
-        lock(&self.offered)[side] = Some(offered);
+    /// Rises whenever a side offers other flags.
+    pub fn offer_version(&self) -> u64 {
+        lock(&self.offered).version
+    }
+
+    pub(super) fn offer_flags(&self, side: Side, told: FlagsOffered) {
+        let mut offered = lock(&self.offered);
+        if offered.sides[side].as_ref() != Some(&told) {
+            offered.sides[side] = Some(told);
+            offered.version += 1;
+        }
+    }
+
+    /// Takes keywords that a connection was told of since it selected the mailbox: whoever is told
+    /// of a message's flags was told of them before.
+    pub fn learn_flags(&self, conn: &mut Conn) {
+        let side = conn.side();
+        let Some(selected) = conn.selected_mut().filter(|selected| selected.tells_flags) else {
+            return;
+        };
+        selected.tells_flags = false;
+        let mut all = lock(&self.offered).sides[side].clone().unwrap_or_default();
+        let lists =
+            [(&mut all.flags, &selected.flags), (&mut all.permanent, &selected.permanent_flags)];
+        for (known, told) in lists {
+            // Another connection may have been told of more.
+            let new =
+                told.iter().filter(|flag| !known.iter().any(|k| k.eq_ignore_ascii_case(flag)));
+            let new: Vec<Bytes> = new.cloned().collect();
+            known.extend(new);
+        }
+        self.offer_flags(side, all);
     }
 
     /// Whether this side was ever absorbed.

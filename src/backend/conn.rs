@@ -666,6 +666,16 @@ impl Conn {
             {
                 self.offers(names.clone());
             }
+            Response::Flags(flags) => {
+                if let Some(selected) = &mut self.selected {
+                    selected.knows_flags(flags);
+                }
+            }
+            Response::Status { code: Some(Code::PermanentFlags(flags)), .. } => {
+                if let Some(selected) = &mut self.selected {
+                    selected.keeps_flags(flags);
+                }
+            }
             Response::Exists(n) => {
                 if let Some(selected) = &mut self.selected {
                     selected.exists(*n);

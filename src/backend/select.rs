@@ -89,6 +89,8 @@ pub struct Selected {
     pub flags: Vec<Bytes>,
     /// PERMANENTFLAGS; all of FLAGS where the server told none (RFC 3501 §6.3.1).
     pub permanent_flags: Vec<Bytes>,
+    /// Whether FLAGS or PERMANENTFLAGS were told since somebody last asked: a new keyword.
+    pub tells_flags: bool,
     /// Whether the server opened it read-only.
     pub read_only: bool,
     /// What was known of the mailbox before SELECT was sent. Other connections may have told more
@@ -140,6 +142,16 @@ impl Selected {
             messages: self.announced.len(),
             highest_mod_seq: self.highest_mod_seq,
         }
+    }
+
+    pub(super) fn knows_flags(&mut self, flags: &[Bytes]) {
+        self.flags = flags.to_vec();
+        self.tells_flags = true;
+    }
+
+    pub(super) fn keeps_flags(&mut self, flags: &[Bytes]) {
+        self.permanent_flags = flags.to_vec();
+        self.tells_flags = true;
     }
 
     pub(super) fn exists(&mut self, n: u32) {
@@ -227,6 +239,7 @@ impl Conn {
             highest_mod_seq: None,
             flags: Vec::new(),
             permanent_flags: Vec::new(),
+            tells_flags: false,
             read_only: false,
             before: known.map(|k| k.snapshot),
             incarnation: known.map(|k| k.incarnation).unwrap_or_default(),

@@ -360,11 +360,16 @@ fn by_references(messages: &[Links]) -> Forest {
     links.into_forest(messages.len())
 }
 
+/// So many steps upwards are made altogether to find out whether a link makes a circle: a few for
+/// each message of a large mailbox. Only messages that were made up for it need more.
+const MOST_STEPS: u64 = 1 << 25;
+
 /// Who answers whom, also of messages that are not there.
 #[derive(Default)]
 struct Family {
     members: Vec<Member>,
     by_id: HashMap<u32, usize>,
+    steps: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -421,14 +426,16 @@ impl Family {
         self.members.len() - 1
     }
 
-    /// Makes `parent` the parent of `child`, unless that makes a circle.
+    /// Makes `parent` the parent of `child`, unless that makes a circle, or it takes too long to
+    /// know that.
     fn link(&mut self, parent: usize, child: usize) {
         let mut above =
             Some(parent).filter(|_| parent == child || self.members[child].children > 0);
         while let Some(member) = above {
-            if member == child {
+            if member == child || self.steps >= MOST_STEPS {
                 return;
             }
+            self.steps += 1;
             above = self.members[member].parent;
         }
         self.members[child].parent = Some(parent);
@@ -615,6 +622,33 @@ mod tests {
             forest.write(|_| 7, &mut out).unwrap();
             assert!(!out[1..out.len() - 1].contains(&b'('));
         }
+    }
+
+    /// A long chain, and many messages, each answered already, that are said to answer its end: with
+    /// each one the whole chain would be gone through.
+    #[test]
+    fn references_that_were_made_up_for_it_take_no_long_time() {
+        const CHAIN: u32 = 40_000;
+        let link = |id: u32, reference: u32| Links {
+            sent: i64::from(id),
+            subject: base_subject(b""),
+            id: Some(id),
+            references: [reference].into(),
+        };
+        let mut links: Vec<Links> = (1..CHAIN).map(|n| link(n, n - 1)).collect();
+        for n in 0..20_000 {
+            let (answered, answer) = (CHAIN + 2 * n, CHAIN + 2 * n + 1);
+            links.extend([link(answer, answered), link(answered, CHAIN - 1)]);
+        }
+        let mut family = Family::default();
+        for (n, message) in links.iter().enumerate() {
+            family.enter(n, message);
+        }
+        assert!(family.steps <= MOST_STEPS, "{}", family.steps);
+        let forest = Forest::new(ThreadAlgorithm::References, &links);
+        let mut out = Vec::new();
+        forest.write(|_| 7, &mut out).unwrap();
+        assert_eq!(out.iter().filter(|b| **b == b'7').count(), links.len());
     }
 
     proptest! {

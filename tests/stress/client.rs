@@ -38,6 +38,8 @@ pub struct Client<'a> {
     uids: Vec<Option<u32>>,
     /// Flags by UID as they were told last; none after a change of its own of which it wanted to hear nothing.
     flags: BTreeMap<u32, BTreeSet<String>>,
+    /// The flags that there are, as FLAGS told.
+    known: BTreeSet<String>,
     /// The greatest HIGHESTMODSEQ that it was told.
     mod_seq: u64,
     /// What the proxy offers.
@@ -65,6 +67,7 @@ impl<'a> Client<'a> {
             dice,
             uids: Vec::new(),
             flags: BTreeMap::new(),
+            known: BTreeSet::new(),
             mod_seq: 0,
             offered,
             qresync: false,
@@ -117,6 +120,11 @@ impl<'a> Client<'a> {
             let what = format!("client {}: {text:?} after {:?}", self.name, recent());
             let mut words = text.split(' ').skip(1);
             let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            if first == "FLAGS" {
+                let list = String::from_utf8_lossy(line).into_owned();
+                let inner = list.trim_start_matches("* FLAGS (").trim_end_matches(')');
+                self.known = inner.split(' ').map(str::to_ascii_lowercase).collect();
+            }
             if first == "VANISHED" {
                 self.take_vanished(&String::from_utf8_lossy(line), may_expunge, &what);
             }
@@ -172,6 +180,9 @@ impl<'a> Client<'a> {
 
     fn take_fetch(&mut self, line: &[u8], what: &str) {
         let message = fetched(line).expect("a FETCH");
+        for flag in message.flags.iter().flatten() {
+            assert!(self.known.contains(&flag.to_ascii_lowercase()), "unknown {flag}: {what}");
+        }
         let at = message.seq as usize - 1;
         if message.uid == 0 {
             // Which message it is may be known all the same.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Client, Common, message_id};
-use lab::{Courier, Cyrus, Dialogue, Dice, Mail, World, eventually, large, mails, small};
+use lab::{Courier, Cyrus, Dialogue, Dice, Mail, World, large, mails, small};
 
 /// Messages on old at the beginning.
 const ON_OLD: u32 = 60;
@@ -127,24 +127,35 @@ fn at_the_end(
 ) -> BTreeMap<u32, BTreeSet<String>> {
     let common = &*common.lock().expect("all have ended");
     let mut client = world.proxy.client();
-    let all = eventually("all arrivals", || {
-        let all = contents(&mut client, "INBOX");
-        let there: BTreeSet<String> = all.iter().map(|m| message_id(m.body())).collect();
-        let seen: BTreeSet<&String> = there.iter().chain(common.identity.values()).collect();
-        let mut delivered = (0..arrived).flat_map(|n| [50_000 + n, 500_000 + n]);
-        delivered.all(|n| seen.contains(&message_id(&small(n)))).then_some(all)
-    });
-    let there: BTreeSet<u32> = all.iter().map(|m| m.uid).collect();
-    let lost: Vec<&u32> =
-        common.stored.iter().filter(|u| !there.contains(u) && !common.doomed.contains(u)).collect();
-    let somewhere = |uid: &u32| {
-        let id = common.identity.get(uid).cloned().unwrap_or_default();
+    let where_is = |id: &str| {
         let on = |server: &lab::Server| {
             let mut direct = server.client();
             direct.ok("SELECT INBOX");
             direct.ok(&format!("UID SEARCH HEADER Message-ID \"<{id}>\"")).lines().concat()
         };
-        format!("{uid} {id}, on old {:?}, on new {:?}", on(&world.old), on(&world.new))
+        format!("{id}, on old {:?}, on new {:?}", on(&world.old), on(&world.new))
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    let all = loop {
+        let all = contents(&mut client, "INBOX");
+        let there: BTreeSet<String> = all.iter().map(|m| message_id(m.body())).collect();
+        let seen: BTreeSet<&String> = there.iter().chain(common.identity.values()).collect();
+        let delivered = (0..arrived).flat_map(|n| [50_000 + n, 500_000 + n]);
+        let ids = delivered.map(|n| message_id(&small(n)));
+        let unseen: Vec<String> = ids.filter(|id| !seen.contains(id)).collect();
+        if unseen.is_empty() {
+            break all;
+        }
+        let places = || unseen.iter().map(|id| where_is(id)).collect::<Vec<_>>();
+        assert!(Instant::now() < until, "arrivals are not seen: {:?}", places());
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let there: BTreeSet<u32> = all.iter().map(|m| m.uid).collect();
+    let lost: Vec<&u32> =
+        common.stored.iter().filter(|u| !there.contains(u) && !common.doomed.contains(u)).collect();
+    let somewhere = |uid: &u32| {
+        let id = common.identity.get(uid).cloned().unwrap_or_default();
+        format!("{uid} {}", where_is(&id))
     };
     let lost: Vec<String> = lost.into_iter().map(somewhere).collect();
     assert!(lost.is_empty(), "lost: {lost:?}");

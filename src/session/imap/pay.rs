@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::fetch::Asked;
 use super::reply::{Failure, Reply};
-use super::select::Selected;
+use super::select::{Selected, tell_offered};
 use super::{Session, User};
 use crate::account::FlagNews;
 use crate::imap::command::FetchItem;
@@ -92,6 +92,8 @@ impl Session {
     async fn pay_flags(&mut self, user: &User) -> Result<(), Failure> {
         loop {
             let Some(selected) = &mut self.selected else { return Ok(()) };
+            let (mailbox, read_only) = (&selected.mailbox, selected.read_only);
+            tell_offered(mailbox, read_only, &mut selected.offered, &mut self.client.out);
             if selected.all_flags {
                 let set = SeqSet::all();
                 let items: &[FetchItem] = match self.extended.condstore {
@@ -111,7 +113,10 @@ impl Session {
                     write_flags(&mut self.client.out, self.id, selected, &news, condstore);
                     self.client.flush_if_full().await?;
                 }
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => {
+                    selected.just_told.clear();
+                    return Ok(());
+                }
                 Err(TryRecvError::Lagged(_)) => {
                     // Too many to remember each: tell all as they are now.
                     selected.flags = selected.mailbox.flag_news();
@@ -135,11 +140,15 @@ fn write_flags(
         return;
     }
     if let Some(seq) = selected.numbering.seq(news.uid) {
-        out.extend_from_slice(format!("* {seq} FETCH (UID {} FLAGS ", news.uid).as_bytes());
         // This news may have waited while the session itself changed the message: telling it now
         // would take that change back.
         let latest = selected.mailbox.flags_told(news.uid);
-        out.extend_from_slice(latest.as_ref().unwrap_or(&news.flags));
+        let latest = latest.as_ref().unwrap_or(&news.flags);
+        if selected.just_told.get(&news.uid) == Some(latest) {
+            return;
+        }
+        out.extend_from_slice(format!("* {seq} FETCH (UID {} FLAGS ", news.uid).as_bytes());
+        out.extend_from_slice(latest);
         if condstore {
             out.extend_from_slice(format!(" MODSEQ ({})", news.mod_seq).as_bytes());
         }

@@ -1,5 +1,6 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT, and the state of a session that has a mailbox open.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +31,10 @@ pub(in crate::session) struct Selected {
     pub flags: broadcast::Receiver<FlagNews>,
     /// Flag changes were missed: all flags are to be told as they are now.
     pub all_flags: bool,
+    /// Which version of the flags that are offered the client has been told.
+    pub offered: u64,
+    /// Flags of which the client was told just now, and that are news for others.
+    pub just_told: HashMap<Uid, Bytes>,
     /// `$`: the result that the last SEARCH with SAVE has left (RFC 5182).
     pub saved: UidSet<Uid>,
     /// Searches whose results are kept up to date (RFC 5267).
@@ -87,16 +92,9 @@ impl Session {
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();
         let view = mailbox.view();
-        let offered = mailbox.flags_offered();
-        let system = || SYSTEM_FLAGS.iter().map(|flag| Bytes::from_static(flag)).collect();
-        let known = join_flags(&offered, |o| &o.flags, false).unwrap_or_else(system);
-        let permanent = join_flags(&offered, |o| &o.permanent, true).unwrap_or_else(system);
-
         let client = &mut self.client;
-        client.line(list_line(b"* FLAGS (", &known, b")"));
-        let permanent = if read_only { Vec::new() } else { permanent };
-        let tail = b")] Flags that are kept";
-        client.line(list_line(b"* OK [PERMANENTFLAGS (", &permanent, tail));
+        let mut offered = NOTHING_OFFERED;
+        tell_offered(&mailbox, read_only, &mut offered, &mut client.out);
         client.line(format!("* {} EXISTS", view.map.len()));
         if let Some(separator) = listed {
             let spelling = self.extended.spelling();
@@ -122,6 +120,8 @@ impl Session {
             contexts: Vec::new(),
             stale: false,
             all_flags: false,
+            offered,
+            just_told: HashMap::new(),
         });
         if let Some(resync) = options.resync.filter(|r| r.uid_validity == view.uid_validity)
             && let Err(e) = self.resync(user, &resync).await
@@ -206,6 +206,26 @@ impl Session {
 }
 
 const SYSTEM_FLAGS: [&[u8]; 5] = [b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Seen", b"\\Draft"];
+
+/// No version of what is offered.
+const NOTHING_OFFERED: u64 = u64::MAX;
+
+/// Tells which flags there are, unless that version was told: before a keyword is used, the client
+/// knows of it (RFC 3501 §7.2.6).
+pub(super) fn tell_offered(mailbox: &Mailbox, read_only: bool, told: &mut u64, out: &mut Vec<u8>) {
+    if mailbox.offer_version() == *told {
+        return;
+    }
+    let (offered, version) = mailbox.flags_offered();
+    *told = version;
+    let system = || SYSTEM_FLAGS.iter().map(|flag| Bytes::from_static(flag)).collect();
+    let known = join_flags(&offered, |o| &o.flags, false).unwrap_or_else(system);
+    let permanent = join_flags(&offered, |o| &o.permanent, true).unwrap_or_else(system);
+    let permanent = if read_only { Vec::new() } else { permanent };
+    out.extend(list_line(b"* FLAGS (", &known, b")\r\n"));
+    let tail = b")] Flags that are kept\r\n";
+    out.extend(list_line(b"* OK [PERMANENTFLAGS (", &permanent, tail));
+}
 
 /// The flags of both sides: all that either knows, or, for those that are kept, what both keep. A
 /// message may come to lie on either side, so a keyword must be welcome on both. `None` while no

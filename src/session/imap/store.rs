@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::reply::{Failure, Reply};
+use super::select::tell_offered;
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
@@ -64,6 +65,8 @@ impl Session {
             return Ok(Reply::bad("No mailbox selected"));
         };
         selected.stale = true;
+        let (mailbox, read_only) = (&selected.mailbox, selected.read_only);
+        tell_offered(mailbox, read_only, &mut selected.offered, &mut self.client.out);
         let mut cursor = selected.numbering.cursor();
         for Changed { uid: changed, flags, mod_seq } in changed {
             let Some(seq) = cursor.seq(changed) else { continue };
@@ -269,6 +272,12 @@ async fn run_stores_once(
 }
 
 impl Stored {
+    /// The messages of whose flags the server told.
+    pub(super) fn told_of(&self) -> UidSet<SideUid> {
+        let told = self.heard.iter().filter(|heard| heard.flags.is_some());
+        told.map(|heard| heard.uid).collect()
+    }
+
     /// Tells all sessions of what was heard: what `session` did itself, it need not be told.
     pub(super) async fn tell(
         &self,

@@ -52,6 +52,7 @@ impl Fetch<'_> {
                 }
             }
             lines.sort_by_key(|(uid, _)| *uid);
+            self.tell_offered();
             for (uid, line) in lines {
                 self.send(&line).await?;
                 self.done.push(uid);
@@ -90,6 +91,7 @@ impl Fetch<'_> {
         let finishing = conn.finish_fetch(pending, &mut keep);
         let done = self.client.patiently(finishing).await??;
         let taken = self.taken(conn, done)?;
+        self.mailbox.learn_flags(conn);
         let wish = self.wish.clone();
         let mut answered = UidSet::new();
         for fetched in replies {

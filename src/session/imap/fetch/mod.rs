@@ -8,6 +8,7 @@ mod line;
 mod plan;
 mod run;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
@@ -97,6 +98,11 @@ impl Session {
             emails,
             changed_since: changed_since.map(|known| mailbox.view().mod_seqs.since(known)),
             told_until: Sides::default(),
+            read_only: selected.read_only,
+            offered: selected.offered,
+            others: mailbox.listeners() > 1,
+            seen_set: Sides::default(),
+            just_told: HashMap::new(),
             done: UidSet::new(),
             missing: UidSet::new(),
             refused: None,
@@ -136,7 +142,10 @@ impl Session {
         // What one side refused the other one may have given.
         let untold = !uids.subtract(&fetch.done).is_empty();
         let refused = fetch.refused.take().filter(|_| untold);
+        let (offered, just_told) = (fetch.offered, fetch.just_told);
         if let Some(selected) = &mut self.selected {
+            selected.offered = offered;
+            selected.just_told.extend(just_told);
             selected.stale |= seen;
         }
         match refused {
@@ -194,7 +203,8 @@ async fn fetch_from(
     if guard.is_some() {
         for side in Side::BOTH {
             if let Some(conn) = &mut leases[side] {
-                set_seen(mailbox, conn, &places(&view.map, uids, side), session).await?;
+                let wanted = places(&view.map, uids, side);
+                fetch.seen_set[side] = set_seen(mailbox, conn, &wanted, session).await?;
             }
         }
         drop(guard);
@@ -237,15 +247,16 @@ async fn lend(fetch: &mut Fetch<'_>, access: &Access, side: Side) -> Result<Leas
     fetch.client.patiently(lending).await?.map_err(Broken::Between)
 }
 
-/// Sets `\Seen` on the authority, as a FETCH without PEEK implies.
+/// Sets `\Seen` on the authority, as a FETCH without PEEK implies. Returns of whose flags the server
+/// told, as it does where they have changed.
 async fn set_seen(
     mailbox: &Arc<Mailbox>,
     conn: &mut Conn,
     wanted: &UidSet<SideUid>,
     session: SessionId,
-) -> Result<(), Broken> {
+) -> Result<UidSet<SideUid>, Broken> {
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(UidSet::new());
     }
     let announced = ensure_announced(conn, wanted).await?;
     let sets = span(&wanted.intersect(&announced), &announced);
@@ -260,7 +271,8 @@ async fn set_seen(
         // A mailbox that keeps no \Seen can be read all the same.
         tracing::debug!(side = %conn.side(), "\\Seen was not set: {}", done.words());
     }
-    stored.tell(mailbox, conn, wanted, session, since).await.map_err(Broken::Between)
+    stored.tell(mailbox, conn, wanted, session, since).await.map_err(Broken::Between)?;
+    Ok(stored.told_of())
 }
 
 /// Whether all that is asked for can be read from old: content only, and nothing on new alone.

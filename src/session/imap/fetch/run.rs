@@ -3,13 +3,14 @@
 //! Literals are never held whole. Where steps would be short and nothing large is asked for, `gather`
 //! fetches one set a side.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
 
+use super::super::select::tell_offered;
 use super::super::sets::{ensure_announced, span};
 use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid};
 use super::plan::Step;
@@ -91,6 +92,16 @@ pub struct Fetch<'a> {
     pub changed_since: Option<Sides<u64>>,
     /// The MODSEQ up to which each side's connection had told of changes before it was asked.
     pub told_until: Sides<Option<u64>>,
+    /// The mailbox was opened by EXAMINE.
+    pub read_only: bool,
+    /// Which version of the flags that are offered the client has been told.
+    pub offered: u64,
+    /// Other sessions want to hear of changes.
+    pub others: bool,
+    /// Messages to which `\Seen` was given for this: their flags belong into the answer.
+    pub seen_set: Sides<UidSet<SideUid>>,
+    /// Flags of which the client is told here, and that are news for others.
+    pub just_told: HashMap<Uid, Bytes>,
     /// The messages that were answered.
     pub done: UidSet<Uid>,
     /// What a side should have returned and did not.
@@ -158,7 +169,7 @@ impl Fetch<'_> {
         };
         // By its MODSEQ a change is known of which nobody was told: others want to hear of it.
         let counts = conn.profile().condstore() && self.wish.flags && !self.wish.mod_seq;
-        let counted = if counts && self.mailbox.listeners() > 1 { " MODSEQ" } else { "" };
+        let counted = if counts && self.others { " MODSEQ" } else { "" };
         let items = &self.items;
         let pending = sets
             .chunks_of(MAX_COMMAND)
@@ -265,6 +276,7 @@ impl Fetch<'_> {
                     }
                     Event::Response(response) => {
                         if !matches!(response, Response::Tagged { .. }) {
+                            self.mailbox.learn_flags(conn);
                             continue;
                         }
                         if let Some(done) = conn.tagged(pending, response, Vec::new())? {
@@ -346,8 +358,12 @@ impl Fetch<'_> {
         }
 
         let wish = self.wish.clone();
+        let wanted = wish.flags || side_uid.is_some_and(|u| self.seen_set[step.side].contains(u));
         let mut writer = Writer::new(&wish);
-        writer.keep_flags = decides;
+        writer.keep_flags = decides && wanted;
+        if writer.keep_flags {
+            self.tell_offered();
+        }
         writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
         let email = self.emails.as_ref().map(|emails| emails.of(uid));
         writer.begin(seq, uid, email, &mut self.client.out);
@@ -389,7 +405,7 @@ impl Fetch<'_> {
     /// Flags that the client is told: if nobody else was told of them, that is news for all, and
     /// also where the server takes them back later.
     pub(super) fn compare(
-        &self,
+        &mut self,
         conn: &mut Conn,
         (uid, side_uid): (Uid, SideUid),
         flags: Bytes,
@@ -397,9 +413,18 @@ impl Fetch<'_> {
     ) {
         let until = self.told_until[conn.side()];
         let changed = mod_seq.zip(until).is_some_and(|(told, until)| told > until);
-        if changed || self.mailbox.were_others(uid, &flags) || conn.has_news_of(side_uid) {
+        if (changed && self.others)
+            || self.mailbox.were_others(uid, &flags)
+            || conn.has_news_of(side_uid)
+        {
+            self.just_told.insert(uid, flags.clone());
             conn.note_flags(side_uid, flags);
         }
+    }
+
+    /// Tells of keywords before they are used.
+    pub(super) fn tell_offered(&mut self) {
+        tell_offered(&self.mailbox, self.read_only, &mut self.offered, &mut self.client.out);
     }
 
     async fn literal(&mut self, conn: &mut Conn, tee: &mut Option<Tee>) -> Result<(), Broken> {
