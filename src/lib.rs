@@ -13,6 +13,7 @@
 //! | [`config`] | `proxy.toml` as typed, checked settings | open a socket |
 //! | [`uid`] | [`UidMap`](uid::UidMap), sets, sequence sets: the pure heart | I/O, IMAP's text |
 //! | [`imap`] | IMAP on the wire: framing, reading, writing, names | open a socket, wait |
+//! | [`smtp`] | SMTP on the wire: commands, replies, a message's octets | open a socket, wait |
 //! | [`index`] | what is remembered across restarts, durable before it counts | speak to a server, decide |
 //! | [`net`] | sockets, TLS, listeners, limits on connections | know IMAP |
 //! | [`backend`] | being the client of one server: connections, their pool | know accounts or virtual UIDs |
@@ -143,4 +144,5 @@ pub mod imap;
 pub mod index;
 pub mod net;
 pub mod session;
+pub mod smtp;
 pub mod uid;

@@ -32,6 +32,11 @@ impl Accounts {
         self.phases.of(account)
     }
 
+    /// Whether the index knows an account: it logged in once, or somebody set something for it.
+    pub fn knows(&self, account: &AccountName) -> bool {
+        self.index().knows(account)
+    }
+
     /// All accounts that the index knows, in the order in which they were first seen, with their
     /// phases.
     pub async fn known(&self) -> Result<Vec<(AccountName, Phase)>, IndexError> {

@@ -14,6 +14,7 @@ mod pace;
 mod pool;
 mod profile;
 mod select;
+mod smtp;
 mod strain;
 
 pub use breaker::{Attempt, Breaker};
@@ -26,4 +27,5 @@ pub use pace::Pace;
 pub use pool::{Lease, Pool, Seat, Slot, Want};
 pub use profile::{Learned, Profile};
 pub use select::{Incarnation, Known, Moment, News, Selected};
+pub use smtp::{Peer, SmtpConn, SmtpError};
 pub use strain::Strain;

@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
     use crate::base::Side;
-    use crate::config::{Backend, Credentials, Endpoint, Security};
+    use crate::config::{Backend, Credentials, Endpoint, Security, Service};
     use crate::net::{self, ServerTls, Stream};
 
     fn args(dir: Option<&Path>, names: &[&str], force: bool) -> CertsArgs {
@@ -285,7 +285,14 @@ mod tests {
         for name in NAMES {
             let backend = Backend {
                 side: Side::New,
-                imap: Endpoint { host: "127.0.0.1".into(), port, security: Security::Tls },
+                imap: Endpoint {
+                    host: "127.0.0.1".into(),
+                    port,
+                    security: Security::Tls,
+                    service: Service::Imap,
+                },
+                submission: None,
+                inbound: None,
                 ca: Some(dir.path().join("ca.pem")),
                 server_name: name.try_into().unwrap(),
                 mask: Default::default(),

@@ -4,6 +4,7 @@
 //! it found is `findings`; this file finds it out.
 
 mod findings;
+mod mail;
 
 use std::path::{Path, PathBuf};
 
@@ -143,6 +144,11 @@ async fn check(path: &Path, config: &Config, user: Option<&User>) -> Findings {
             }
         }
     }
+    let confirmed = user.filter(|_| sides[config.auth.primary].is_logged_in());
+    for side in Side::BOTH {
+        sides[side].mail = mail::of_side(config, side, confirmed, &mut failures).await;
+    }
+    let archive = mail::archive(config, &mut failures).await;
     let folders = match listed {
         Sides { old: Some(old), new: Some(new) } => Some(folders(config, &old, &new)),
         _ => None,
@@ -152,6 +158,7 @@ async fn check(path: &Path, config: &Config, user: Option<&User>) -> Findings {
         configuration,
         account: user.map(|user| user.account.to_string()),
         sides,
+        archive,
         folders,
         failures,
     }
@@ -373,6 +380,9 @@ fn scheme(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Imap => "imap",
         Protocol::Imaps => "imaps",
+        Protocol::Submission => "submission",
+        Protocol::Submissions => "submissions",
+        Protocol::Smtp => "smtp",
     }
 }
 

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::error::Problem;
 use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
 use super::{
-    Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Limits, Listen, LoginTemplate,
-    Master, MasterStyle, Mode, Protocol, Security, Snapshots, raw,
+    Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Forward, Limits, Listen,
+    LoginTemplate, Master, MasterStyle, Mode, Protocol, Security, Snapshots, raw, smtp,
 };
 use crate::base::{Phase, SecretString, Side, Sides};
 
@@ -23,8 +23,15 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         remember: raw.auth.remember,
     };
     let state = home.join(raw.state);
+    let accounts = accounts(raw.accounts)?;
+    let needs = Needs {
+        submission: raw.old.submission.is_some() && raw.new.submission.is_some(),
+        inbound: raw.old.inbound.is_some() && raw.new.inbound.is_some(),
+        domains: !accounts.domains.is_empty(),
+    };
+    let served = accounts.domains.clone();
     Ok(Config {
-        listen: listeners(raw.listen, raw.tls.is_some(), auth.allow_cleartext)?,
+        listen: listeners(raw.listen, raw.tls.is_some(), auth.allow_cleartext, &needs)?,
         admin: Admin {
             socket: raw.admin.socket.map_or(state.join(SOCKET), |socket| home.join(socket)),
         },
@@ -35,7 +42,9 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
             new: backend(raw.new, Side::New, auth.primary, home)?,
         },
         auth,
-        accounts: accounts(raw.accounts)?,
+        accounts,
+        smtp: smtp::smtp(raw.smtp)?,
+        journal: raw.journal.map(|raw| smtp::journal(raw, &served, home)).transpose()?,
         folders: folders(raw.folders)?,
         copy: Copying {
             on_access: raw.copy.on_access,
@@ -54,10 +63,18 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
     })
 }
 
+/// What is there of what listeners for SMTP need.
+struct Needs {
+    submission: bool,
+    inbound: bool,
+    domains: bool,
+}
+
 fn listeners(
     raw: Vec<Spanned<raw::Listen>>,
     has_tls: bool,
     allow_cleartext: bool,
+    needs: &Needs,
 ) -> Result<Vec<Listen>, Problem> {
     if raw.is_empty() {
         return Err(Problem::at(0..0, "`listen` is empty: say where clients connect"));
@@ -65,18 +82,49 @@ fn listeners(
     raw.into_iter()
         .map(|listen| {
             let span = listen.span();
-            let raw::Listen { protocol, address } = listen.into_inner();
-            if protocol == Protocol::Imaps && !has_tls {
-                return Err(Problem::at(span, "an imaps listener needs a [tls] cert and key"));
+            let raw::Listen { protocol, address, trusted } = listen.into_inner();
+            if matches!(protocol, Protocol::Imaps | Protocol::Submissions) && !has_tls {
+                let protocol = format!("{protocol:?}").to_lowercase();
+                return Err(Problem::at(
+                    span,
+                    format!("an {protocol} listener needs a [tls] cert and key")
+                        .replace("an s", "a s"),
+                ));
             }
-            if protocol == Protocol::Imap && !has_tls && !allow_cleartext {
+            match protocol {
+                Protocol::Submission | Protocol::Submissions if !needs.submission => {
+                    return Err(Problem::at(
+                        span,
+                        "to send users' mail, `submission` is needed in [old] and in [new]",
+                    ));
+                }
+                Protocol::Smtp if !needs.inbound => {
+                    return Err(Problem::at(
+                        span,
+                        "to take mail in, `inbound` is needed in [old] and in [new]",
+                    ));
+                }
+                Protocol::Smtp if !needs.domains => {
+                    return Err(Problem::at(
+                        span,
+                        "to take mail in, `domains` is needed in [accounts]: mail for any other \
+                         domain is refused",
+                    ));
+                }
+                _ => {}
+            }
+            if trusted && protocol != Protocol::Smtp {
+                return Err(Problem::at(span, "`trusted` is for protocol = \"smtp\""));
+            }
+            let of_users = matches!(protocol, Protocol::Imap | Protocol::Submission);
+            if of_users && !has_tls && !allow_cleartext {
                 return Err(Problem::at(
                     span,
                     "nobody could log in here: give a [tls] cert and key for STARTTLS, \
                      or set auth.allow_cleartext = true for a trial on loopback",
                 ));
             }
-            Ok(Listen { protocol, address })
+            Ok(Listen { protocol, address, trusted })
         })
         .collect()
 }
@@ -105,10 +153,32 @@ fn backend(raw: raw::Backend, side: Side, primary: Side, home: &Path) -> Result<
             )
         })?
         .to_owned();
+    let ca = raw.ca.map(|ca| home.join(ca));
+    let table = |forward| smtp::Table {
+        who: match side {
+            Side::Old => "old",
+            Side::New => "new",
+        },
+        ca: ca.clone(),
+        allow_plain: raw.allow_plain,
+        forward,
+        named: Some((imap.host.as_str(), &server_name)),
+    };
+    let submission = raw.submission.map(|endpoint| {
+        let span = endpoint.span();
+        smtp::server(endpoint.into_inner().0, span, table(Forward::Off))
+    });
+    let inbound = raw.inbound.map(|endpoint| {
+        let span = endpoint.span();
+        smtp::server(endpoint.into_inner().0, span, table(raw.smtp_forward))
+    });
+    let (submission, inbound) = (submission.transpose()?, inbound.transpose()?);
     Ok(Backend {
         side,
         imap,
-        ca: raw.ca.map(|ca| home.join(ca)),
+        submission,
+        inbound,
+        ca,
         server_name,
         mask: raw.mask.into_iter().map(capability).collect::<Result<BTreeSet<_>, _>>()?,
         quirks: raw.quirks,

@@ -13,6 +13,7 @@ mod credentials;
 mod error;
 mod limits;
 mod raw;
+mod smtp;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -30,7 +31,8 @@ use crate::base::{AccountName, Phase, Side, Sides};
 pub use credentials::{BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode};
 pub use error::ConfigError;
 pub use limits::Limits;
-pub use values::{Endpoint, Security};
+pub use smtp::{BareNewlines, Forward, Journal, JournalAddress, Smtp, SmtpServer, Unknown};
+pub use values::{Endpoint, Security, Service};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -56,6 +58,10 @@ pub struct Config {
     pub admin: Admin,
     /// When the index is saved.
     pub snapshots: Snapshots,
+    /// How mail is taken and routed.
+    pub smtp: Smtp,
+    /// The archive that gets every message first, if there is one.
+    pub journal: Option<Journal>,
     /// What anybody may use up, and for how long.
     pub limits: Limits,
 }
@@ -103,6 +109,13 @@ impl Config {
                 ));
             }
         }
+        let services = self.backends.iter().flat_map(|(_, b)| [&b.submission, &b.inbound]);
+        let archive = self.journal.iter().map(|journal| &journal.server);
+        for server in services.flatten().chain(archive) {
+            if server.endpoint.security == Security::Plain && !server.endpoint.is_loopback() {
+                warnings.push(format!("the connection to the {server} is not encrypted"));
+            }
+        }
         warnings
     }
 }
@@ -130,6 +143,8 @@ pub struct Listen {
     pub protocol: Protocol,
     /// The address and port; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// Only the servers themselves may connect (SMTP).
+    pub trusted: bool,
 }
 
 /// What a listener speaks.
@@ -140,6 +155,12 @@ pub enum Protocol {
     Imap,
     /// IMAP inside TLS from the first octet (RFC 8314).
     Imaps,
+    /// Users send mail (RFC 6409), with STARTTLS offered where there is a certificate.
+    Submission,
+    /// Users send mail, inside TLS from the first octet (RFC 8314).
+    Submissions,
+    /// Mail comes in for accounts here (RFC 5321).
+    Smtp,
 }
 
 /// One of the two servers, and how the proxy is its client.
@@ -149,6 +170,10 @@ pub struct Backend {
     pub side: Side,
     /// Where its IMAP service is.
     pub imap: Endpoint,
+    /// Where users' mail is sent through.
+    pub submission: Option<SmtpServer>,
+    /// Where mail for its accounts goes.
+    pub inbound: Option<SmtpServer>,
     /// The only certificate authorities trusted for it; `None`: those the system trusts.
     pub ca: Option<PathBuf>,
     /// The name its certificate is held against: `server_name`, or else the host of `imap`.

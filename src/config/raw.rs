@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::Problem;
+use super::smtp::{Forward, InboundEndpoint, RawJournal, RawSmtp, SubmissionEndpoint};
 use super::{Compress, Endpoint, Limits, Match, Protocol, Quirk, Tls, values};
 use crate::base::{Phase, Side};
 
@@ -40,6 +41,9 @@ pub(super) struct File {
     pub(super) admin: Admin,
     #[serde(default)]
     pub(super) snapshots: Snapshots,
+    #[serde(default)]
+    pub(super) smtp: RawSmtp,
+    pub(super) journal: Option<RawJournal>,
     #[serde(default = "limits")]
     pub(super) limits: Spanned<Limits>,
 }
@@ -50,12 +54,18 @@ pub(super) struct Listen {
     pub(super) protocol: Protocol,
     #[serde(deserialize_with = "values::address")]
     pub(super) address: SocketAddr,
+    #[serde(default)]
+    pub(super) trusted: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backend {
     pub(super) imap: Spanned<Endpoint>,
+    pub(super) submission: Option<Spanned<SubmissionEndpoint>>,
+    pub(super) inbound: Option<Spanned<InboundEndpoint>>,
+    #[serde(default)]
+    pub(super) smtp_forward: Forward,
     pub(super) ca: Option<PathBuf>,
     pub(super) server_name: Option<Spanned<String>>,
     #[serde(default)]

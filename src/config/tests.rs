@@ -49,7 +49,9 @@ fn the_example_is_all_defaults_where_it_says_so() {
     assert_eq!(example.auth.remember, small.auth.remember);
     assert_eq!(example.state.file_name(), small.state.file_name());
     assert_eq!(example.backends.old.mask, small.backends.old.mask);
-    assert_eq!(example.listen.len(), 2);
+    assert_eq!(example.smtp.hostname, small.smtp.hostname);
+    assert_eq!(Smtp { trusted: Vec::new(), ..example.smtp.clone() }, small.smtp);
+    assert_eq!(example.listen.len(), 6);
     assert_eq!(example.warnings(), Vec::<String>::new());
 }
 
@@ -66,6 +68,8 @@ fn the_example_names_every_key() {
         "[auth]",
         "[accounts]",
         "[copy]",
+        "[smtp]",
+        "[journal]",
         "[limits]",
     ] {
         let error =
@@ -123,7 +127,11 @@ fn small_is_enough() {
     let config = load(SMALL).unwrap();
     assert_eq!(
         config.listen,
-        [Listen { protocol: Protocol::Imaps, address: "127.0.0.1:0".parse().unwrap() }]
+        [Listen {
+            protocol: Protocol::Imaps,
+            address: "127.0.0.1:0".parse().unwrap(),
+            trusted: false,
+        }]
     );
     assert!(config.state.is_absolute() && config.state.ends_with("state"));
     let tls = config.tls.unwrap();
@@ -232,6 +240,87 @@ fn wrong_values_are_refused_with_line_and_what_is_right() {
         let message = refused_with(more);
         assert!(message.starts_with(told), "{message}\nis not\n{told}");
     }
+}
+
+#[test]
+fn wrong_smtp() {
+    let listen = |protocol: &str| {
+        format!("[[listen]]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n")
+    };
+    let both = SMALL
+        .replace("[old]", "[old]\ninbound = \"smtp://a.example\"")
+        .replace("[new]", "[new]\ninbound = \"lmtp://b.example\"");
+    for (text, told) in [
+        (
+            format!("{SMALL}{}", listen("submission")),
+            "proxy.toml:11: to send users' mail, `submission` is needed in [old]",
+        ),
+        (
+            format!("{SMALL}{}", listen("smtp")),
+            "proxy.toml:11: to take mail in, `inbound` is needed in [old]",
+        ),
+        (
+            format!("{both}{}", listen("smtp")),
+            "proxy.toml:13: to take mail in, `domains` is needed in [accounts]",
+        ),
+        (
+            format!("{SMALL}{}trusted = true\n", listen("imap")),
+            "proxy.toml:11: `trusted` is for protocol = \"smtp\"",
+        ),
+        (
+            both.replace("lmtp://b.example", "imap://b.example"),
+            "proxy.toml:11: expected a server like \"smtp://host:25\"",
+        ),
+        (
+            both.replace("lmtp://b.example", "lmtp://b.example?tls=none"),
+            "proxy.toml:11: without TLS",
+        ),
+        (
+            format!("{SMALL}[smtp]\nunknown = \"aks\""),
+            "proxy.toml:12: unknown value `aks`; did you mean `ask`?",
+        ),
+        (
+            format!("{SMALL}[smtp]\ndelimiter = \"@\""),
+            "proxy.toml:12: `delimiter` must be one sign",
+        ),
+        (format!("{SMALL}[smtp]\ntrusted = [\"ten\"]"), "proxy.toml:12: expected a network like"),
+        (
+            format!("{SMALL}[smtp]\nrecipients = 0"),
+            "proxy.toml:12: `recipients` must be at least 1",
+        ),
+        (
+            format!("{SMALL}[smtp]\nhostname = \"a b\""),
+            "proxy.toml:12: `hostname` must be a host's name",
+        ),
+        (
+            format!("{SMALL}[journal]\nserver = \"lmtp://a.example\""),
+            "proxy.toml:12: an archive is reached by smtp://",
+        ),
+        (
+            format!(
+                "{SMALL}[journal]\nserver = \"smtp://a.example\"\naddress = \"{{user}}@b.example\""
+            ),
+            "proxy.toml:13: `address` must become an address",
+        ),
+        (
+            format!("{SMALL}[journal]\nserver = \"smtp://a.example\"\ndomains = [\"b.example\"]"),
+            "proxy.toml:13: `domains` must be among",
+        ),
+    ] {
+        let message = refused(&text);
+        assert!(message.starts_with(told), "{message}\nis not\n{told}");
+    }
+    let domains =
+        "[accounts]\ndomains = [\"example.com\"]\n[journal]\nserver = \"smtp://c.example\"\n";
+    let config = load(&format!("{both}{}{domains}", listen("smtp"))).unwrap();
+    let journal = config.journal.unwrap();
+    let ann = AccountName::canonical("Ann@Example.com", None).unwrap();
+    assert_eq!(journal.address_of(&ann).unwrap(), "ann@example-com.vaultastic.com");
+    let bob = AccountName::canonical("bob@example.org", None).unwrap();
+    assert_eq!(journal.address_of(&bob), None);
+    let inbound = config.backends.new.inbound.unwrap();
+    assert_eq!((inbound.endpoint.port, inbound.endpoint.service), (24, Service::Lmtp));
+    assert_eq!(inbound.to_string(), "new server lmtp://b.example:24");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(super) fn address<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D:
     })
 }
 
-/// Where a server's IMAP service is and how it is reached.
+/// Where a service of a server is and how it is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Endpoint {
     /// Name or address, an IPv6 address without its brackets.
@@ -42,23 +42,43 @@ pub struct Endpoint {
     pub port: u16,
     /// How the connection is protected.
     pub security: Security,
+    /// What is spoken there.
+    pub service: Service,
+}
+
+/// What is spoken at an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Service {
+    /// IMAP.
+    Imap,
+    /// SMTP for users (RFC 6409).
+    Submission,
+    /// SMTP between servers.
+    Smtp,
+    /// LMTP (RFC 2033).
+    Lmtp,
 }
 
 /// How a connection to a server is protected.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Security {
-    /// TLS from the first octet: `imaps://`.
+    /// TLS from the first octet: `imaps://`, `submissions://`.
     Tls,
-    /// TLS after STARTTLS, and nothing without it: `imap://`.
+    /// TLS after STARTTLS, and nothing without it: `imap://`, `submission://`, `smtp://`, `lmtp://`.
     StartTls,
-    /// None: `imap://…?tls=none`.
+    /// None: any of these with `?tls=none`.
     Plain,
 }
 
-/// IMAP over TLS (RFC 8314 section 7.3).
-const IMAPS_PORT: u16 = 993;
-/// IMAP (RFC 9051 section 2.1).
-const IMAP_PORT: u16 = 143;
+/// Each service's scheme with STARTTLS, that with TLS from the start where there is one, and the
+/// ports of both (RFC 9051 section 2.1, RFC 8314 section 7.3, RFC 6409 section 3.1, RFC 5321
+/// section 4.5.4.2; LMTP has none of its own, this one is in use).
+const SCHEMES: [(Service, &str, u16, &str, u16); 4] = [
+    (Service::Imap, "imap", 143, "imaps", 993),
+    (Service::Submission, "submission", 587, "submissions", 465),
+    (Service::Smtp, "smtp", 25, "", 0),
+    (Service::Lmtp, "lmtp", 24, "", 0),
+];
 
 impl Endpoint {
     /// Whether the host is this machine itself, judged by its spelling: a name that merely
@@ -70,31 +90,39 @@ impl Endpoint {
         }
     }
 
-    /// Reads `imaps://host[:port]` or `imap://host[:port][?tls=none]`.
-    fn parse(text: &str) -> Option<Endpoint> {
-        let (scheme, rest) = text.split_once("://")?;
+    /// Reads `imaps://host[:port]` or `imap://host[:port][?tls=none]`, or the like of one of these
+    /// services.
+    pub(super) fn parse(text: &str, services: &[Service]) -> Option<Endpoint> {
+        let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty())?;
         let (authority, query) = match rest.split_once('?') {
             Some((authority, query)) => (authority, Some(query)),
             None => (rest, None),
         };
-        let (security, default_port) = match (scheme, query) {
-            ("imaps", None) => (Security::Tls, IMAPS_PORT),
-            ("imap", None) => (Security::StartTls, IMAP_PORT),
-            ("imap", Some("tls=none")) => (Security::Plain, IMAP_PORT),
-            _ => return None,
-        };
+        let known = SCHEMES.into_iter().filter(|(service, ..)| services.contains(service));
+        let (service, security, default_port) = known
+            .filter_map(|(service, starttls, port, tls, tls_port)| match query {
+                None if scheme == starttls => Some((service, Security::StartTls, port)),
+                None if scheme == tls => Some((service, Security::Tls, tls_port)),
+                Some("tls=none") if scheme == starttls => Some((service, Security::Plain, port)),
+                _ => None,
+            })
+            .next()?;
         let (host, port) = split_port(authority)?;
         let port = match port {
             Some(port) => port.parse().ok().filter(|port| *port != 0)?,
             None => default_port,
         };
-        Some(Endpoint { host: host.to_owned(), port, security })
+        Some(Endpoint { host: host.to_owned(), port, security, service })
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.security == Security::Tls { "imaps" } else { "imap" };
+        let schemes = SCHEMES.into_iter().find(|(service, ..)| *service == self.service);
+        let scheme = schemes.map_or("", |(_, starttls, _, tls, _)| match self.security {
+            Security::Tls => tls,
+            Security::StartTls | Security::Plain => starttls,
+        });
         let host = &self.host;
         match host.contains(':') {
             true => write!(f, "{scheme}://[{host}]:{}", self.port)?,
@@ -112,7 +140,7 @@ impl<'de> serde::Deserialize<'de> for Endpoint {
         de.deserialize_str(Text {
             expected: "a server like \"imaps://host:993\", \"imap://host:143\" (STARTTLS) or \
                        \"imap://127.0.0.1:143?tls=none\"",
-            parse: Endpoint::parse,
+            parse: |text| Endpoint::parse(text, &[Service::Imap]),
         })
     }
 }
@@ -182,9 +210,9 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Takes a text and says what was expected if it is not one.
-struct Text<T> {
-    expected: &'static str,
-    parse: fn(&str) -> Option<T>,
+pub(super) struct Text<T> {
+    pub(super) expected: &'static str,
+    pub(super) parse: fn(&str) -> Option<T>,
 }
 
 impl<T> Visitor<'_> for Text<T> {
@@ -252,12 +280,32 @@ mod tests {
             ("imap://127.0.0.1:143?tls=none", "127.0.0.1", 143, Security::Plain),
             ("imaps://[::1]:993", "::1", 993, Security::Tls),
         ] {
-            let endpoint = Endpoint::parse(text).unwrap();
-            assert_eq!(endpoint, Endpoint { host: host.into(), port, security });
+            let endpoint = Endpoint::parse(text, &[Service::Imap]).unwrap();
+            let service = Service::Imap;
+            assert_eq!(endpoint, Endpoint { host: host.into(), port, security, service });
             assert_eq!(endpoint.to_string(), text);
         }
-        assert_eq!(Endpoint::parse("imaps://host").unwrap().port, 993);
-        assert_eq!(Endpoint::parse("imap://[::1]?tls=none").unwrap().port, 143);
+        assert_eq!(Endpoint::parse("imaps://host", &[Service::Imap]).unwrap().port, 993);
+        assert_eq!(Endpoint::parse("imap://[::1]?tls=none", &[Service::Imap]).unwrap().port, 143);
+        let smtp = [Service::Submission, Service::Smtp, Service::Lmtp];
+        for (text, port, security) in [
+            ("submissions://a.example:465", 465, Security::Tls),
+            ("submission://a.example:587", 587, Security::StartTls),
+            ("smtp://a.example:25", 25, Security::StartTls),
+            ("lmtp://127.0.0.1:24?tls=none", 24, Security::Plain),
+        ] {
+            let endpoint = Endpoint::parse(text, &smtp).unwrap();
+            assert_eq!((endpoint.port, endpoint.security), (port, security));
+            assert_eq!(endpoint.to_string(), text);
+            assert_eq!(
+                Endpoint::parse(&text.replace(&format!(":{port}"), ""), &smtp).unwrap().port,
+                port
+            );
+            assert_eq!(Endpoint::parse(text, &[Service::Imap]), None);
+        }
+        for text in ["://a.example", "lmtps://a.example", "imap://a.example", "smtps://a.example"] {
+            assert_eq!(Endpoint::parse(text, &smtp), None, "{text}");
+        }
     }
 
     #[test]
@@ -279,13 +327,13 @@ mod tests {
             "imap://::1",
             "pop3://host",
         ] {
-            assert_eq!(Endpoint::parse(text), None, "{text:?}");
+            assert_eq!(Endpoint::parse(text, &[Service::Imap]), None, "{text:?}");
         }
     }
 
     #[test]
     fn loopback_by_spelling() {
-        let loopback = |text| Endpoint::parse(text).unwrap().is_loopback();
+        let loopback = |text| Endpoint::parse(text, &[Service::Imap]).unwrap().is_loopback();
         assert!(loopback("imap://127.3.2.1"));
         assert!(loopback("imap://[::1]"));
         assert!(loopback("imap://LocalHost"));

@@ -128,6 +128,12 @@ impl Index {
         answer.await.unwrap_or(Err(IndexError::Closed))
     }
 
+    /// Whether an account is there.
+    pub fn knows(&self, name: &AccountName) -> bool {
+        let names = self.inner.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.id(name).is_some()
+    }
+
     /// All accounts, by number.
     pub async fn accounts(
         &self,

@@ -12,7 +12,7 @@ mod stream;
 mod tests;
 mod tls;
 
-pub use connect::connect;
+pub use connect::{Reach, connect, connect_with};
 pub use deflate::Deflated;
 pub use listener::{Listener, serve};
 pub use stream::Stream;

@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Listener, ServerTls, Stream, connect, serve};
 use crate::base::Side;
-use crate::config::{Backend, Credentials, Endpoint, Limits, Listen, Protocol, Security, Tls};
+use crate::config::{
+    Backend, Credentials, Endpoint, Limits, Listen, Protocol, Security, Service, Tls,
+};
 
 /// Longer than anything here takes, short enough to end a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,7 +60,9 @@ fn pki_named(name: &str) -> Pki {
 fn backend(port: u16, security: Security, ca: Option<PathBuf>) -> Backend {
     Backend {
         side: Side::Old,
-        imap: Endpoint { host: "127.0.0.1".into(), port, security },
+        imap: Endpoint { host: "127.0.0.1".into(), port, security, service: Service::Imap },
+        submission: None,
+        inbound: None,
         ca,
         server_name: "localhost".try_into().unwrap(),
         mask: Default::default(),
@@ -230,7 +234,11 @@ struct Running {
 }
 
 fn run(limits: Limits) -> Running {
-    let listen = Listen { protocol: Protocol::Imap, address: "127.0.0.1:0".parse().unwrap() };
+    let listen = Listen {
+        protocol: Protocol::Imap,
+        address: "127.0.0.1:0".parse().unwrap(),
+        trusted: false,
+    };
     let listener = Listener::bind(&listen).unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, sessions) = (CancellationToken::new(), TaskTracker::new());
@@ -311,7 +319,8 @@ async fn shutdown_closes_the_listener_and_lets_sessions_end() {
 async fn an_address_in_use_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let error = Listener::bind(&Listen { protocol: Protocol::Imap, address }).unwrap_err();
+    let error =
+        Listener::bind(&Listen { protocol: Protocol::Imap, address, trusted: false }).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }

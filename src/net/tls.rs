@@ -19,7 +19,6 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::Stream;
-use crate::base::Side;
 use crate::config::Tls;
 
 /// The server's end of TLS, with the proxy's certificate.
@@ -124,7 +123,7 @@ fn in_file(path: &Path, what: &str, error: &dyn Error) -> io::Error {
 }
 
 /// Adds to a failed handshake with a server what can be done about it.
-pub(super) fn explain(error: io::Error, side: Side) -> io::Error {
+pub(super) fn explain(error: io::Error, table: &str) -> io::Error {
     use rustls::{AlertDescription, CertificateError, Error};
     let advice = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         // A bad signature: an authority of the right name, but with another key.
@@ -132,13 +131,13 @@ pub(super) fn explain(error: io::Error, side: Side) -> io::Error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         )) => format!(
             "its certificate is signed by an authority that is not trusted here; \
-             if it is your own, name the authority's PEM file by `ca` in [{side}]"
+             if it is your own, name the authority's PEM file by `ca` in [{table}]"
         ),
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => format!(
             "its certificate bears another name; connect by the name it bears, \
-             or set `server_name` in [{side}]"
+             or set `server_name` in [{table}]"
         ),
         Some(
             Error::PeerIncompatible(_)

@@ -8,6 +8,7 @@ mod client;
 pub mod imap;
 mod roster;
 mod server;
+mod smtp;
 
 pub use client::Client;
 pub use roster::{Entry, Present, Roster};

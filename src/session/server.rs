@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tracing::{Instrument, info, info_span};
 
 use super::Roster;
 use super::imap::{self, Offer};
+use super::smtp::{self, Role, SmtpOffers};
 use crate::account::{Accounts, SessionId, now};
 use crate::config::{Config, Listen, Protocol};
 use crate::ferry::Ferry;
@@ -44,6 +46,8 @@ pub struct Server {
     /// When the proxy was started, in seconds since 1970.
     begun: u64,
     offer: ArcSwap<Offer>,
+    /// What the servers offer for SMTP.
+    pub(super) smtp: Arc<SmtpOffers>,
 }
 
 impl Server {
@@ -57,6 +61,7 @@ impl Server {
         let accounts = Accounts::open(Arc::clone(&config), index).await?;
         Ok(Arc::new(Server {
             offer: ArcSwap::from_pointee(Offer::new(accounts.learned(), config.limits.message)),
+            smtp: SmtpOffers::new(Arc::clone(&config)),
             accounts,
             ferry: Ferry::new(Arc::clone(&config), shutdown.clone()),
             config,
@@ -99,11 +104,23 @@ impl Server {
         };
         let handler = |stream: Stream, peer: SocketAddr, listen: &Listen| {
             let server = Arc::clone(self);
-            let tls_first = listen.protocol == Protocol::Imaps;
+            let tls_first = matches!(listen.protocol, Protocol::Imaps | Protocol::Submissions);
             let id = SessionId(server.last_session.fetch_add(1, Ordering::Relaxed) + 1);
             let span = info_span!("session", id = id.0, %peer, account = tracing::field::Empty);
             // Boxed, so that a session's size is that of its parts and not of every caller.
-            Box::pin(imap::run(server, stream, id, tls_first).instrument(span))
+            let session: Pin<Box<dyn Future<Output = ()> + Send>> = match listen.protocol {
+                Protocol::Imap | Protocol::Imaps => {
+                    Box::pin(imap::run(server, stream, id, tls_first))
+                }
+                Protocol::Submission | Protocol::Submissions => {
+                    Box::pin(smtp::run(server, stream, id, Role::Submission, tls_first))
+                }
+                Protocol::Smtp => {
+                    let role = Role::Inbound { trusted: listen.trusted };
+                    Box::pin(smtp::run(server, stream, id, role, tls_first))
+                }
+            };
+            session.instrument(span)
         };
         serve(listeners, &self.config.limits, &self.shutdown, &sessions, handler).await;
         info!("stopping");

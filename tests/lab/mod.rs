@@ -20,11 +20,13 @@ pub mod deflate;
 pub mod dice;
 pub mod dovecot;
 pub mod mail;
+pub mod postfix;
 pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod reply;
 pub mod server;
+pub mod smtp;
 pub mod syslog;
 pub mod tls;
 pub mod tools;
@@ -41,10 +43,12 @@ pub use cyrus::Cyrus;
 pub use dice::Dice;
 pub use dovecot::Dovecot;
 pub use mail::{Mail, large, mails, small};
+pub use postfix::{Postfix, Services};
 pub use proxy::{MAILFERRY, Proxy};
 pub use relay::{Fate, Relay, Way, has};
 pub use reply::{Fetched, Reply, numbers};
 pub use server::{Server, Shape};
+pub use smtp::{Sink, Taken, Talk};
 pub use view::{Seen, everything, folder_names, sorted};
 
 /// Waits until something is so, for half a minute at most, and gives what it is.

@@ -22,11 +22,37 @@ pub struct Proxy {
     pub port: u16,
     /// Where it listens for IMAP over TLS.
     pub tls_port: u16,
+    /// Where it listens for mail, if it was told where mail goes.
+    pub mail: MailPorts,
     dir: PathBuf,
     account: (String, String),
     running: Option<Running>,
     die_at: Option<String>,
     small_disk: bool,
+}
+
+/// Where a proxy listens for mail: only for what both `old` and `new` have a setting.
+#[derive(Debug, Clone, Copy)]
+pub struct MailPorts {
+    /// Users', in clear or STARTTLS.
+    pub submission: u16,
+    /// Users', TLS from the start.
+    pub submissions: u16,
+    /// Everybody's.
+    pub smtp: u16,
+    /// The servers'.
+    pub trusted: u16,
+}
+
+impl MailPorts {
+    fn free() -> MailPorts {
+        MailPorts {
+            submission: free_port(),
+            submissions: free_port(),
+            smtp: free_port(),
+            trusted: free_port(),
+        }
+    }
 }
 
 impl Proxy {
@@ -44,6 +70,7 @@ impl Proxy {
         let mut proxy = Proxy {
             port: free_port(),
             tls_port: free_port(),
+            mail: MailPorts::free(),
             dir: dir.to_owned(),
             account: account.clone(),
             running: None,
@@ -72,6 +99,21 @@ impl Proxy {
                 text +=
                     &format!("[[listen]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n");
             }
+            let MailPorts { submission, submissions, smtp, trusted } = proxy.mail;
+            let mail = [
+                ("submission", submission, "old.submission", ""),
+                ("submissions", submissions, "old.submission", ""),
+                ("smtp", smtp, "old.inbound", ""),
+                ("smtp", trusted, "old.inbound", "trusted = true\n"),
+            ];
+            for (protocol, port, key, more) in mail {
+                if all.contains_key(key) {
+                    let address = format!("127.0.0.1:{port}");
+                    text += &format!(
+                        "[[listen]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n{more}"
+                    );
+                }
+            }
             fs::write(proxy.config(), text).expect("proxy.toml");
             if proxy.try_restart() {
                 break;
@@ -79,6 +121,7 @@ impl Proxy {
             assert!(attempt < 3, "the proxy does not start: {}", proxy.log());
             proxy.port = free_port();
             proxy.tls_port = free_port();
+            proxy.mail = MailPorts::free();
         }
         proxy
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::mail::MailService;
 use crate::base::{Side, Sides};
 use crate::config::Backend;
 
@@ -17,6 +18,8 @@ pub(super) struct Findings {
     /// The canonical name of the user whose login was tried.
     pub account: Option<String>,
     pub sides: Sides<SideFindings>,
+    /// Only where there is a journal.
+    pub archive: Option<MailService>,
     /// Only if both sides could be listed.
     pub folders: Option<Vec<Folder>>,
     pub failures: Vec<Failed>,
@@ -57,6 +60,8 @@ pub(super) struct SideFindings {
     pub namespaces: Vec<Namespace>,
     /// How many folders it lists.
     pub folders: Option<usize>,
+    /// Its services for mail, as far as the configuration names them.
+    pub mail: Vec<MailService>,
 }
 
 /// How a connection is encrypted. An unverified one is never used.
@@ -144,6 +149,7 @@ impl SideFindings {
             features: Vec::new(),
             namespaces: Vec::new(),
             folders: None,
+            mail: Vec::new(),
         }
     }
 
@@ -156,7 +162,12 @@ impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.configuration)?;
         for (side, found) in self.sides.iter() {
-            writeln!(f, "{side} server {}\n{found}", found.address)?;
+            write!(f, "{side} server {}\n{found}", found.address)?;
+            found.mail.iter().try_for_each(|service| write!(f, "{service}"))?;
+            writeln!(f)?;
+        }
+        if let Some(archive) = &self.archive {
+            writeln!(f, "archive\n{archive}")?;
         }
         if let Some(folders) = &self.folders {
             write_folders(f, folders)?;

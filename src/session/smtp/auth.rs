@@ -1,0 +1,228 @@
+//! AUTH (RFC 4954): the primary side judges, as for IMAP; then the account's server for sending is
+//! opened with what that side wants to see.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use tracing::{Span, info, warn};
+use zeroize::Zeroizing;
+
+use super::leg::failed;
+use super::wire::WireError;
+use super::{Next, Role, Session};
+use crate::account::LoginError;
+use crate::backend::{Origin, SmtpConn, SmtpError};
+use crate::base::{AccountName, ExposeSecret, SecretString, Side, Sides};
+use crate::config::BackendLogin;
+use crate::smtp::{Reply, sasl};
+
+/// As EHLO tells it.
+pub(super) const OFFERED: &str = "AUTH PLAIN LOGIN";
+
+/// So many wrong passwords end a connection.
+const MAX_FAILED_LOGINS: u32 = 3;
+
+/// Who is logged in.
+pub(super) struct User {
+    pub account: AccountName,
+    /// What is shown to each side.
+    pub logins: Sides<BackendLogin>,
+    /// The side whose server sends.
+    pub side: Side,
+}
+
+/// What a client answered to a challenge.
+enum Answer {
+    Text(Zeroizing<Vec<u8>>),
+    Cancelled,
+    NotBase64,
+}
+
+impl Session {
+    pub(super) fn may_log_in(&self) -> bool {
+        self.wire.is_tls() || self.server.config.auth.allow_cleartext
+    }
+
+    pub(super) async fn auth(
+        &mut self,
+        mechanism: &str,
+        initial: Option<SecretString>,
+    ) -> Result<Next, WireError> {
+        if let Some(reply) = self.auth_impossible() {
+            return Ok(Next::Reply(reply));
+        }
+        let initial = match initial {
+            None => None,
+            Some(text) => match sasl(text.expose_secret().as_bytes()) {
+                Some(octets) => Some(Zeroizing::new(octets)),
+                None => return Ok(Next::Reply(Reply::new(501, "5.5.2 Not base64"))),
+            },
+        };
+        let shown = match mechanism {
+            "PLAIN" => self.plain(initial).await?,
+            "LOGIN" => self.login(initial).await?,
+            _ => return Ok(Next::Reply(Reply::new(504, "5.5.4 Mechanism is not supported"))),
+        };
+        match shown {
+            Ok((user, password)) => self.enter(&user, &password).await,
+            Err(reply) => Ok(Next::Reply(reply)),
+        }
+    }
+
+    fn auth_impossible(&self) -> Option<Reply> {
+        if self.role != Role::Submission {
+            return Some(Reply::new(503, "5.5.1 Nobody logs in here"));
+        }
+        if !self.greeted || !self.peer.extended {
+            return Some(Reply::new(503, "5.5.1 Say EHLO first"));
+        }
+        if self.user.is_some() {
+            return Some(Reply::new(503, "5.5.1 Already logged in"));
+        }
+        if self.transaction.is_some() {
+            return Some(Reply::new(503, "5.5.1 Not while a message is under way"));
+        }
+        if !self.may_log_in() {
+            return Some(Reply::new(538, "5.7.11 Encryption required: STARTTLS first"));
+        }
+        None
+    }
+
+    /// PLAIN (RFC 4616).
+    async fn plain(
+        &mut self,
+        initial: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Result<(String, SecretString), Reply>, WireError> {
+        let response = match initial {
+            Some(response) => response,
+            None => match self.challenge("").await? {
+                Answer::Text(text) => text,
+                other => return Ok(Err(other.refused())),
+            },
+        };
+        let mut fields = response.split(|b| *b == 0).map(std::str::from_utf8);
+        let (Some(Ok(authzid)), Some(Ok(authcid)), Some(Ok(password)), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Ok(Err(Reply::new(501, "5.5.2 Not a response of PLAIN")));
+        };
+        // Acting for somebody else is what administrators of a server do on that server.
+        if !authzid.is_empty() && authzid != authcid {
+            return Ok(Err(Reply::new(535, "5.7.8 Authorization identity differs from the user")));
+        }
+        Ok(Ok((authcid.to_owned(), SecretString::from(password))))
+    }
+
+    /// LOGIN (draft-murchison-sasl-login).
+    async fn login(
+        &mut self,
+        initial: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Result<(String, SecretString), Reply>, WireError> {
+        let user = match initial {
+            Some(user) => user,
+            None => match self.challenge("Username:").await? {
+                Answer::Text(text) => text,
+                other => return Ok(Err(other.refused())),
+            },
+        };
+        let password = match self.challenge("Password:").await? {
+            Answer::Text(text) => text,
+            other => return Ok(Err(other.refused())),
+        };
+        match (std::str::from_utf8(&user), std::str::from_utf8(&password)) {
+            (Ok(user), Ok(password)) => Ok(Ok((user.to_owned(), SecretString::from(password)))),
+            _ => Ok(Err(Reply::new(501, "5.5.2 User name or password is no UTF-8"))),
+        }
+    }
+
+    async fn challenge(&mut self, text: &str) -> Result<Answer, WireError> {
+        self.wire.reply(&Reply::new(334, BASE64.encode(text)));
+        let line = self.wire.line().await?;
+        Ok(match &*line {
+            b"*" => Answer::Cancelled,
+            line => match sasl(line) {
+                Some(octets) => Answer::Text(Zeroizing::new(octets)),
+                None => Answer::NotBase64,
+            },
+        })
+    }
+
+    async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Next, WireError> {
+        let (client, connected) = self.wire.addresses()?;
+        let session = self.server.session_name(self.id);
+        let origin = Origin { client, connected, session, id: Vec::new() };
+        let account = match self.server.accounts.login(typed, password, origin).await {
+            Ok((account, _)) => account,
+            Err(LoginError::Refused(why)) => return self.login_failed(&why).await,
+            Err(e) => {
+                warn!("login not possible: {e}");
+                let text =
+                    "4.7.0 The server that checks passwords cannot be asked, try again later";
+                return Ok(Next::Reply(Reply::new(454, text)));
+            }
+        };
+        let name = account.name().clone();
+        let logins = Sides::from_fn(|side| {
+            let credentials = &self.server.config.backends[side].credentials;
+            credentials.for_login(typed, &name, password)
+        });
+        let mut refused = None;
+        let mut unsure = None;
+        for side in self.sending_sides(&name) {
+            match self.sending_leg(side, &logins[side]).await {
+                Ok(leg) => {
+                    Span::current().record("account", name.as_str());
+                    info!(%side, "logged in to send");
+                    self.legs[side] = Some(leg);
+                    self.user = Some(User { account: name, logins, side });
+                    self.wire.set_known();
+                    return Ok(Next::Reply(Reply::new(235, "2.7.0 Authentication successful")));
+                }
+                Err(SmtpError::Refused { server, login, reply }) => {
+                    warn!(account = %name, "{server}: login of {login} refused: {reply}");
+                    refused = Some(reply);
+                }
+                Err(e) => unsure = Some(failed(&e)),
+            }
+        }
+        match (unsure, refused) {
+            (None, Some(_)) => self.login_failed("the server for sending refused it").await,
+            _ => {
+                let text = "4.7.0 The server for sending cannot be asked, try again later";
+                Ok(Next::Reply(Reply::new(454, text)))
+            }
+        }
+    }
+
+    /// Connects to a side's server for sending, and logs in there.
+    async fn sending_leg(
+        &mut self,
+        side: Side,
+        login: &BackendLogin,
+    ) -> Result<SmtpConn, SmtpError> {
+        let mut leg = self.leg(side).await?;
+        leg.login(login).await?;
+        Ok(leg)
+    }
+
+    async fn login_failed(&mut self, why: &str) -> Result<Next, WireError> {
+        self.failed_logins += 1;
+        info!(attempt = self.failed_logins, "login refused: {why}");
+        let delay = self.server.config.limits.login_failure_delay;
+        tokio::time::sleep(delay * self.failed_logins.min(4)).await;
+        let reply = Reply::new(535, "5.7.8 Authentication failed");
+        if self.failed_logins >= MAX_FAILED_LOGINS {
+            self.wire.reply(&reply);
+            return Ok(Next::Close(Reply::new(421, "4.7.0 Too many failed logins")));
+        }
+        Ok(Next::Reply(reply))
+    }
+}
+
+impl Answer {
+    fn refused(self) -> Reply {
+        match self {
+            Answer::Cancelled => Reply::new(501, "5.7.0 Authentication cancelled"),
+            Answer::NotBase64 | Answer::Text(_) => Reply::new(501, "5.5.2 Not base64"),
+        }
+    }
+}
