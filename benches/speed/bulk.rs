@@ -1,4 +1,4 @@
-//! Many messages, little of each: SELECT, flags, SEARCH, headers.
+//! Many messages, little of each: SELECT, flags, SEARCH, SORT, headers.
 
 use std::fs;
 
@@ -15,6 +15,10 @@ const LARGE: u32 = 100_000;
 /// What Thunderbird asks of new messages.
 const HEADERS: &str = "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID \
                        Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To)])";
+
+/// What the servers find, and what the proxy puts in order where messages lie on both.
+const SEARCHES: [&str; 3] =
+    ["UID SEARCH UNSEEN", "UID SORT (REVERSE DATE) UTF-8 ALL", "UID SORT (SUBJECT) UTF-8 ALL"];
 
 /// A mailbox of 100,000 messages without a hole.
 pub fn dense(table: &mut Table) {
@@ -90,8 +94,10 @@ fn large(table: &mut Table, name: &str, mails: &[Mail]) {
             let name = format!("UID FETCH 1:* (FLAGS) of {name}, {state}, {}", wire.name());
             table.row_with_cpu(&name, Unit::Millis, &samples, 1.0);
         }
-        let samples = ask(&field, &Wire::Plain, "UID SEARCH UNSEEN");
-        table.row(&format!("UID SEARCH UNSEEN in {name}, {state}"), Unit::Millis, &samples);
+        for command in SEARCHES {
+            let samples = ask(&field, &Wire::Plain, command);
+            table.row(&format!("{command} in {name}, {state}"), Unit::Millis, &samples);
+        }
         let restarted = block_on(rounds(&ways, async |way, _| {
             if way.name == "mailferry" {
                 field.restart(false);

@@ -71,7 +71,7 @@ pub struct Client {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     said: u32,
-    /// The last untagged EXISTS, STATUS or SEARCH.
+    /// The last untagged EXISTS, STATUS, SEARCH or SORT.
     pub numbers: String,
 }
 
@@ -224,6 +224,7 @@ fn has_numbers(line: &[u8]) -> bool {
     line.ends_with(b" EXISTS\r\n")
         || line.starts_with(b"* STATUS ")
         || line.starts_with(b"* SEARCH")
+        || line.starts_with(b"* SORT")
 }
 
 /// The octets of the literal that a line announces at its end.

@@ -1,0 +1,349 @@
+//! Odd commands, one group after the other, said to one server directly and through the proxy, where the same
+//! messages lie on old, on new, or on both: the answers are the same but for what only the proxy can know.
+
+mod lab;
+
+use lab::{Dialogue, Reply, World};
+
+const FLAGS: [&str; 10] = [
+    "",
+    "\\Seen",
+    "\\Flagged \\Answered",
+    "\\Draft",
+    "\\Deleted",
+    "Key1 \\Seen",
+    "Key1 Key2",
+    "\\Seen \\Flagged",
+    "$Forwarded",
+    "\\Answered",
+];
+
+const DATES: [&str; 10] = [
+    "01-Jan-2018 10:00:00 +0000",
+    " 2-Jan-2018 10:00:00 +0100",
+    "03-Jan-2018 23:59:59 -1200",
+    "04-Feb-2018 00:00:00 +0000",
+    "05-Feb-2019 00:00:01 +0000",
+    "06-Jan-2018 10:00:00 +0000",
+    "07-Jan-2018 10:00:00 +0000",
+    "01-Jan-2018 10:00:00 +0000",
+    "09-Jan-2018 10:00:00 +0000",
+    "10-Jan-2018 10:00:00 +0000",
+];
+
+/// Ten messages: plain, with groups and encoded words, nested, without headers, without a body.
+fn messages() -> Vec<Vec<u8>> {
+    let long: Vec<String> = (0..300).map(|n| format!("word{n}")).collect();
+    let texts = [
+        "From: A One <a@x.org>\nTo: b@y.org\nSubject: Alpha\nDate: Mon, 1 Jan 2018 10:00:00 +0000\nMessage-ID: <m1@x>\n\nbody\n".to_owned(),
+        "From: =?utf-8?q?B=C3=A4r?= <b@x.org>\nTo: \"Q, R\" <q@y.org>, grp: g1@z, g2@z;\nCc: c@c.org\nBcc: bcc@b.org\nReply-To: r@r.org\nSender: s@s.org\nSubject: Re: Alpha\nDate: Tue, 2 Jan 2018 10:00:00 +0100\nMessage-ID: <m2@x>\nIn-Reply-To: <m1@x>\nReferences: <m1@x>\n\nhello wörld\nline two\n".to_owned(),
+        "From: c@x.org\nSubject: =?iso-8859-1?q?Gr=FC=DFe?=\nDate: Wed, 3 Jan 2018 23:59:59 -1200\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"bb\"\nMessage-ID: <m3@x>\n\npre\n--bb\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=C3=9Fe\n--bb\nContent-Type: message/rfc822\n\nFrom: inner@x\nSubject: inner\nContent-Type: multipart/alternative; boundary=cc\n\n--cc\nContent-Type: text/plain\n\nin plain\n--cc\nContent-Type: text/html\nContent-Disposition: inline; filename=x.html\nContent-ID: <cid@x>\nContent-Language: en, de\nContent-Location: http://x\nContent-MD5: abc\n\n<p>in html</p>\n--cc--\n--bb\nContent-Type: application/octet-stream; name=\"a b.bin\"\nContent-Disposition: attachment; filename*=utf-8''%e2%82%ac.bin; size=3\nContent-Transfer-Encoding: base64\n\nAAEC\n--bb--\npost\n".to_owned(),
+        "Subject:\nFrom:\nDate: garbage\n\n".to_owned(),
+        "\nno header at all\n".to_owned(),
+        format!("From: z@x.org\nSubject: Zeta [list] Re: fwd: Alpha\nDate: Mon, 1 Jan 2018 10:00:00 +0000\nMessage-ID: <m6@x>\nReferences: <m1@x> <m2@x>\nX-Long: {}\n\nbody\n", long.join(" ")),
+        "From: \"a \\\"quoted\\\" b\" <aq@x.org>\nTo: undisclosed-recipients:;\nSubject: (fwd) [blob] Alpha (fwd)\nDate: 5 Feb 2019 01:02:03 EST\nMessage-ID: <m7@x>\nContent-Type: text/html; charset=us-ascii\n\n<html><body>x <b>y</b></body></html>\n".to_owned(),
+        "From: h@x.org\nSubject: folded\n subject\n here\nDate: Thu, 4 Jan 2018 10:00:00 +0000\nMessage-ID: <m8@x>\nIn-Reply-To: <nowhere@x>\nContent-Type: multipart/mixed; boundary=x\n\nno boundary here\n".to_owned(),
+        "From: i@x.org\nSubject: last\nDate: Fri, 5 Jan 2018 10:00:00 +0000\nMessage-ID: <m9@x>\nContent-Type: message/rfc822\n\nFrom: in@x\nSubject: inn\n\ninner body\n".to_owned(),
+        format!("From: a@x.org\nFrom: second@x.org\nSubject: alpha\nDate: Sat, 6 Jan 2018 10:00:00 +0000\nMessage-ID: <m10@x>\nContent-Type: text/plain; charset=\"x-unknown\"\nContent-Transfer-Encoding: 8bit\n\nÄ latin\n{}\n", "long ".repeat(500)),
+    ];
+    texts.into_iter().map(|text| text.replace('\n', "\r\n").into_bytes()).collect()
+}
+
+/// One who says the same as another, in a mailbox with the same messages.
+struct Speaker {
+    dialogue: Dialogue,
+    mailbox: String,
+    uids: Vec<u32>,
+}
+
+impl Speaker {
+    fn new(mut dialogue: Dialogue, mailbox: String) -> Speaker {
+        dialogue.ok(&format!("SELECT {mailbox}"));
+        let uids = dialogue.ok("UID SEARCH ALL").found();
+        Speaker { dialogue, mailbox, uids }
+    }
+
+    /// `{mb}` is the mailbox, `{u3}` the UID of the third message.
+    fn say(&mut self, command: &str) -> (String, Vec<String>) {
+        let mut said = command.replace("{mb}", &self.mailbox);
+        for (n, uid) in (1..).zip(&self.uids) {
+            said = said.replace(&format!("{{u{n}}}"), &uid.to_string());
+        }
+        let reply = self.dialogue.cmd(&said);
+        (reply.status.clone(), self.alike(&reply))
+    }
+
+    /// What was told, in a form that does not depend on who was asked.
+    fn alike(&self, reply: &Reply) -> Vec<String> {
+        let told = reply.untagged.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+        // The flags that there are, and who has seen a message first, differ.
+        let counts = |line: &String| {
+            !line.starts_with("* OK") && !line.starts_with("* FLAGS") && !line.ends_with(" RECENT")
+        };
+        told.filter(counts).map(|line| self.without_own(&line)).collect()
+    }
+
+    fn without_own(&self, line: &str) -> String {
+        let line = line.replace(&self.mailbox, "{mb}");
+        let mut out = String::new();
+        let mut rest = line.as_str();
+        // UIDs that only the proxy gives become those that they would be.
+        while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+            let len = rest[at..].chars().take_while(char::is_ascii_digit).count();
+            let (before, number) = (&rest[..at], &rest[at..at + len]);
+            let own = number.parse().ok().and_then(|uid| self.uids.iter().position(|u| *u == uid));
+            out.push_str(before);
+            match own.filter(|_| number.len() > 6) {
+                Some(position) => out.push_str(&(position + 1).to_string()),
+                None => out.push_str(number),
+            }
+            rest = &rest[at + len..];
+        }
+        out.push_str(rest);
+        // Flags in an order of their own, the tag of our own command.
+        let mut out = out.replace("\\Recent ", "").replace(" \\Recent", "").replace("\\Recent", "");
+        if let Some((head, tail)) = out.split_once("FLAGS (")
+            && let Some((flags, tail)) = tail.split_once(')')
+        {
+            let mut flags: Vec<&str> = flags.split(' ').collect();
+            flags.sort_unstable();
+            out = format!("{head}FLAGS ({}){tail}", flags.join(" "));
+        }
+        if let Some((head, tail)) = out.split_once("(TAG \"")
+            && let Some((_, tail)) = tail.split_once('"')
+        {
+            out = format!("{head}(TAG \"{tail}");
+        }
+        out
+    }
+}
+
+/// Says all commands to both, where so many of the messages lie on old.
+fn agree(commands: &[&str]) {
+    for on_old in [0, 5, 10] {
+        let world = World::new().start();
+        // What both servers offer is known from now on.
+        world.proxy.client().ok("NOOP");
+        let (mut old, mut new) = (world.old.client(), world.new.client());
+        new.ok("CREATE OddDirect");
+        if on_old > 0 {
+            old.ok("CREATE INBOX.Odd");
+        }
+        if on_old < 10 {
+            new.ok("CREATE Odd");
+        }
+        for (n, message) in messages().iter().enumerate() {
+            let options = format!("({}) \"{}\"", FLAGS[n], DATES[n]);
+            new.append("OddDirect", &options, message);
+            match n < on_old {
+                true => old.append("INBOX.Odd", &options, message),
+                false => new.append("Odd", &options, message),
+            };
+        }
+        let mut direct = Speaker::new(new, "OddDirect".to_owned());
+        let mut through = Speaker::new(world.proxy.client(), "INBOX.Odd".to_owned());
+        assert_eq!(through.uids.len(), 10);
+        for command in commands {
+            let (expected, found) = (direct.say(command), through.say(command));
+            assert_eq!(found, expected, "{command}, {on_old} of 10 on old");
+        }
+    }
+}
+
+#[test]
+fn messages_are_fetched_as_from_one_server() {
+    agree(&[
+        "FETCH 1:* ALL",
+        "FETCH 1:* FAST",
+        "FETCH 1:* FULL",
+        "FETCH 1:* BODYSTRUCTURE",
+        "FETCH 1:* BODY.PEEK[]",
+        "FETCH 1:* BODY.PEEK[HEADER]",
+        "FETCH 1:* BODY.PEEK[TEXT]",
+        "FETCH 1:* BODY.PEEK[1]",
+        "FETCH 1:* BODY.PEEK[2]",
+        "FETCH 3 BODY.PEEK[2.HEADER]",
+        "FETCH 3 BODY.PEEK[2.TEXT]",
+        "FETCH 3 BODY.PEEK[2.1.MIME]",
+        "FETCH 3 BODY.PEEK[2.2]",
+        "FETCH 3 BODY.PEEK[4]",
+        "FETCH 9 BODY.PEEK[1.HEADER]",
+        "FETCH 1 BODY.PEEK[MIME]",
+        "FETCH 1:* BODY.PEEK[HEADER.FIELDS (subject FROM subject)]",
+        "FETCH 1:* BODY.PEEK[HEADER.FIELDS.NOT (SUBJECT)]",
+        "FETCH 1 BODY.PEEK[HEADER.FIELDS ()]",
+        "FETCH 1 BODY.PEEK[]<5.10>",
+        "FETCH 1 BODY.PEEK[]<100000.10>",
+        "FETCH 1 BODY.PEEK[]<0.4294967295>",
+        "FETCH 1 BODY.PEEK[]<-1.5>",
+        "FETCH 1:* BODY.PEEK[TEXT]<2.3>",
+        "FETCH 1 (BODY.PEEK[] BODY.PEEK[TEXT] BODY.PEEK[HEADER])",
+        "FETCH 1:* RFC822.HEADER",
+        "FETCH 1:* BINARY.SIZE[1]",
+        "FETCH 3 BINARY.PEEK[1]",
+        "FETCH 3 BINARY.PEEK[3]",
+        "FETCH 3 BINARY.PEEK[3]<1.1>",
+        "FETCH 1:* PREVIEW",
+        "UID FETCH {u9}:{u3} FLAGS",
+        "UID FETCH *:{u6} FLAGS",
+        "UID FETCH * (UID)",
+        "UID FETCH 4294967295 FLAGS",
+        "UID FETCH 4294967296 FLAGS",
+        "UID FETCH 0 FLAGS",
+        "FETCH 0 FLAGS",
+        "FETCH 11 FLAGS",
+        "FETCH 5,1,3 FLAGS",
+        "FETCH 5:3 FLAGS",
+        "FETCH *:1 FLAGS",
+        "FETCH 1,1,1 FLAGS",
+        "FETCH 1: FLAGS",
+        "FETCH 1:2:3 FLAGS",
+        "FETCH 1",
+        "FETCH 1 ()",
+        "FETCH 1 (FLAGS",
+        "FETCH 1 (ALL)",
+        "FETCH 1 NOSUCH",
+        "FETCH 1 BODY[NOSUCH]",
+        "FETCH 1 BODY[",
+        "fetch 1 flags",
+        "FETCH 1 RFC822",
+        "FETCH 1 RFC822.TEXT",
+        "FETCH 2 RFC822.TEXT",
+        "FETCH 3 BODY[]",
+        "FETCH 6 BODY[1]",
+        "FETCH 7 BODY[]<0.1>",
+        "FETCH 1:* FLAGS",
+    ]);
+}
+
+#[test]
+fn messages_are_found_as_by_one_server() {
+    agree(&[
+        "SEARCH ALL",
+        "SEARCH BCC \"\"",
+        "SEARCH BEFORE 3-Jan-2018",
+        "SEARCH BODY \"line two\"",
+        "SEARCH FROM second",
+        "SEARCH HEADER X-Long word5",
+        "SEARCH HEADER Subject \"\"",
+        "SEARCH HEADER X-None \"\"",
+        "SEARCH KEYWORD key1",
+        "SEARCH KEYWORD nonesuch",
+        "SEARCH LARGER 500",
+        "SEARCH SMALLER 0",
+        "SEARCH NOT NOT DELETED",
+        "SEARCH ON 4-Jan-2018",
+        "SEARCH OR OR DELETED DRAFT FLAGGED",
+        "SEARCH OR (DELETED) (DRAFT SEEN)",
+        "SEARCH SENTON 3-Jan-2018",
+        "SEARCH SENTON 4-Jan-2018",
+        "SEARCH SENTSINCE 4-Jan-2018",
+        "SEARCH SUBJECT \"gr\"",
+        "SEARCH TEXT alpha",
+        "SEARCH TO g1",
+        "SEARCH UID {u1}:{u3}",
+        "SEARCH UID *",
+        "SEARCH *",
+        "SEARCH 5:*",
+        "SEARCH 1,3,5 SEEN",
+        "SEARCH ()",
+        "SEARCH ((SEEN) (NOT FLAGGED))",
+        "SEARCH OR SEEN",
+        "SEARCH NOT",
+        "SEARCH NOSUCH",
+        "SEARCH LARGER x",
+        "SEARCH ON 1-Foo-2018",
+        "SEARCH ON \"1-Jan-2018\"",
+        "SEARCH BEFORE 1-Jan-18",
+        "SEARCH CHARSET UTF-8 SUBJECT alpha",
+        "SEARCH CHARSET NOSUCH ALL",
+        "SEARCH CHARSET",
+        "SEARCH OLDER 10",
+        "SEARCH YOUNGER 0",
+        "SEARCH TEXT \"\"",
+        "SEARCH SUBJECT \"al*\"",
+        "SEARCH RETURN () ALL",
+        "SEARCH RETURN (MIN MAX COUNT) ALL",
+        "SEARCH RETURN (MIN) KEYWORD none",
+        "SEARCH RETURN (ALL) KEYWORD none",
+        "UID SEARCH RETURN (MIN MAX) ALL",
+        "SEARCH RETURN (SAVE) SEEN",
+        "FETCH $ FLAGS",
+        "SEARCH RETURN (COUNT) NOT $",
+        "SEARCH RETURN (SAVE MIN) ALL",
+        "FETCH $ FLAGS",
+        "SEARCH RETURN (SAVE) KEYWORD none",
+        "FETCH $ FLAGS",
+        "SEARCH RETURN (NOSUCH) ALL",
+        "SEARCH RETURN ALL",
+        "search return (min) all",
+        "SEARCH RETURN (PARTIAL 1:2) ALL",
+        "UID SEARCH RETURN (PARTIAL 2:4) ALL",
+        "SEARCH RETURN (PARTIAL 100:200) ALL",
+        "SEARCH RETURN (PARTIAL 1:2 ALL) ALL",
+        "SORT () UTF-8 ALL",
+        "SORT (NOSUCH) UTF-8 ALL",
+        "SORT (REVERSE) UTF-8 ALL",
+        "SORT DATE UTF-8 ALL",
+        "SORT (DATE) UTF-8",
+        "SORT (REVERSE SUBJECT DATE) UTF-8 ALL",
+        "UID SORT (SIZE) UTF-8 SEEN",
+        "SORT RETURN (MIN MAX) (SUBJECT) UTF-8 ALL",
+        "SORT RETURN (PARTIAL 1:3) (REVERSE SIZE) UTF-8 ALL",
+        "THREAD REFERENCES UTF-8 ALL",
+        "UID THREAD ORDEREDSUBJECT UTF-8 ALL",
+        "THREAD NOSUCH UTF-8 ALL",
+    ]);
+}
+
+#[test]
+fn messages_are_changed_and_removed_as_on_one_server() {
+    agree(&[
+        "STORE 1 FLAGS (\\Seen)",
+        "STORE 1:10 +FLAGS (\\Flagged)",
+        "STORE 1:10 -FLAGS (\\Flagged)",
+        "STORE 1 +FLAGS \\Seen \\Draft",
+        "STORE 1 +FLAGS ()",
+        "STORE 2 FLAGS ()",
+        "STORE 2 FLAGS.SILENT (Key3)",
+        "STORE 1 +FLAGS (\\Recent)",
+        "STORE 11 +FLAGS (\\Seen)",
+        "STORE 0 +FLAGS (\\Seen)",
+        "UID STORE 4000000000 +FLAGS (\\Seen)",
+        "UID STORE {u1},{u7} +FLAGS (\\Answered)",
+        "STORE 1",
+        "STORE 1 *FLAGS (x)",
+        "STORE 1 FLAGS (a(b)",
+        "STORE 1 FLAGS (a%b)",
+        "STORE 1 +FLAGS (\\)",
+        "STORE 5:2,9 +FLAGS (Abc)",
+        "STORE *:8 +FLAGS (Def)",
+        "FETCH 1:* FLAGS",
+        "COPY 1:3 {mb}",
+        "FETCH 11:* (FLAGS RFC822.SIZE INTERNALDATE)",
+        "COPY 11111 {mb}",
+        "COPY 1",
+        "COPY 3,1 {mb}",
+        "MOVE 1 {mb}",
+        "FETCH 1:* (FLAGS RFC822.SIZE)",
+        "STORE 2,5,9 +FLAGS.SILENT (\\Deleted)",
+        "UID EXPUNGE {u3}",
+        "UID EXPUNGE",
+        "EXPUNGE",
+        "FETCH 1:* RFC822.SIZE",
+        "SEARCH ALL",
+        "STORE 1,7 +FLAGS (\\Deleted)",
+        "EXPUNGE",
+        "FETCH 99 RFC822.SIZE",
+        "STORE 1 +FLAGS (\\Deleted)",
+        "UNSELECT",
+        "FETCH 1 FLAGS",
+        "CLOSE",
+        "EXPUNGE",
+        "SEARCH ALL",
+        "SELECT {mb}",
+        "CLOSE",
+        "SELECT {mb}",
+        "FETCH 1:* RFC822.SIZE",
+    ]);
+}
