@@ -18,7 +18,7 @@
 //! | [`net`] | sockets, TLS, listeners, limits on connections | know IMAP |
 //! | [`backend`] | being the client of one server: connections, their pool | know accounts or virtual UIDs |
 //! | [`account`] | one user's merged world: names, mailbox hubs, arrivals, intents | speak IMAP to a client |
-//! | [`ferry`] | carrying messages from old to new | show a client anything |
+//! | [`ferry`] | carrying messages from old to new, when they are opened and in the background | show a client anything |
 //! | [`session`] | talking to one client | change a map, know how the index is kept |
 //! | [`admin`] | the administrator's commands to the running proxy | print, speak to a mail client |
 //! | [`cli`] | arguments, help, exit codes, output | decide about mail |
@@ -77,13 +77,18 @@
 //!   time, is a borrower like any other.
 //! - **The guard of writes is one for each mailbox**, not one for each UID: see
 //!   [`Mailbox::guard`](account::Mailbox::guard). The copier holds it alone for the last comparison
-//!   of flags and the change of place, a few round trips for a batch. It waits for the guard with one
-//!   connection of each side in its hands; a pool has at least two, so writers get theirs.
+//!   of flags and the change of place, a few round trips for a batch. Whoever carries waits for the
+//!   guard with one connection of each side in its hands; of those there is always one fewer than
+//!   connections (`ferry::copier`'s turns), so writers get theirs.
 //! - **A FETCH that sets `\Seen` is a STORE and a FETCH with PEEK**, in one round trip: the write is
 //!   under the guard, and the octets, which may take long, are not.
 //! - **A message that new alters is not joined.** If neither size nor content of the copy is what was
 //!   sent, the copy is removed, the message stays on old, and why is noted as stuck. Accepting such
 //!   copies wants `verify`, which is not there.
+//! - **The background sync is off unless it is switched on** ([`Trickle`](ferry::Trickle)). The server
+//!   that judges passwords may have a `master` or a `table` as well: they are for the background alone.
+//!   There is no mode `learned`. With `same` on a side, an account is copied while a client's login is
+//!   remembered, and the pass that is then under way goes on to its end.
 //! - **Stuck messages are tried again when they are opened or copied again**, not by the clock.
 //! - **An old server that contradicts itself is away.** If its UIDVALIDITY changed, or its UIDNEXT and
 //!   its messages fell, its report is not believed ([`Distrust`](account::Distrust)): nothing is removed
@@ -100,7 +105,7 @@
 //!   of them: `session::imap::acl` and [`Account::metadata`](account::Account::metadata) say why.
 //! - **NOTIFY (RFC 5465) asks for news** of what is not selected, from time to time, whatever the
 //!   servers have; NONE does not keep from a client what changes the numbers of its messages.
-//! - **Only the phase `merged` exists**: no mirror, no outbox, no trickle.
+//! - **Only the phase `merged` exists**: no mirror, no outbox.
 //! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
 //!   from old waits until it is known whether new has it as well.

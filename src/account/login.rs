@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::mailbox::lock;
 use super::phase::Phases;
 use super::{Access, Account};
 use crate::backend::{
@@ -131,11 +132,7 @@ impl Accounts {
 
         let primary = self.config.auth.primary;
         let backend = &self.backends[primary];
-        let own = BackendLogin {
-            authzid: None,
-            authcid: backend.credentials.login.fill(typed, &name),
-            password: password.clone(),
-        };
+        let own = backend.credentials.own(typed, &name, password);
         let breaker = &self.breakers[primary];
         let judge = connect(primary, backend, &own, &self.limits, Some(&origin), breaker).await;
         let mut conn = judge.map_err(|e| match e {
@@ -148,28 +145,13 @@ impl Accounts {
 
         conn.report_to(&self.learned, &self.strain[primary]);
         remember(&self.learned, &self.index, primary).await?;
-        let id = self.index.account(&name).await?;
-        let account = Arc::clone(
-            self.open
-                .entry(name.clone())
-                .or_insert_with(|| {
-                    Arc::new(Account::new(
-                        name.clone(),
-                        id,
-                        self.index.clone(),
-                        Arc::clone(&self.config),
-                    ))
-                })
-                .value(),
-        );
+        let account = self.account(&name).await?;
         let access = account.admit(digest, || self.access(typed, &name, password));
         for (_, pool) in access.pools.iter() {
             pool.try_again();
             pool.came_from(&origin);
         }
-        if matches!(backend.credentials.mode, Mode::Same) {
-            access.pools[primary].adopt(conn);
-        }
+        access.pools[primary].adopt(conn);
         // The other side is opened behind the answer; the client does not wait for it.
         let other = Arc::clone(&access.pools[primary.other()]);
         let (learned, index) = (Arc::clone(&self.learned), self.index.clone());
@@ -185,6 +167,62 @@ impl Accounts {
         Ok((account, access))
     }
 
+    /// An account, made if it is not there yet.
+    pub async fn account(&self, name: &AccountName) -> Result<Arc<Account>, IndexError> {
+        let id = self.index.account(name).await?;
+        let make = || Account::new(name.clone(), id, self.index.clone(), Arc::clone(&self.config));
+        let account = self.open.entry(name.clone()).or_insert_with(|| Arc::new(make()));
+        Ok(Arc::clone(&account))
+    }
+
+    /// An account that somebody uses.
+    pub fn in_use(&self, name: &AccountName) -> Option<Arc<Account>> {
+        self.open.get(name).map(|account| Arc::clone(&account))
+    }
+
+    /// What background work may reach for an account: with logins of its own where both sides have
+    /// some (`master`, `table`), else with those of a client that is, or just was, logged in.
+    /// `None`: nobody can log in for it now.
+    pub async fn background(
+        &self,
+        name: &AccountName,
+    ) -> Result<Option<(Arc<Account>, Arc<Access>)>, IndexError> {
+        let logins = self.backends.as_ref().map(|_, b| b.credentials.for_background(name));
+        let Sides { old: Some(old), new: Some(new) } = logins else {
+            let Some(account) = self.in_use(name) else { return Ok(None) };
+            let access = account.all_access().into_iter().next();
+            return Ok(access.map(|access| (account, access)));
+        };
+        let account = self.account(name).await?;
+        let logins = Sides { old: Some(old), new: Some(new) };
+        let access = account.admit_background(|| self.access_with(name, logins));
+        Ok(Some((account, access)))
+    }
+
+    /// The same, for who knows the user's own password: it is shown where a side has no login for
+    /// background work, to the side that judges passwords first.
+    ///
+    /// # Errors
+    /// The side that judges refuses it; the other one is then not asked at all.
+    pub async fn background_with(
+        &self,
+        name: &AccountName,
+        password: &SecretString,
+    ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
+        let account = self.account(name).await?;
+        let logins = self.backends.as_ref().map(|_, backend| {
+            let own = || backend.credentials.own(name.as_str(), name, password);
+            Some(backend.credentials.for_background(name).unwrap_or_else(own))
+        });
+        let access = Arc::new(self.access_with(name, logins));
+        match access.pools[self.config.auth.primary].lend(&Want::Nothing).await {
+            Ok(lease) => lease.give_back(),
+            Err(BackendError::Refused { text, .. }) => return Err(LoginError::Refused(text)),
+            Err(e) => return Err(LoginError::Backend(e)),
+        }
+        Ok((account, access))
+    }
+
     /// Writes down what connections have found out about the servers since.
     async fn remember_found(&self) -> Result<(), IndexError> {
         let version = self.learned.version();
@@ -197,13 +235,40 @@ impl Accounts {
     }
 
     fn access(&self, typed: &str, name: &AccountName, password: &SecretString) -> Access {
+        // The side that judges is shown the client's own password by all of its connections.
+        let login = |side: Side| {
+            let credentials = &self.backends[side].credentials;
+            match side == self.config.auth.primary {
+                true => Some(credentials.own(typed, name, password)),
+                false => credentials.for_login(typed, name, password),
+            }
+        };
+        self.access_with(name, Sides::from_fn(login))
+    }
+
+    /// Pools with these logins; on a side without one nobody is let in.
+    fn access_with(&self, name: &AccountName, mut logins: Sides<Option<BackendLogin>>) -> Access {
         let pools = Sides::from_fn(|side| {
             let backend = Arc::clone(&self.backends[side]);
-            let login = backend.credentials.for_login(typed, name, password);
+            let login = logins[side].take();
+            let missing = login.is_none();
+            let login = login.unwrap_or_else(|| BackendLogin {
+                authzid: None,
+                authcid: name.to_string(),
+                password: SecretString::from(""),
+            });
             let (limits, learned) = (Arc::clone(&self.limits), Arc::clone(&self.learned));
             let strain = Arc::clone(&self.strain[side]);
             let breaker = Arc::clone(&self.breakers[side]);
-            Pool::new(side, backend, login, limits, learned, strain, breaker)
+            let pool = Pool::new(side, backend, login, limits, learned, strain, breaker);
+            if missing {
+                let file = match &self.backends[side].credentials.mode {
+                    Mode::Table(table) => table.file.display().to_string(),
+                    Mode::Same | Mode::Master(_) => String::new(),
+                };
+                pool.refuse(format!("{file} has no line for {name}"));
+            }
+            pool
         });
         Access { pools, poll_interval: self.limits.poll_interval }
     }
@@ -255,7 +320,9 @@ fn profile(text: &[u8], backend: &Backend) -> Profile {
 impl Account {
     /// All that logins of this account may reach.
     pub(super) fn all_access(&self) -> Vec<Arc<Access>> {
-        self.access.iter().map(|judged| Arc::clone(&judged.access)).collect()
+        let background = lock(&self.background).upgrade();
+        let judged = self.access.iter().map(|judged| Arc::clone(&judged.access));
+        judged.chain(background).collect()
     }
 
     fn remembered(&self, digest: &Digest, remember: std::time::Duration) -> Option<Arc<Access>> {
@@ -271,6 +338,16 @@ impl Account {
             .or_insert_with(|| Judged { access: Arc::new(make()), at: now });
         judged.at = now;
         Arc::clone(&judged.access)
+    }
+
+    fn admit_background(&self, make: impl FnOnce() -> Access) -> Arc<Access> {
+        let mut background = lock(&self.background);
+        if let Some(access) = background.upgrade() {
+            return access;
+        }
+        let access = Arc::new(make());
+        *background = Arc::downgrade(&access);
+        access
     }
 
     fn sweep(&self, remember: std::time::Duration) {

@@ -104,6 +104,8 @@ pub struct Mailbox {
     pub guard: RwLock<()>,
     /// Shared by every COPY and MOVE to here until its copies' EMAILIDs are durable.
     pub copies_to_here: RwLock<()>,
+    /// Held by who carries messages of this mailbox to new: one at a time.
+    pub carrying: tokio::sync::Mutex<()>,
     pub(super) opening: tokio::sync::Mutex<()>,
     pub(super) watching: Mutex<Watching>,
     pub(super) undecided: Arc<Undecided>,
@@ -170,6 +172,7 @@ impl Mailbox {
             told: Mutex::default(),
             guard: RwLock::new(()),
             copies_to_here: RwLock::new(()),
+            carrying: tokio::sync::Mutex::new(()),
             opening: tokio::sync::Mutex::new(()),
             watching: Mutex::default(),
             undecided,

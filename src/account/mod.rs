@@ -4,6 +4,7 @@
 //! only one that changes it; `session` and `ferry` are its clients. It never speaks IMAP to a
 //! client and never decides which message is copied.
 
+mod activity;
 mod change;
 mod error;
 mod folders;
@@ -23,17 +24,20 @@ mod status;
 mod told;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
+
+use activity::Activity;
 
 use crate::backend::Pool;
 use crate::base::{AccountName, Sides};
 use crate::config::Config;
 use crate::index::{AccountId, Index, MailboxId};
 
+pub use activity::Active;
 pub use change::{Unchanged, trimmed};
 pub use error::AccountError;
 pub use folders::{Folder, Folders, SideFolders, command, explicit_names, list_with};
@@ -46,7 +50,7 @@ pub use merge::{Distrust, Likeness, Merged, Report};
 pub use metadata::Metadata;
 pub use modseq::ModSeqs;
 pub use shared::Foreign;
-pub use status::{Asked, Status, statuses};
+pub use status::{Asked, Status, found, statuses};
 pub use watch::Idle;
 
 /// What a login may reach: a pool of connections on each side, opened with what that login's
@@ -70,6 +74,9 @@ pub struct Account {
     loading: tokio::sync::Mutex<()>,
     making: tokio::sync::Mutex<()>,
     access: DashMap<login::Digest, login::Judged>,
+    /// What background work reaches with logins of its own, while there is some.
+    background: Mutex<Weak<Access>>,
+    activity: Activity,
     undecided: Arc<Undecided>,
     matchmaker: Arc<matching::Matchmaker>,
 }
@@ -89,6 +96,8 @@ impl Account {
             loading: tokio::sync::Mutex::new(()),
             making: tokio::sync::Mutex::new(()),
             access: DashMap::new(),
+            background: Mutex::default(),
+            activity: Activity::default(),
             undecided: Arc::default(),
         }
     }

@@ -314,7 +314,7 @@ fn append_limit(told: &Sides<Told>) -> Option<u64> {
 }
 
 /// Which of these messages a SEARCH finds.
-pub(super) async fn found(
+pub async fn found(
     conn: &mut Conn,
     key: &str,
     decides: &UidSet<SideUid>,

@@ -464,6 +464,11 @@ impl Conn {
         self.output.extend_from_slice(octets);
     }
 
+    /// How many octets are queued and not sent yet.
+    pub fn queued(&self) -> usize {
+        self.output.len()
+    }
+
     /// Writes octets of a streamed literal from where they lie.
     pub async fn write_octets(&mut self, octets: &[u8]) -> Result<(), BackendError> {
         self.flush().await?;

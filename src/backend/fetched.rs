@@ -2,7 +2,7 @@
 //! nobody asked. The content of messages is never held here: it is given away as it comes.
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::conn::{Conn, Done, Event, Pending, text};
 use super::{BackendError, Pace};
@@ -23,6 +23,10 @@ pub trait Collect {
     fn begin(&mut self, octets: u64);
     /// The next octets of it.
     fn take(&mut self, octets: &[u8]);
+    /// Until when the ones after them may be left unread; `None`: they are wanted now.
+    fn not_before(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// One untagged FETCH with everything in it, but for content that was given away.
@@ -167,7 +171,12 @@ impl Conn {
                 match self.event().await? {
                     Event::Chunk { octets, last } => {
                         match &mut collect {
-                            Some(collect) => collect.take(&octets),
+                            Some(collect) => {
+                                collect.take(&octets);
+                                if let Some(at) = collect.not_before() {
+                                    sleep_until(at).await;
+                                }
+                            }
                             None if whole.len() + octets.len() > MAX_GATHERED => {}
                             None => whole.extend_from_slice(&octets),
                         }

@@ -168,6 +168,11 @@ impl Pool {
         self.demand.notified().await;
     }
 
+    /// There is no login for this side: whoever wants a connection is told why.
+    pub fn refuse(&self, why: String) {
+        self.state().refused = Some(why);
+    }
+
     /// The login was judged anew, and its secret found right: where the server refused it before,
     /// it may be asked once more (a password may have come to the new server since).
     pub fn try_again(&self) {

@@ -229,12 +229,30 @@ async fn enter(
     failures: &mut Vec<Failed>,
 ) -> Option<SideFolders> {
     let backend = &config.backends[side];
-    let login = backend.credentials.for_login(&user.typed, &user.account, &user.password);
-    let own = matches!(backend.credentials.mode, Mode::Same);
+    let credentials = &backend.credentials;
+    let own = side == config.auth.primary || matches!(credentials.mode, Mode::Same);
+    let login = match side == config.auth.primary {
+        true => Some(credentials.own(&user.typed, &user.account, &user.password)),
+        false => credentials.for_login(&user.typed, &user.account, &user.password),
+    };
+    let Some(login) = login else {
+        failures.push(Failed {
+            side: Some(side),
+            tried: format!("looking for the login of {}", user.account),
+            place: format!("[{side}.credentials]"),
+            said: "the table has no line for it".to_owned(),
+            next: "add a line to the file that `file` names".to_owned(),
+        });
+        return None;
+    };
     let mut told = Login {
         login: login.authcid.clone(),
         on_behalf_of: login.authzid.clone(),
-        with: if own { "the user's own password" } else { "the administrator's password" },
+        with: match &credentials.mode {
+            _ if own => "the user's own password",
+            Mode::Table(_) => "the table's password",
+            _ => "the administrator's password",
+        },
         outcome: Outcome::NotTried,
     };
     if own && side != config.auth.primary && !confirmed {

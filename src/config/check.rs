@@ -9,9 +9,10 @@ use toml::Spanned;
 
 use super::error::Problem;
 use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
+use super::table;
 use super::{
     Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Forward, Limits, Listen,
-    LoginTemplate, Master, MasterStyle, Mode, Protocol, Security, Snapshots, raw, smtp,
+    LoginTemplate, Master, MasterStyle, Mode, Protocol, Security, Snapshots, Trickle, raw, smtp,
 };
 use crate::base::{Phase, SecretString, Side, Sides};
 
@@ -30,6 +31,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         domains: !accounts.domains.is_empty(),
     };
     let served = accounts.domains.clone();
+    let domain = accounts.default_domain.as_deref();
     Ok(Config {
         listen: listeners(raw.listen, raw.tls.is_some(), auth.allow_cleartext, &needs)?,
         admin: Admin {
@@ -38,8 +40,8 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         state,
         tls: raw.tls.map(|tls| tls.relative_to(home)),
         backends: Sides {
-            old: backend(raw.old, Side::Old, auth.primary, home)?,
-            new: backend(raw.new, Side::New, auth.primary, home)?,
+            old: backend(raw.old, Side::Old, home, domain)?,
+            new: backend(raw.new, Side::New, home, domain)?,
         },
         auth,
         accounts,
@@ -59,6 +61,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
             keep_all: raw.snapshots.keep_all,
             keep_daily: raw.snapshots.keep_daily,
         },
+        trickle: trickle(raw.trickle)?,
         limits: limits(raw.limits)?,
     })
 }
@@ -129,7 +132,12 @@ fn listeners(
         .collect()
 }
 
-fn backend(raw: raw::Backend, side: Side, primary: Side, home: &Path) -> Result<Backend, Problem> {
+fn backend(
+    raw: raw::Backend,
+    side: Side,
+    home: &Path,
+    default_domain: Option<&str>,
+) -> Result<Backend, Problem> {
     let span = raw.imap.span();
     let imap = raw.imap.into_inner();
     if imap.security == Security::Plain && !imap.is_loopback() && !raw.allow_plain {
@@ -185,7 +193,7 @@ fn backend(raw: raw::Backend, side: Side, primary: Side, home: &Path) -> Result<
         compress: raw.compress,
         id_forward: raw.id_forward,
         credentials: match raw.credentials {
-            Some(raw) => credentials(raw, side, primary, home)?,
+            Some(raw) => credentials(raw, side, home, default_domain)?,
             None => Credentials::same(),
         },
     })
@@ -207,8 +215,8 @@ fn capability(raw: Spanned<String>) -> Result<String, Problem> {
 fn credentials(
     raw: Spanned<raw::Credentials>,
     side: Side,
-    primary: Side,
     home: &Path,
+    default_domain: Option<&str>,
 ) -> Result<Credentials, Problem> {
     let span = raw.span();
     let mut raw = raw.into_inner();
@@ -217,27 +225,39 @@ fn credentials(
         Some(text) => LoginTemplate::parse(text.as_ref())
             .map_err(|why| Problem::at(text.span(), format!("login template: {why}")))?,
     };
+    let name = |mode| match mode {
+        raw::Mode::Same => "same",
+        raw::Mode::Master => "master",
+        raw::Mode::Table => "table",
+    };
+    let only_for = |mode: &str, span| {
+        let is = name(raw.mode);
+        let text = format!("only for mode = \"{mode}\"; this side's mode is \"{is}\"");
+        Err(Problem::at(span, text))
+    };
+    if raw.mode != raw::Mode::Master
+        && let Some(span) = of_master(&raw)
+    {
+        return only_for("master", span);
+    }
+    if raw.mode != raw::Mode::Table
+        && let Some(file) = &raw.file
+    {
+        return only_for("table", file.span());
+    }
     let mode = match raw.mode {
-        raw::Mode::Same => {
-            if let Some(span) = of_master(&raw) {
-                return Err(Problem::at(
-                    span,
-                    "only for mode = \"master\"; this side's mode is \"same\"",
-                ));
-            }
-            Mode::Same
-        }
-        // Whoever judges with an administrator's password lets everybody in.
-        raw::Mode::Master if side == primary => {
-            return Err(Problem::at(
-                span,
-                format!(
-                    "auth.primary is \"{side}\": that side judges the client's own password, \
-                     so its credentials must be of mode \"same\""
-                ),
-            ));
-        }
+        raw::Mode::Same => Mode::Same,
         raw::Mode::Master => Mode::Master(master(raw, span, side, home)?),
+        raw::Mode::Table => match raw.file {
+            Some(file) => {
+                let path = home.join(file.as_ref());
+                Mode::Table(table::read(&path, file.span(), default_domain)?)
+            }
+            None => {
+                let what = format!("`file` is missing in [{side}.credentials]");
+                return Err(Problem::at(span, what));
+            }
+        },
     };
     Ok(Credentials { login, mode })
 }
@@ -410,6 +430,11 @@ fn folders(
         folders.insert(old.into_inner(), new.into_inner());
     }
     Ok(folders)
+}
+
+fn trickle(raw: Spanned<super::trickle::Written>) -> Result<Trickle, Problem> {
+    let span = raw.span();
+    Trickle::check(raw.into_inner()).map_err(|wrong| Problem::at(span, wrong))
 }
 
 fn limits(raw: Spanned<Limits>) -> Result<Limits, Problem> {

@@ -1,6 +1,8 @@
 //! How the proxy logs in to a server for a user (DESIGN §8).
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::base::{AccountName, SecretString};
 
@@ -20,6 +22,26 @@ pub enum Mode {
     Same,
     /// An administrator's, who may act for every user.
     Master(Master),
+    /// One for each account, from a file.
+    Table(Table),
+}
+
+/// Logins and passwords of accounts on one server, as a file gives them.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The file, for what is said of it.
+    pub file: PathBuf,
+    /// Each account's row.
+    pub rows: BTreeMap<AccountName, Row>,
+}
+
+/// What a table says of an account.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The user's name on the server; `None`: as the template says.
+    pub login: Option<String>,
+    /// The password there.
+    pub password: SecretString,
 }
 
 /// An administrator's login.
@@ -48,8 +70,29 @@ impl Credentials {
         Credentials { login: LoginTemplate::as_typed(), mode: Mode::Same }
     }
 
+    /// What is shown to the server that judges a client's own password, whatever the mode: with
+    /// another one everybody would be let in.
+    pub fn own(
+        &self,
+        typed_user: &str,
+        account: &AccountName,
+        password: &SecretString,
+    ) -> BackendLogin {
+        let authcid = self.login.fill(typed_user, account);
+        BackendLogin { authzid: None, authcid, password: password.clone() }
+    }
+
+    /// What is shown to the server where no client is there to ask; `None`: its password is needed.
+    pub fn for_background(&self, account: &AccountName) -> Option<BackendLogin> {
+        match &self.mode {
+            Mode::Same => None,
+            // No client typed anything: what would be typed is the account's name.
+            _ => self.for_login(account.as_str(), account, &SecretString::from("")),
+        }
+    }
+
     /// What is shown to the server for a client that typed `typed_user` and `password` and is
-    /// known as `account`.
+    /// known as `account`, where the other server judges. `None`: the table says nothing of it.
     ///
     /// A name that holds the separator itself gains nothing by it: wherever the server cuts, what
     /// stands behind the cut must be an administrator, and what stands before it is no account.
@@ -58,11 +101,17 @@ impl Credentials {
         typed_user: &str,
         account: &AccountName,
         password: &SecretString,
-    ) -> BackendLogin {
+    ) -> Option<BackendLogin> {
         let login = self.login.fill(typed_user, account);
-        match &self.mode {
-            Mode::Same => {
-                BackendLogin { authzid: None, authcid: login, password: password.clone() }
+        Some(match &self.mode {
+            Mode::Same => self.own(typed_user, account, password),
+            Mode::Table(table) => {
+                let row = table.rows.get(account)?;
+                BackendLogin {
+                    authzid: None,
+                    authcid: row.login.clone().unwrap_or(login),
+                    password: row.password.clone(),
+                }
             }
             Mode::Master(Master { user, password, style: MasterStyle::Authzid }) => BackendLogin {
                 authzid: Some(login),
@@ -76,7 +125,7 @@ impl Credentials {
                     password: password.clone(),
                 }
             }
-        }
+        })
     }
 }
 
@@ -186,11 +235,9 @@ mod tests {
 
     fn login(template: &str, mode: Mode) -> BackendLogin {
         let account = AccountName::canonical("Ann@Example.com", None).unwrap();
-        Credentials { login: LoginTemplate::parse(template).unwrap(), mode }.for_login(
-            "Ann@Example.com",
-            &account,
-            &SecretString::from("her own"),
-        )
+        Credentials { login: LoginTemplate::parse(template).unwrap(), mode }
+            .for_login("Ann@Example.com", &account, &SecretString::from("her own"))
+            .unwrap()
     }
 
     fn master(style: MasterStyle) -> Mode {
@@ -222,6 +269,35 @@ mod tests {
         assert_eq!(login.authzid, None);
         assert_eq!(login.authcid, "ann@example.com*migrator");
         assert_eq!(login.password.expose_secret(), "the master's");
+    }
+
+    #[test]
+    fn a_table_has_a_password_for_each_account_and_a_login_if_it_says_so() {
+        let name = |name: &str| AccountName::canonical(name, None).unwrap();
+        let row = |login: Option<&str>| Row {
+            login: login.map(str::to_owned),
+            password: SecretString::from("the table's"),
+        };
+        let rows = [(name("ann@a.org"), row(None)), (name("bob@a.org"), row(Some("robert")))];
+        let table = Table { file: "users.csv".into(), rows: rows.into() };
+        let credentials = Credentials {
+            login: LoginTemplate::parse("{local}").unwrap(),
+            mode: Mode::Table(table),
+        };
+        let own = SecretString::from("her own");
+        let shown = |account: &str| {
+            let login = credentials.for_login("typed", &name(account), &own);
+            login.map(|login| (login.authcid, login.password.expose_secret().to_owned()))
+        };
+        assert_eq!(shown("ann@a.org").unwrap(), ("ann".into(), "the table's".into()));
+        assert_eq!(shown("bob@a.org").unwrap(), ("robert".into(), "the table's".into()));
+        assert_eq!(shown("eve@a.org"), None, "her own password is not tried in its place");
+        let background = credentials.for_background(&name("bob@a.org")).unwrap();
+        assert_eq!(background.authcid, "robert");
+        let own = credentials.own("bob", &name("bob@a.org"), &own);
+        assert_eq!(own.password.expose_secret(), "her own", "for the side that judges");
+        assert!(Credentials::same().for_background(&name("bob@a.org")).is_none());
+        assert!(!format!("{credentials:?}").contains("table's"), "V9");
     }
 
     #[test]

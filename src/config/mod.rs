@@ -14,8 +14,10 @@ mod error;
 mod limits;
 mod raw;
 mod smtp;
+mod table;
 #[cfg(test)]
 mod tests;
+mod trickle;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +30,13 @@ use serde::Deserialize;
 
 use crate::base::{AccountName, Phase, Side, Sides};
 
-pub use credentials::{BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode};
+pub use credentials::{
+    BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode, Row, Table,
+};
 pub use error::ConfigError;
 pub use limits::Limits;
 pub use smtp::{BareNewlines, Forward, Journal, JournalAddress, Smtp, SmtpServer, Unknown};
+pub use trickle::{Day, Hours, Rate, Trickle};
 pub use values::{Endpoint, Security, Service};
 
 /// The whole configuration, checked.
@@ -62,6 +67,8 @@ pub struct Config {
     pub smtp: Smtp,
     /// The archive that gets every message first, if there is one.
     pub journal: Option<Journal>,
+    /// What is copied that nobody opened.
+    pub trickle: Trickle,
     /// What anybody may use up, and for how long.
     pub limits: Limits,
 }

@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::error::Problem;
 use super::smtp::{Forward, InboundEndpoint, RawJournal, RawSmtp, SubmissionEndpoint};
-use super::{Compress, Endpoint, Limits, Match, Protocol, Quirk, Tls, values};
+use super::{Compress, Endpoint, Limits, Match, Protocol, Quirk, Tls, trickle, values};
 use crate::base::{Phase, Side};
 
 pub(super) fn parse(text: &str) -> Result<File, Problem> {
@@ -44,6 +44,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) smtp: RawSmtp,
     pub(super) journal: Option<RawJournal>,
+    #[serde(default = "trickle")]
+    pub(super) trickle: Spanned<trickle::Written>,
     #[serde(default = "limits")]
     pub(super) limits: Spanned<Limits>,
 }
@@ -86,6 +88,7 @@ pub(super) struct Backend {
 pub(super) struct Credentials {
     pub(super) mode: Mode,
     pub(super) login: Option<Spanned<String>>,
+    pub(super) file: Option<Spanned<PathBuf>>,
     pub(super) user: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) password_env: Option<Spanned<String>>,
@@ -93,12 +96,13 @@ pub(super) struct Credentials {
     pub(super) separator: Option<Spanned<String>>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Mode {
     #[default]
     Same,
     Master,
+    Table,
 }
 
 #[derive(Clone, Copy, PartialEq, Default, Deserialize)]
@@ -186,6 +190,10 @@ impl Default for Snapshots {
 
 fn state() -> PathBuf {
     STATE.into()
+}
+
+fn trickle() -> Spanned<trickle::Written> {
+    Spanned::new(0..0, trickle::Written::default())
 }
 
 fn limits() -> Spanned<Limits> {

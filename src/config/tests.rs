@@ -46,6 +46,7 @@ fn the_example_is_all_defaults_where_it_says_so() {
     let small = load(SMALL).unwrap();
     assert_eq!(example.limits, small.limits);
     assert_eq!(example.copy, small.copy);
+    assert_eq!(example.trickle, small.trickle);
     assert_eq!(example.auth.remember, small.auth.remember);
     assert_eq!(example.state.file_name(), small.state.file_name());
     assert_eq!(example.backends.old.mask, small.backends.old.mask);
@@ -70,6 +71,8 @@ fn the_example_names_every_key() {
         "[copy]",
         "[smtp]",
         "[journal]",
+        "[trickle]",
+        "[trickle.total]",
         "[limits]",
     ] {
         let error =
@@ -80,9 +83,14 @@ fn the_example_names_every_key() {
             keys += 1;
             let shown = example.lines().map(|line| line.trim_start_matches("# ")).any(|line| {
                 line.starts_with(&format!("{name} = "))
-                    || [format!("[{name}]"), format!("[[{name}]]"), format!("[old.{name}]")]
-                        .iter()
-                        .any(|header| line == header)
+                    || [
+                        format!("[{name}]"),
+                        format!("[[{name}]]"),
+                        format!("[old.{name}]"),
+                        format!("[trickle.{name}]"),
+                    ]
+                    .iter()
+                    .any(|header| line == header)
             });
             assert!(shown, "{table} {name} is not in proxy.toml");
         }
@@ -97,7 +105,7 @@ fn what_is_in_comments_of_the_example_is_right_too() {
         .lines()
         .map(|line| match line.strip_prefix("# ") {
             Some(key)
-                if ["user =", "password_env =", "ca =", "server_name ="]
+                if ["user =", "password_env =", "ca =", "server_name =", "since =", "before ="]
                     .iter()
                     .any(|k| key.starts_with(k)) =>
             {
@@ -431,8 +439,28 @@ fn wrong_credentials() {
             "proxy.toml:16: `separator` must be a sign",
         ),
         (
-            "[old.credentials]\nmode = \"master\"\nuser = \"m\"\npassword_env = \"PATH\"".into(),
-            "proxy.toml:11: auth.primary is \"old\": that side judges the client's own password",
+            "[old.credentials]\nmode = \"table\"".into(),
+            "proxy.toml:11: `file` is missing in [old.credentials]",
+        ),
+        ("[old.credentials]\nmode = \"table\"\nfile = \"none.csv\"".into(), "proxy.toml:13: "),
+        ("[old.credentials]\nfile = \"x\"".into(), "proxy.toml:12: only for mode = \"table\""),
+        ("[trickle]\naccounts = 0".into(), "proxy.toml:11: `accounts` must be at least 1"),
+        ("[trickle]\nrest = \"0s\"".into(), "proxy.toml:11: `again`, `rest` and `slow` must"),
+        (
+            "[trickle]\nhours = [\"20-6\"]".into(),
+            "proxy.toml:12: expected hours of the day, like \"20:00-06:00\"",
+        ),
+        (
+            "[trickle]\nsince = \"2024-13-01\"".into(),
+            "proxy.toml:12: expected a day in quotes, like \"2024-01-31\"",
+        ),
+        (
+            "[trickle.total]\nmessages_per_second = -1.0".into(),
+            "proxy.toml:11: `messages_per_second` must not be negative",
+        ),
+        (
+            "[trickle.old]\nconections = 1".into(),
+            "proxy.toml:12: unknown key `conections`; did you mean `connections`?",
         ),
         ("[old.credentials]\nuser = \"m\"".into(), "proxy.toml:12: only for mode = \"master\""),
         (
@@ -465,7 +493,7 @@ fn v9_a_master_password_is_read_from_its_file_and_never_shown() {
     let account = config.accounts.account("ann@example.com").unwrap();
     let login =
         config.backends.new.credentials.for_login("ann", &account, &SecretString::from("x"));
-    assert_eq!(login.password.expose_secret(), "geheim ");
+    assert_eq!(login.unwrap().password.expose_secret(), "geheim ");
 
     for (content, told) in [("", "is empty"), ("\n", "is empty"), ("geheim\ngeheim\n", "one line")]
     {

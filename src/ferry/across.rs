@@ -65,10 +65,10 @@ async fn append(
     conn: &mut Conn,
     message: &mut Message,
 ) -> Result<Done, AccountError> {
-    let done = carry.append_one(conn, message).await?;
+    let done = carry.append_some(conn, std::slice::from_mut(message)).await?;
     if done.is_ok() || !has_keywords(&message.flags) {
         return Ok(done);
     }
     message.flags = system_flags(&message.flags);
-    carry.append_one(conn, message).await
+    carry.append_some(conn, std::slice::from_mut(message)).await
 }

@@ -1,12 +1,15 @@
 //! One batch of copies, from its intents to the change of place (DESIGN §7, steps 1 to 5).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::warn;
 
 use super::copier::{Copier, Job, lock};
+use super::governor::Pace;
+use super::recover::Candidates;
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
 use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, text};
@@ -18,6 +21,12 @@ use crate::imap::write::Parts;
 use crate::index::Intent;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
+/// A server that has no room for so many messages of a batch is full.
+const FULL: u32 = 8;
+
+/// Octets of a message that are sent at once; smaller messages are sent together.
+const PART: usize = 64 << 10;
+
 /// A message on its way.
 pub(super) struct Message {
     pub uid: Uid,
@@ -27,16 +36,55 @@ pub(super) struct Message {
     pub body: Tee,
 }
 
-/// One batch.
+/// Messages of one mailbox on their way.
 pub(super) struct Carry<'a> {
     pub(super) copier: &'a Copier,
     pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) access: Arc<Access>,
+    /// How fast it may go; nobody holds back what somebody waits for.
+    pub(super) pace: Pace,
+    /// Whether these are some of a great many, of which nobody waits for any.
+    pub(super) is_bulk: bool,
+}
+
+/// What became of a batch's APPENDs.
+#[derive(Default)]
+pub(super) struct Appended {
+    /// Which message has become which on new.
+    pub copies: BTreeMap<Uid, SideUid>,
+    /// Messages that new does not take now, and may take later.
+    pub put_off: Vec<Uid>,
+    /// What new says, where it takes nothing for the time being.
+    pub halt: Option<BackendError>,
+}
+
+/// Whether a batch goes on.
+#[derive(Default)]
+struct Halt {
+    /// What the server says, where it takes nothing for the time being.
+    why: Option<BackendError>,
+    /// Messages for which there was no room.
+    refusals: u32,
+}
+
+/// What became of one message's APPEND.
+enum Answer {
+    Told(SideUid),
+    Untold,
+    Refused(Done),
+    /// Not tried, for the server takes nothing now.
+    PutOff,
 }
 
 impl<'a> Carry<'a> {
     pub(super) fn new(copier: &'a Copier, mailbox: &'a Arc<Mailbox>) -> Carry<'a> {
-        Carry { copier, mailbox, access: copier.access.load_full() }
+        Carry {
+            copier,
+            mailbox,
+            access: copier.access.load_full(),
+            pace: Pace::default(),
+            is_bulk: false,
+        }
     }
 
     /// Carries what can be carried. Returns how many were, and what has to be tried again.
@@ -113,80 +161,110 @@ impl<'a> Carry<'a> {
             return Ok(0);
         }
 
-        let uid_next = new.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
-        let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();
-        let begun = self.mailbox.begin_copies(intents).await?;
-        step("copy: intents are written");
-        let mut messages: Vec<Message> =
-            messages.into_iter().filter(|m| begun.contains(&m.uid)).collect();
-
-        let ended = self.append_and_settle(&mut old, &mut new, &mut messages).await;
-        match ended {
-            Ok((count, put_off)) => {
+        let mut messages = self.begin(&new, messages).await?;
+        let ended = async {
+            let mut appended = self.append_and_prove(&mut new, &mut messages).await?;
+            self.abandon_put_off(&mut appended).await?;
+            let count = self.settle(&mut old, &mut new, &mut messages, appended.copies).await?;
+            Ok((count, appended.halt))
+        };
+        match ended.await {
+            Ok((count, halt)) => {
                 self.mailbox.give_back(old).await;
                 self.mailbox.give_back(new).await;
-                put_off.map_or(Ok(count), |put_off| Err(put_off.into()))
+                halt.map_or(Ok(count), |halt| Err(halt.into()))
             }
             Err(e) => {
-                // Whether an APPEND arrived is not known: the intents stay open.
-                let since = tokio::time::Instant::now();
-                let mut unsure = lock(&self.copier.unsure);
-                for uid in begun {
-                    unsure.entry((self.mailbox.id(), uid)).or_insert(since);
-                }
+                self.leave_open(&messages);
                 Err(e)
             }
         }
     }
 
-    async fn append_and_settle(
+    /// Writes the intents, durably. Returns the messages that may be appended now.
+    pub(super) async fn begin(
+        &self,
+        new: &Conn,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Message>, AccountError> {
+        if messages.is_empty() {
+            return Ok(messages);
+        }
+        let uid_next = new.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
+        let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();
+        let begun: BTreeSet<Uid> = self.mailbox.begin_copies(intents).await?.into_iter().collect();
+        step("copy: intents are written");
+        Ok(messages.into_iter().filter(|m| begun.contains(&m.uid)).collect())
+    }
+
+    /// Whether an APPEND arrived is not known: the intents stay open, and are decided over later.
+    pub(super) fn leave_open(&self, messages: &[Message]) {
+        let since = tokio::time::Instant::now();
+        let mut unsure = lock(&self.copier.unsure);
+        for message in messages {
+            unsure.entry((self.mailbox.id(), message.uid)).or_insert(since);
+        }
+        drop(unsure);
+        self.mailbox.look_into();
+    }
+
+    /// APPENDs all, and proves that what new has is what was sent. What new refuses is noted as
+    /// stuck. Old is not needed meanwhile.
+    pub(super) async fn append_and_prove(
+        &self,
+        new: &mut Lease,
+        messages: &mut [Message],
+    ) -> Result<Appended, AccountError> {
+        let mut appended = Appended::default();
+        if messages.is_empty() {
+            return Ok(appended);
+        }
+        let mut halt = Halt::default();
+        let answers = self.append(new, messages, &mut halt).await?;
+        appended.halt = halt.why;
+        step("copy: messages are appended");
+        let mut untold: Vec<&Message> = Vec::new();
+        for (message, answer) in messages.iter().zip(&answers) {
+            match answer {
+                Answer::Told(uid) => {
+                    appended.copies.insert(message.uid, *uid);
+                }
+                Answer::Untold => untold.push(message),
+                Answer::Refused(done) => self.stuck(message.uid, done.words()).await?,
+                Answer::PutOff => appended.put_off.push(message.uid),
+            }
+        }
+        if !untold.is_empty() {
+            self.find_untold(new, &untold, &mut appended.copies).await?;
+        }
+        self.prove(new, messages, &mut appended.copies).await?;
+        step("copy: copies are proved");
+        Ok(appended)
+    }
+
+    /// Nothing of them is on new: they are begun anew another time.
+    pub(super) async fn abandon_put_off(
+        &self,
+        appended: &mut Appended,
+    ) -> Result<(), AccountError> {
+        let put_off = std::mem::take(&mut appended.put_off);
+        if put_off.is_empty() {
+            return Ok(());
+        }
+        self.mailbox.abandon_copies(put_off, false).await
+    }
+
+    /// Brings flags up to date and changes the places. Returns how many are carried.
+    pub(super) async fn settle(
         &self,
         old: &mut Lease,
         new: &mut Lease,
         messages: &mut [Message],
-    ) -> Result<(usize, Option<BackendError>), AccountError> {
-        let mut answers = self.append(new, messages).await?;
-        step("copy: messages are appended");
-        // A keyword that new refuses is no reason to leave the message behind.
-        for (message, done) in messages.iter_mut().zip(&mut answers) {
-            if !done.is_ok() && !is_put_off(done) && has_keywords(&message.flags) {
-                warn!(
-                    mailbox = %self.mailbox.name(), uid = %message.uid,
-                    "keywords dropped, new says: {}", done.words()
-                );
-                message.flags = system_flags(&message.flags);
-                *done = self.append_one(new, message).await?;
-            }
+        mut copies: BTreeMap<Uid, SideUid>,
+    ) -> Result<usize, AccountError> {
+        if copies.is_empty() {
+            return Ok(0);
         }
-        let mut copies: BTreeMap<Uid, SideUid> = BTreeMap::new();
-        let mut untold: Vec<&Message> = Vec::new();
-        let (mut put_off, mut waiting) = (None, Vec::new());
-        for (message, done) in messages.iter().zip(&answers) {
-            if is_put_off(done) {
-                put_off = Some(new.answer("APPEND", done));
-                waiting.push(message.uid);
-                continue;
-            }
-            if !done.is_ok() {
-                self.stuck(message.uid, done.words()).await?;
-                continue;
-            }
-            match told_uid(done) {
-                Some(uid) => {
-                    copies.insert(message.uid, uid);
-                }
-                None => untold.push(message),
-            }
-        }
-        if !waiting.is_empty() {
-            self.mailbox.abandon_copies(waiting, false).await?;
-        }
-        if !untold.is_empty() {
-            self.find_untold(new, &untold, &mut copies).await?;
-        }
-        self.prove(new, messages, &mut copies).await?;
-        step("copy: copies are proved");
-
         // From here to the change of place nobody else writes to these messages.
         let _alone = self.mailbox.alone().await;
         let gone = self.match_flags(old, new, messages, &mut copies).await?;
@@ -205,44 +283,183 @@ impl<'a> Carry<'a> {
         let mut orphans = gone;
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
         remove_orphans(new, self.mailbox, &orphans, false).await?;
-        Ok((carried, put_off))
+        Ok(carried)
     }
 
-    /// APPENDs all, pipelined where the server takes literals without being asked.
+    /// APPENDs all, in one command where the server can: it then takes all of them or none (RFC
+    /// 3502). What it refuses together is halved, down to the one message that it does not take.
+    /// Where it takes nothing for the time being, `halt` gets its words, and the rest is put off.
     async fn append(
         &self,
         conn: &mut Conn,
         messages: &mut [Message],
-    ) -> Result<Vec<Done>, AccountError> {
-        let mut answers = Vec::new();
-        if !conn.profile().literal_plus() {
-            for message in messages {
-                answers.push(self.append_one(conn, message).await?);
+        halt: &mut Halt,
+    ) -> Result<Vec<Answer>, AccountError> {
+        if !conn.profile().has("MULTIAPPEND") && conn.profile().literal_plus() {
+            return self.append_pipelined(conn, messages, halt).await;
+        }
+        let together = conn.profile().has("MULTIAPPEND");
+        let mut answers = Vec::with_capacity(messages.len());
+        let mut left: Vec<Range<usize>> = std::iter::once(0..messages.len()).collect();
+        while let Some(range) = left.pop() {
+            if halt.why.is_some() {
+                answers.extend(range.map(|_| Answer::PutOff));
+                continue;
             }
-            return Ok(answers);
+            if range.len() > 1 && !together {
+                left.extend(range.rev().map(|at| at..at + 1));
+                continue;
+            }
+            let some = &mut messages[range.clone()];
+            let done = self.append_some(conn, some).await?;
+            if done.is_ok() {
+                answers.extend(told(&done, some.len()));
+            } else if is_put_off(&done) && range.len() > 1 {
+                halt.why = Some(conn.answer("APPEND", &done));
+                left.push(range);
+            } else if let [message] = some {
+                answers.push(self.refused(conn, message, done, halt).await?);
+            } else {
+                let middle = range.start + range.len() / 2;
+                left.push(middle..range.end);
+                left.push(range.start..middle);
+            }
         }
-        let mut sent = Vec::new();
-        for message in messages {
-            sent.push(begin_append(conn, message).await?);
+        Ok(answers)
+    }
+
+    /// APPENDs one after the other without waiting for answers.
+    async fn append_pipelined(
+        &self,
+        conn: &mut Conn,
+        messages: &mut [Message],
+        halt: &mut Halt,
+    ) -> Result<Vec<Answer>, AccountError> {
+        let mut sent = Vec::with_capacity(messages.len());
+        for message in messages.iter_mut() {
+            sent.push(self.begin_append(conn, std::slice::from_mut(message)).await?);
         }
+        let mut all = Vec::with_capacity(sent.len());
         for sent in sent {
-            answers.push(match sent {
+            all.push(match sent {
                 Ok(pending) => conn.finish(pending).await?,
                 Err(refused) => refused,
+            });
+        }
+        let mut answers = Vec::with_capacity(all.len());
+        for (message, done) in messages.iter_mut().zip(all) {
+            answers.push(if done.is_ok() {
+                told(&done, 1).pop().unwrap_or(Answer::Untold)
+            } else {
+                self.refused(conn, message, done, halt).await?
             });
         }
         Ok(answers)
     }
 
-    pub(super) async fn append_one(
+    /// What to do about a message that new refuses by itself.
+    async fn refused(
         &self,
         conn: &mut Conn,
         message: &mut Message,
+        mut done: Done,
+        halt: &mut Halt,
+    ) -> Result<Answer, AccountError> {
+        // A keyword that new refuses is no reason to leave the message behind.
+        if !is_put_off(&done) && has_keywords(&message.flags) {
+            warn!(
+                mailbox = %self.mailbox.name(), uid = %message.uid,
+                "keywords dropped, new says: {}", done.words()
+            );
+            message.flags = system_flags(&message.flags);
+            done = self.append_some(conn, std::slice::from_mut(message)).await?;
+        }
+        if done.is_ok() {
+            return Ok(told(&done, 1).pop().unwrap_or(Answer::Untold));
+        }
+        if is_put_off(&done) {
+            halt.why.get_or_insert_with(|| conn.answer("APPEND", &done));
+            return Ok(Answer::PutOff);
+        }
+        if matches!(done.code, Some(Code::OverQuota | Code::Limit)) {
+            halt.refusals += 1;
+            // A smaller message may fit; which one does is not found out by trying all of them.
+            if self.is_bulk && halt.refusals >= FULL {
+                halt.why.get_or_insert_with(|| conn.answer("APPEND", &done));
+            }
+        }
+        Ok(Answer::Refused(done))
+    }
+
+    /// APPENDs messages by one command, and waits for its end.
+    pub(super) async fn append_some(
+        &self,
+        conn: &mut Conn,
+        messages: &mut [Message],
     ) -> Result<Done, AccountError> {
-        Ok(match begin_append(conn, message).await? {
+        Ok(match self.begin_append(conn, messages).await? {
             Ok(pending) => conn.finish(pending).await?,
             Err(refused) => refused,
         })
+    }
+
+    /// Sends an APPEND whole. `Err`: the server did not want it, and this is its answer.
+    async fn begin_append(
+        &self,
+        conn: &mut Conn,
+        messages: &mut [Message],
+    ) -> Result<Result<Pending, Done>, BackendError> {
+        let mut command = Parts::new();
+        command.text("APPEND ");
+        if let Some(selected) = conn.selected() {
+            command.mailbox(&selected.name);
+        }
+        let mut begun: Option<Pending> = None;
+        for message in messages {
+            command.text(&append_options(message));
+            let octets = message.body.octets();
+            let refused = match begun {
+                None => match conn.begin_streamed(&command, octets, false).await? {
+                    Ok(pending) => {
+                        begun = Some(pending);
+                        None
+                    }
+                    Err(refused) => Some(refused),
+                },
+                Some(pending) => conn.go_on_streamed(pending, &command, octets, false).await?,
+            };
+            if let Some(refused) = refused {
+                return Ok(Err(refused));
+            }
+            self.send_octets(conn, message).await?;
+            command = Parts::new();
+        }
+        conn.queue_octets(b"\r\n");
+        conn.flush().await?;
+        step("copy: a message is sent");
+        begun.map(Ok).ok_or_else(|| conn.protocol("an APPEND of nothing".into()))
+    }
+
+    async fn send_octets(
+        &self,
+        conn: &mut Conn,
+        message: &mut Message,
+    ) -> Result<(), BackendError> {
+        let side = conn.side();
+        let spool = |source| BackendError::Lost { side, doing: "reading the spool", source };
+        let mut chunks = message.body.chunks().map_err(spool)?;
+        while let Some(chunk) = chunks.next().map_err(spool)? {
+            for part in chunk.chunks(PART) {
+                self.pace.octets(side, part.len()).await;
+                if chunk.len() < PART && conn.queued() + chunk.len() <= PART {
+                    conn.queue_octets(part);
+                } else {
+                    conn.write_octets(part).await?;
+                }
+                step("copy: a part of a message is sent");
+            }
+        }
+        Ok(())
     }
 
     /// Learns the UIDs of copies that no APPENDUID told: they lie at or above what UIDNEXT was.
@@ -255,10 +472,12 @@ impl<'a> Carry<'a> {
         conn.must("NOOP", &text("NOOP")).await?;
         conn.list_arrivals().await?;
         let intents = self.mailbox.intents();
+        let from = untold.iter().filter_map(|m| Some(intents.get(&m.uid)?.new_uid_next)).min();
+        let mut candidates = Candidates::list(conn, self.mailbox, from).await?;
+        candidates.without(&copies.values().copied().collect());
         for message in untold {
             let Some(intent) = intents.get(&message.uid) else { continue };
-            let taken: Vec<SideUid> = copies.values().copied().collect();
-            match self.copier.find_copy(conn, self.mailbox, intent, &taken).await? {
+            match candidates.take(self.copier, conn, intent).await? {
                 Some(uid) => {
                     copies.insert(message.uid, uid);
                 }
@@ -385,20 +604,14 @@ fn intent(message: &Message, uid_next: SideUid) -> Intent {
     }
 }
 
-fn append_command(conn: &Conn, message: &Message) -> Parts {
-    let mut command = Parts::new();
-    command.text("APPEND ");
-    if let Some(selected) = conn.selected() {
-        command.mailbox(&selected.name);
-    }
-    let flags = String::from_utf8_lossy(&message.flags).into_owned();
+/// ` (flags) "date" `, as it stands before a message's literal.
+fn append_options(message: &Message) -> String {
+    let flags = String::from_utf8_lossy(&message.flags);
     // A date that is none would fail every APPEND of the message.
-    let date = match InternalDate::new(&message.date) {
-        Some(date) => format!(" \"{date}\""),
-        None => String::new(),
-    };
-    command.text(&format!(" {flags}{date} "));
-    command
+    match InternalDate::new(&message.date) {
+        Some(date) => format!(" {flags} \"{date}\" "),
+        None => format!(" {flags} "),
+    }
 }
 
 /// The flags of messages as they are now, also where others have just changed them.
@@ -427,29 +640,6 @@ pub(super) async fn latest_flags(
         conn.note_flags(uid, flags);
     }
     if done.is_ok() { Ok(latest) } else { Err(conn.answer("UID FETCH (FLAGS)", &done)) }
-}
-
-/// Sends an APPEND whole. `Err`: the server did not want the message, and this is its answer.
-async fn begin_append(
-    conn: &mut Conn,
-    message: &mut Message,
-) -> Result<Result<Pending, Done>, BackendError> {
-    let command = append_command(conn, message);
-    let pending = match conn.begin_streamed(&command, message.body.octets(), false).await? {
-        Ok(pending) => pending,
-        refused => return Ok(refused),
-    };
-    let side = conn.side();
-    let spool = |source| BackendError::Lost { side, doing: "reading the spool", source };
-    let mut chunks = message.body.chunks().map_err(spool)?;
-    while let Some(chunk) = chunks.next().map_err(spool)? {
-        conn.write_octets(chunk).await?;
-        step("copy: a part of a message is sent");
-    }
-    conn.queue_octets(b"\r\n");
-    conn.flush().await?;
-    step("copy: a message is sent");
-    Ok(Ok(pending))
 }
 
 /// Removes copies whose message is gone, and only then gives their intents up: after a crash in
@@ -483,6 +673,20 @@ pub(super) async fn remove_copies(
         conn.must("UID EXPUNGE", &text(&format!("UID EXPUNGE {copies}"))).await?;
     }
     Ok(())
+}
+
+/// The UIDs of so many messages that were appended by one command, as far as its answer told them.
+fn told(done: &Done, count: usize) -> Vec<Answer> {
+    let ranges = match &done.code {
+        Some(Code::AppendUid { uids, .. }) => uids.as_slice(),
+        _ => &[],
+    };
+    let total: u64 = ranges.iter().map(|(a, b)| u64::from(b - a) + 1).sum();
+    // A set that names more or fewer says nothing of any of them.
+    if total != count as u64 {
+        return (0..count).map(|_| Answer::Untold).collect();
+    }
+    ranges.iter().flat_map(|&(a, b)| a..=b).map(|uid| Answer::Told(SideUid(uid))).collect()
 }
 
 /// Whether the server has no time just now, and nothing is wrong with the message.

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{MutexGuard as MutexGuardOf, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::carry::Carry;
+use super::pass::Careful;
 use super::tee::{Budget, Tee};
 use crate::account::{Access, Account, AccountError, Mailbox, Undecided, now};
 use crate::backend::{BackendError, Pace};
@@ -38,10 +40,16 @@ pub struct Copier {
     pub(super) access: ArcSwap<Access>,
     pub(super) budget: Arc<Budget>,
     queue: Mutex<Queue>,
-    /// Held while a batch is under way: one at a time.
-    pub(super) busy: tokio::sync::Mutex<()>,
+    /// How many may carry at once: one fewer than there are connections to a side, for each holds
+    /// one of each side while it waits for those who write to end (see `Turn`).
+    lanes: Semaphore,
+    lane_count: u32,
+    /// How many wait for a turn to carry what somebody has opened.
+    urgent: watch::Sender<usize>,
     /// Since when an intent's fate is unknown, by mailbox and UID.
     pub(super) unsure: Mutex<HashMap<(MailboxId, Uid), Instant>>,
+    /// Mailboxes in which new has hung up over many messages at once.
+    pub(super) careful: Mutex<HashMap<MailboxId, Careful>>,
     /// Mailboxes with messages that new refused, to be tried again.
     stuck: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
 }
@@ -53,6 +61,21 @@ struct Queue {
     not_before: Option<Instant>,
     /// The pauses where a server has no time just now, as it says.
     pace: Pace,
+}
+
+/// The right to carry messages of one mailbox, which nobody else has meanwhile.
+pub(super) struct Turn<'a> {
+    _mailbox: MutexGuardOf<'a, ()>,
+    _lane: SemaphorePermit<'a>,
+}
+
+/// Somebody waits for a copier: what nobody waits for makes room.
+struct Urgent<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
 }
 
 /// A message to be carried.
@@ -69,14 +92,18 @@ impl Copier {
         config: Arc<Config>,
         budget: Arc<Budget>,
     ) -> Arc<Copier> {
+        let lane_count = config.limits.connections_per_account.saturating_sub(1).max(1);
         Arc::new(Copier {
             account,
             config,
             access: ArcSwap::new(access),
             budget,
             queue: Mutex::default(),
-            busy: tokio::sync::Mutex::new(()),
+            lanes: Semaphore::new(lane_count),
+            lane_count: u32::try_from(lane_count).unwrap_or(u32::MAX),
+            urgent: watch::Sender::new(0),
             unsure: Mutex::default(),
+            careful: Mutex::default(),
             stuck: Mutex::default(),
         })
     }
@@ -87,6 +114,30 @@ impl Copier {
         let undecided = Arc::clone(copier.account.undecided());
         let span = info_span!("copier", account = %copier.account.name());
         tokio::spawn(work(weak, undecided, shutdown).instrument(span));
+    }
+
+    /// Waits for the turn to carry messages of a mailbox.
+    pub(super) async fn turn<'a>(&'a self, mailbox: &'a Mailbox) -> Result<Turn<'a>, AccountError> {
+        let _mailbox = mailbox.carrying.lock().await;
+        let lane = self.lanes.acquire().await;
+        // It is closed by nobody.
+        let _lane = lane.map_err(|_| AccountError::Unmatched(mailbox.name()))?;
+        Ok(Turn { _mailbox, _lane })
+    }
+
+    fn urgent(&self) -> Urgent<'_> {
+        self.urgent.send_modify(|waiting| *waiting += 1);
+        Urgent(&self.urgent)
+    }
+
+    /// Whether somebody waits for a turn to carry what was opened.
+    pub(super) fn is_urgent(&self) -> bool {
+        *self.urgent.borrow() > 0
+    }
+
+    /// How many wait for a turn to carry what somebody has opened.
+    pub(super) fn urgency(&self) -> watch::Receiver<usize> {
+        self.urgent.subscribe()
     }
 
     /// From now on with what this login may reach.
@@ -147,8 +198,9 @@ impl Copier {
     ) -> Result<(), AccountError> {
         mailbox.matched(uids).await?;
         let all: Vec<Uid> = uids.iter().collect();
+        let _urgent = self.urgent();
         for some in all.chunks(BATCH) {
-            let _one_at_a_time = self.busy.lock().await;
+            let _turn = self.turn(mailbox).await?;
             let jobs = some
                 .iter()
                 .filter(|uid| matches!(mailbox.place(**uid), Some(Place::Old(_))))
@@ -173,7 +225,7 @@ impl Copier {
 
     /// Waits until no batch is under way.
     pub(super) async fn stopped(&self) {
-        drop(self.busy.lock().await);
+        drop(self.lanes.acquire_many(self.lane_count).await);
     }
 
     /// Works until nothing is left that can be done now. A batch is carried to its end: only
@@ -181,7 +233,6 @@ impl Copier {
     /// in.
     async fn work_once(&self, pause: &mut Duration, shutdown: &CancellationToken) {
         for mailbox in self.account.undecided().take() {
-            let _one_at_a_time = self.busy.lock().await;
             let undecided = !shutdown.is_cancelled()
                 && self.recover(&mailbox).await.unwrap_or_else(|e| {
                     warn!(mailbox = %mailbox.name(), "undecided copies: {e}");
@@ -197,8 +248,9 @@ impl Copier {
         self.retry_stuck();
         while !shutdown.is_cancelled() {
             let Some(jobs) = self.next_batch() else { return };
-            let _one_at_a_time = self.busy.lock().await;
             let Some(mailbox) = jobs.first().map(|job| Arc::clone(&job.mailbox)) else { continue };
+            let _urgent = self.urgent();
+            let Ok(_turn) = self.turn(&mailbox).await else { return };
             let keys: Vec<Uid> = jobs.iter().map(|job| job.uid).collect();
             let ended = self.carry_batch(&mailbox, jobs).await;
             let again = match ended {

@@ -8,9 +8,14 @@
 mod across;
 mod carry;
 mod copier;
+mod governor;
+mod pass;
+mod progress;
 mod read;
 mod recover;
+mod stream;
 mod tee;
+mod trickle;
 
 use std::sync::Arc;
 
@@ -23,7 +28,11 @@ use crate::base::AccountName;
 use crate::config::Config;
 
 pub use copier::Copier;
+pub use governor::Governor;
+pub use pass::{Ended, Scope};
+pub use progress::{Figures, Progress, State, Tally};
 pub use tee::{Budget, Tee};
+pub use trickle::Trickle;
 
 /// All accounts' copiers.
 pub struct Ferry {
@@ -31,6 +40,7 @@ pub struct Ferry {
     budget: Arc<Budget>,
     shutdown: CancellationToken,
     copiers: DashMap<AccountName, Arc<Copier>>,
+    progress: DashMap<AccountName, Arc<Progress>>,
 }
 
 impl Ferry {
@@ -41,11 +51,28 @@ impl Ferry {
             warn!(spool = %spool.display(), "large messages are read twice: no spool: {e}");
         }
         let budget = Budget::new(config.copy.spool_budget, config.copy.tee_memory, spool);
-        Arc::new(Ferry { config, budget, shutdown, copiers: DashMap::new() })
+        Arc::new(Ferry {
+            config,
+            budget,
+            shutdown,
+            copiers: DashMap::new(),
+            progress: DashMap::new(),
+        })
     }
 
     /// The copier of an account, working with what the latest login may reach.
     pub fn copier(&self, account: &Arc<Account>, access: &Arc<Access>) -> Arc<Copier> {
+        let copier = self.copier_in_background(account, access);
+        copier.renew(access);
+        copier
+    }
+
+    /// The same, where no client has logged in: what one may reach goes before.
+    pub(crate) fn copier_in_background(
+        &self,
+        account: &Arc<Account>,
+        access: &Arc<Access>,
+    ) -> Arc<Copier> {
         let copier = self.copiers.entry(account.name().clone()).or_insert_with(|| {
             let copier = Copier::new(
                 Arc::clone(account),
@@ -56,8 +83,17 @@ impl Ferry {
             Copier::start(&copier, self.shutdown.clone());
             copier
         });
-        copier.renew(access);
         Arc::clone(&copier)
+    }
+
+    /// How far the copying of an account is, to be told of it.
+    pub fn progress(&self, account: &AccountName) -> Arc<Progress> {
+        Arc::clone(&self.progress.entry(account.clone()).or_default())
+    }
+
+    /// How far the copying of each account is that was looked at since the start.
+    pub fn figures(&self) -> Vec<(AccountName, Figures)> {
+        self.progress.iter().map(|one| (one.key().clone(), one.value().figures())).collect()
     }
 
     /// Has every copier look for what is undecided, and forgets those that nobody uses.

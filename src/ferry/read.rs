@@ -6,7 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::carry::{Carry, Message, is_put_off};
+use super::governor::Pace;
 use super::tee::{Budget, Tee};
 use crate::account::{AccountError, without_recent};
 use crate::backend::{Collect, Conn, Fetched, Lease, text};
@@ -15,6 +18,9 @@ use crate::uid::{SideUid, Uid, UidSet};
 
 /// So many messages of one batch may make the server hang up, before it is taken for broken itself.
 const HUNG_UP: u32 = 8;
+
+/// Octets of one batch that lie in memory; what goes beyond lies in spool files.
+const BATCH_MEMORY: u64 = 4 << 20;
 
 /// What became of reading a message.
 pub(super) enum Read {
@@ -149,20 +155,22 @@ impl Carry<'_> {
         need: &[(Uid, SideUid)],
         messages: &mut Vec<Message>,
     ) -> Result<Option<String>, AccountError> {
-        let mut collecting = Collecting { budget: &self.copier.budget, body: None };
+        let virtual_uid: HashMap<SideUid, Uid> = need.iter().map(|(v, o)| (*o, *v)).collect();
+        let mut collecting = Collecting {
+            budget: &self.copier.budget,
+            pace: &self.pace,
+            side: conn.side(),
+            room: BATCH_MEMORY,
+            due: None,
+            body: None,
+        };
         let each = |fetched: Fetched, collecting: &mut Collecting<'_>| {
             let body = collecting.body.take().filter(Tee::is_message);
             if let (Some(old), Some(flags), Some(date), Some(body)) =
                 (fetched.uid, fetched.flags(), fetched.internal_date(), body)
-                && let Some((uid, _)) = need.iter().find(|(_, wanted)| *wanted == old)
+                && let Some(uid) = virtual_uid.get(&old).copied()
             {
-                messages.push(Message {
-                    uid: *uid,
-                    old,
-                    flags: without_recent(&flags),
-                    date,
-                    body,
-                });
+                messages.push(Message { uid, old, flags: without_recent(&flags), date, body });
             }
         };
         let done = conn.fetch_content(set, " FLAGS INTERNALDATE", &mut collecting, each).await?;
@@ -177,18 +185,28 @@ impl Carry<'_> {
 /// The content of the message that comes just now, if it could be collected.
 struct Collecting<'a> {
     budget: &'a Arc<Budget>,
+    pace: &'a Pace,
+    side: Side,
+    /// So many more octets of the batch may lie in memory.
+    room: u64,
+    due: Option<Instant>,
     body: Option<Tee>,
 }
 
 impl Collect for Collecting<'_> {
     fn begin(&mut self, octets: u64) {
-        self.body = self.budget.collect_anyway(octets);
+        self.body = self.budget.collect_within(octets, &mut self.room);
     }
 
     fn take(&mut self, octets: &[u8]) {
         if self.body.as_mut().is_some_and(|body| body.push(octets).is_err()) {
             self.body = None;
         }
+        self.due = self.pace.due(self.side, octets.len());
+    }
+
+    fn not_before(&self) -> Option<Instant> {
+        self.due
     }
 }
 

@@ -4,7 +4,7 @@
 //! grace, for the first APPEND may still have been on its way. An arrival that was held back turns
 //! out as a copy (same octets) or as mail of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -12,11 +12,67 @@ use tracing::info;
 
 use super::carry::{latest_flags, remove_copies, remove_orphans};
 use super::copier::{Copier, lock};
-use crate::account::{AccountError, Copied, Mailbox, likenesses};
+use crate::account::{AccountError, Copied, Likeness, Mailbox, likenesses};
 use crate::backend::{Collect, Conn, Fetched, text};
 use crate::base::Side;
 use crate::index::Intent;
 use crate::uid::{Place, SideUid, Uid, UidSet};
+
+/// Messages of new that are nobody's yet, among which copies are looked for.
+#[derive(Default)]
+pub(super) struct Candidates {
+    like: Vec<(SideUid, Likeness)>,
+    hashes: HashMap<SideUid, Option<[u8; 32]>>,
+}
+
+impl Candidates {
+    /// Those at or above a UID that are not mapped.
+    pub(super) async fn list(
+        conn: &mut Conn,
+        mailbox: &Arc<Mailbox>,
+        from: Option<SideUid>,
+    ) -> Result<Candidates, AccountError> {
+        let (Some(from), Some(selected)) = (from, conn.selected()) else {
+            return Ok(Candidates::default());
+        };
+        let above = selected.announced().range_from(from);
+        let unmapped = |uid: &SideUid| mailbox.uid_of(Side::New, *uid).is_none();
+        let candidates: UidSet<SideUid> = above.iter().filter(unmapped).collect();
+        let like = likenesses(conn, &candidates).await?;
+        Ok(Candidates { like, hashes: HashMap::new() })
+    }
+
+    /// Somebody else has claimed these.
+    pub(super) fn without(&mut self, taken: &BTreeSet<SideUid>) {
+        self.like.retain(|(uid, _)| !taken.contains(uid));
+    }
+
+    /// Takes the message of an intent: at or above the UIDNEXT of then, like it, and with its octets.
+    pub(super) async fn take(
+        &mut self,
+        copier: &Copier,
+        conn: &mut Conn,
+        intent: &Intent,
+    ) -> Result<Option<SideUid>, AccountError> {
+        for at in 0..self.like.len() {
+            let (uid, likeness) = &self.like[at];
+            let uid = *uid;
+            if uid < intent.new_uid_next || !likeness.fits(intent) {
+                continue;
+            }
+            let hash = match self.hashes.get(&uid) {
+                Some(hash) => *hash,
+                None => copier.hash_of(conn, uid).await?,
+            };
+            self.hashes.insert(uid, hash);
+            if hash == Some(intent.hash) {
+                self.like.remove(at);
+                return Ok(Some(uid));
+            }
+        }
+        Ok(None)
+    }
+}
 
 impl Copier {
     /// Decides what can be decided. Returns whether something stays undecided.
@@ -27,6 +83,10 @@ impl Copier {
         if open.is_empty() && mailbox.held().is_empty() {
             return Ok(false);
         }
+        // What is under way is decided by who carries it.
+        let _turn = self.turn(mailbox).await?;
+        let open: Vec<(Uid, Intent)> =
+            mailbox.intents().into_iter().filter(|(_, i)| !i.closed).collect();
         let access = self.access.load_full();
         let mut conn = mailbox.lease(&access, Side::New).await?;
         mailbox.follow(&mut conn).await?;
@@ -35,9 +95,10 @@ impl Copier {
         let mut found = Vec::new();
         let mut given_up = Vec::new();
         let mut undecided = false;
+        let from = open.iter().map(|(_, intent)| intent.new_uid_next).min();
+        let mut candidates = Candidates::list(&mut conn, mailbox, from).await?;
         for (uid, intent) in open {
-            let taken: Vec<SideUid> = found.iter().map(|(_, new)| *new).collect();
-            if let Some(new) = self.find_copy(&mut conn, mailbox, &intent, &taken).await? {
+            if let Some(new) = candidates.take(self, &mut conn, &intent).await? {
                 found.push((uid, new));
                 continue;
             }
@@ -132,33 +193,6 @@ impl Copier {
             }
         }
         Ok(())
-    }
-
-    /// Looks for the message of an intent on new: at or above the UIDNEXT of then, not mapped, like
-    /// it and with its octets.
-    pub(super) async fn find_copy(
-        &self,
-        conn: &mut Conn,
-        mailbox: &Arc<Mailbox>,
-        intent: &Intent,
-        taken: &[SideUid],
-    ) -> Result<Option<SideUid>, AccountError> {
-        let Some(selected) = conn.selected() else { return Ok(None) };
-        let candidates: UidSet<SideUid> = selected
-            .announced()
-            .range_from(intent.new_uid_next)
-            .iter()
-            .filter(|uid| mailbox.uid_of(Side::New, *uid).is_none() && !taken.contains(uid))
-            .collect();
-        if candidates.is_empty() {
-            return Ok(None);
-        }
-        for (uid, likeness) in likenesses(conn, &candidates).await? {
-            if likeness.fits(intent) && self.hash_of(conn, uid).await? == Some(intent.hash) {
-                return Ok(Some(uid));
-            }
-        }
-        Ok(None)
     }
 
     /// BLAKE3 of a message, as the server gives it back. `None`: it is not there.

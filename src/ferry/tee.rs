@@ -48,18 +48,28 @@ impl Budget {
     pub fn collect(self: &Arc<Budget>, octets: u64) -> Option<Tee> {
         let room = |used: u64| used.checked_add(octets).filter(|after| *after <= self.all);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
-        self.start(octets)
+        self.start(octets, self.in_memory)
     }
 
     /// Starts collecting a message whatever the budget says: for the copier itself, which carries
     /// one large message at a time and must be able to carry any.
     pub fn collect_anyway(self: &Arc<Budget>, octets: u64) -> Option<Tee> {
         self.used.fetch_add(octets, Ordering::AcqRel);
-        self.start(octets)
+        self.start(octets, self.in_memory)
     }
 
-    fn start(self: &Arc<Budget>, octets: u64) -> Option<Tee> {
-        let body = if octets <= self.in_memory {
+    /// The same, in memory only as far as there is `room` left, which it then takes.
+    pub fn collect_within(self: &Arc<Budget>, octets: u64, room: &mut u64) -> Option<Tee> {
+        self.used.fetch_add(octets, Ordering::AcqRel);
+        let tee = self.start(octets, self.in_memory.min(*room))?;
+        if matches!(tee.body, Body::Memory(_)) {
+            *room -= octets;
+        }
+        Some(tee)
+    }
+
+    fn start(self: &Arc<Budget>, octets: u64, in_memory: u64) -> Option<Tee> {
+        let body = if octets <= in_memory {
             Body::Memory(Vec::with_capacity(usize::try_from(octets).unwrap_or(0)))
         } else {
             match tempfile::tempfile_in(&self.spool) {
@@ -198,5 +208,18 @@ mod tests {
         drop(first);
         assert!(budget.collect(60).is_some());
         assert!(budget.collect_anyway(1000).is_some());
+    }
+
+    #[test]
+    fn a_batch_lies_in_memory_as_far_as_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = Budget::new(1 << 20, 100, dir.path().into());
+        let mut room = 150;
+        let batch: Vec<Tee> =
+            (0..3).map(|_| budget.collect_within(70, &mut room).unwrap()).collect();
+        let in_memory = |tee: &&Tee| matches!(tee.body, Body::Memory(_));
+        assert_eq!((batch.iter().filter(in_memory).count(), room), (2, 10));
+        let large = budget.collect_within(101, &mut 1000).unwrap();
+        assert!(!in_memory(&&large), "nor more than a message may");
     }
 }

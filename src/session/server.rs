@@ -10,14 +10,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, error, info, info_span};
 
 use super::Roster;
 use super::imap::{self, Offer};
 use super::smtp::{self, Role, SmtpOffers};
 use crate::account::{Accounts, SessionId, now};
 use crate::config::{Config, Listen, Protocol};
-use crate::ferry::Ferry;
+use crate::ferry::{Ferry, Trickle};
 use crate::index::{Index, IndexError};
 use crate::net::{Listener, ServerTls, Stream, serve};
 
@@ -31,9 +31,11 @@ pub struct Server {
     /// The settings.
     pub config: Arc<Config>,
     /// All accounts.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     /// The copier.
     pub ferry: Arc<Ferry>,
+    /// What copies that nobody opened.
+    pub trickle: Arc<Trickle>,
     /// The proxy's certificate, if it has one.
     pub tls: Option<ServerTls>,
     /// Who is logged in.
@@ -58,12 +60,20 @@ impl Server {
         tls: Option<ServerTls>,
         shutdown: CancellationToken,
     ) -> Result<Arc<Server>, IndexError> {
-        let accounts = Accounts::open(Arc::clone(&config), index).await?;
+        let accounts = Arc::new(Accounts::open(Arc::clone(&config), index).await?);
+        let ferry = Ferry::new(Arc::clone(&config), shutdown.clone());
+        let trickle = Trickle::new(
+            Arc::clone(&config),
+            Arc::clone(&accounts),
+            Arc::clone(&ferry),
+            shutdown.clone(),
+        );
         Ok(Arc::new(Server {
             offer: ArcSwap::from_pointee(Offer::new(accounts.learned(), config.limits.message)),
             smtp: SmtpOffers::new(Arc::clone(&config)),
             accounts,
-            ferry: Ferry::new(Arc::clone(&config), shutdown.clone()),
+            ferry,
+            trickle,
             config,
             tls,
             roster: Arc::default(),
@@ -102,6 +112,7 @@ impl Server {
                 }
             })
         };
+        let trickle = tokio::spawn(Arc::clone(&self.trickle).run());
         let handler = |stream: Stream, peer: SocketAddr, listen: &Listen| {
             let server = Arc::clone(self);
             let tls_first = matches!(listen.protocol, Protocol::Imaps | Protocol::Submissions);
@@ -129,6 +140,9 @@ impl Server {
         let ending = async {
             sessions.wait().await;
             self.writes.wait().await;
+            if let Err(e) = trickle.await {
+                error!("the background sync broke down: {e}");
+            }
             self.ferry.stopped().await;
         };
         if tokio::time::timeout(LAST_WORDS, ending).await.is_err() {

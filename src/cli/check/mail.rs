@@ -101,7 +101,12 @@ async fn of_server(
     }
     if let Some((side, user)) = user {
         let credentials = &config.backends[side].credentials;
-        let login = credentials.for_login(&user.typed, &user.account, &user.password);
+        let login = match side == config.auth.primary {
+            true => Some(credentials.own(&user.typed, &user.account, &user.password)),
+            false => credentials.for_login(&user.typed, &user.account, &user.password),
+        };
+        // That the table has no line is told with the login to the mailboxes.
+        let Some(login) = login else { return found };
         found.login = Some(match conn.login(&login).await {
             Ok(()) => Outcome::Ok,
             Err(error) => {

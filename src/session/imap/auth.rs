@@ -193,6 +193,7 @@ impl Session {
                 let (roster, name) = (&self.server.roster, account.name().clone());
                 self.entry = Some(roster.enter(self.id, name, client, self.ending.clone()));
                 let copier = self.server.ferry.copier(&account, &access);
+                drop(account.active());
                 self.user = Some(User { account, access, copier });
                 let limits = &self.server.config.limits;
                 let line = usize::try_from(limits.line).unwrap_or(usize::MAX);

@@ -196,6 +196,7 @@ impl Session {
                     }
                 }
                 Ok(Input::Append(append)) => {
+                    let _active = self.user.as_ref().map(|user| user.account.active());
                     self.begin(&append.tag);
                     let reply = Box::pin(self.append(append.head)).await;
                     if let Err(e) = self.answer(&append.tag, reply) {
@@ -303,6 +304,9 @@ impl Session {
         user: &User,
         command: Command,
     ) -> Result<Reply, Failure> {
+        // Who only waits for news keeps nobody from anything.
+        let waits = matches!(command, Command::Idle | Command::Noop);
+        let _active = (!waits).then(|| user.account.active());
         let reply = match command {
             Command::Select { mailbox, options } => {
                 return self.select(user, &mailbox, options, false).await;

@@ -25,7 +25,7 @@ const MAX_FAILED_LOGINS: u32 = 3;
 pub(super) struct User {
     pub account: AccountName,
     /// What is shown to each side.
-    pub logins: Sides<BackendLogin>,
+    pub logins: Sides<Option<BackendLogin>>,
     /// The side whose server sends.
     pub side: Side,
 }
@@ -163,12 +163,19 @@ impl Session {
         let name = account.name().clone();
         let logins = Sides::from_fn(|side| {
             let credentials = &self.server.config.backends[side].credentials;
-            credentials.for_login(typed, &name, password)
+            match side == self.server.config.auth.primary {
+                true => Some(credentials.own(typed, &name, password)),
+                false => credentials.for_login(typed, &name, password),
+            }
         });
         let mut refused = None;
         let mut unsure = None;
         for side in self.sending_sides(&name) {
-            match self.sending_leg(side, &logins[side]).await {
+            let Some(login) = &logins[side] else {
+                warn!(account = %name, %side, "the table of logins has no line for it");
+                continue;
+            };
+            match self.sending_leg(side, login).await {
                 Ok(leg) => {
                     Span::current().record("account", name.as_str());
                     info!(%side, "logged in to send");

@@ -35,7 +35,11 @@ impl Session {
             SmtpConn::open(server, &config.smtp.hostname, forwarded, &config.limits).await?;
         self.server.smtp.note(self.role, side, &leg);
         if let Some(user) = &self.user {
-            leg.login(&user.logins[side]).await?;
+            let login = user.logins[side].as_ref().ok_or_else(|| SmtpError::Protocol {
+                server: format!("{side} server"),
+                what: "the table of logins has no line for the account".to_owned(),
+            })?;
+            leg.login(login).await?;
         }
         Ok(leg)
     }
