@@ -199,6 +199,26 @@ impl Accounts {
         Ok(Some((account, access)))
     }
 
+    /// The same to look at only, so that nothing is written down of an account that nobody has seen
+    /// yet; with the user's own password where one is given.
+    ///
+    /// # Errors
+    /// Only with a password: as for [`background_with`](Self::background_with).
+    pub async fn preview(
+        &self,
+        name: &AccountName,
+        password: Option<&SecretString>,
+    ) -> Result<Option<Arc<Access>>, LoginError> {
+        if let Some(password) = password {
+            return self.judged(name, password).await.map(Some);
+        }
+        let logins = self.backends.as_ref().map(|_, b| b.credentials.for_background(name));
+        if logins.old.is_some() && logins.new.is_some() {
+            return Ok(Some(Arc::new(self.access_with(name, logins))));
+        }
+        Ok(self.in_use(name).and_then(|account| account.all_access().into_iter().next()))
+    }
+
     /// The same, for who knows the user's own password: it is shown where a side has no login for
     /// background work, to the side that judges passwords first.
     ///
@@ -209,7 +229,15 @@ impl Accounts {
         name: &AccountName,
         password: &SecretString,
     ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
-        let account = self.account(name).await?;
+        let access = self.judged(name, password).await?;
+        Ok((self.account(name).await?, access))
+    }
+
+    async fn judged(
+        &self,
+        name: &AccountName,
+        password: &SecretString,
+    ) -> Result<Arc<Access>, LoginError> {
         let logins = self.backends.as_ref().map(|_, backend| {
             let own = || backend.credentials.own(name.as_str(), name, password);
             Some(backend.credentials.for_background(name).unwrap_or_else(own))
@@ -220,7 +248,7 @@ impl Accounts {
             Err(BackendError::Refused { text, .. }) => return Err(LoginError::Refused(text)),
             Err(e) => return Err(LoginError::Backend(e)),
         }
-        Ok((account, access))
+        Ok(access)
     }
 
     /// Writes down what connections have found out about the servers since.

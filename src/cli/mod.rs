@@ -9,8 +9,10 @@ mod check;
 mod index;
 mod kick;
 mod logging;
+mod plan;
 mod report;
 mod serve;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +73,12 @@ enum Command {
     /// End the sessions of an account.
     #[command(after_help = kick::EXAMPLES)]
     Kick(kick::KickArgs),
+    /// Move accounts now, as fast as it goes.
+    #[command(after_help = sync::EXAMPLES)]
+    Sync(sync::SyncArgs),
+    /// Find out what moving accounts would do, changing nothing on either server.
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::PlanArgs),
     /// Make a certificate for trials, and the authority that signs it.
     #[command(after_help = certs::EXAMPLES)]
     Certs(certs::CertsArgs),
@@ -87,6 +95,8 @@ impl Cli {
             Command::Serve(serve::ServeArgs {}) => serve::run(load(self.config)?),
             Command::Check(args) => check::run(&self.config, load(self.config.clone())?, &args),
             Command::Kick(args) => kick::run(&load(self.config)?, args),
+            Command::Sync(args) => sync::run(load(self.config)?, args),
+            Command::Plan(args) => plan::run(load(self.config)?, args),
             Command::Certs(args) => certs::run(&self.config, &args),
             Command::Index(command) => index::run(load(self.config)?, &command),
         }

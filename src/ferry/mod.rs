@@ -10,10 +10,12 @@ mod carry;
 mod copier;
 mod governor;
 mod pass;
+mod plan;
 mod progress;
 mod read;
 mod recover;
 mod stream;
+mod sync;
 mod tee;
 mod trickle;
 
@@ -30,7 +32,9 @@ use crate::config::Config;
 pub use copier::Copier;
 pub use governor::Governor;
 pub use pass::{Ended, Scope};
+pub use plan::{FolderPlan, Plan, plan};
 pub use progress::{Figures, Progress, State, Tally};
+pub use sync::{Sync, Synced};
 pub use tee::{Budget, Tee};
 pub use trickle::Trickle;
 

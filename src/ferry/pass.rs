@@ -16,14 +16,14 @@ use tracing::{info, warn};
 use super::carry::Carry;
 use super::copier::{Copier, lock};
 use super::governor::Pace;
+use super::plan::room;
 use super::progress::{Progress, Tally};
 use super::stream::{Steward, Streamed, TOGETHER};
 use crate::account::{Access, AccountError, Asked, Folder, Folders, Mailbox, found, statuses};
-use crate::backend::{BackendError, Want, text};
-use crate::base::Side;
+use crate::backend::{BackendError, Want};
+use crate::base::{MailboxName, Side};
 use crate::config::{Day, Trickle};
 use crate::imap::names::{encode, matches};
-use crate::imap::response::Response;
 use crate::uid::{Place, Seq, SideUid, Uid, UidMap, UidSet};
 
 /// What of an account is to be copied.
@@ -108,12 +108,23 @@ impl Scope {
 
     /// Whether a folder is to be copied.
     pub fn has(&self, folder: &Folder, separator: Option<u8>) -> bool {
-        let name = folder.joined.client.as_bytes();
+        !folder.shared && folder.there.old && self.has_name(&folder.joined.client, separator)
+    }
+
+    /// Whether a folder that its client calls so is to be copied.
+    pub fn has_name(&self, client: &MailboxName, separator: Option<u8>) -> bool {
+        let name = client.as_bytes();
         let any = |patterns: &[Vec<u8>]| patterns.iter().any(|p| matches(p, name, separator));
-        !folder.shared
-            && folder.there.old
-            && (self.folders.is_empty() || any(&self.folders))
-            && !any(&self.skip_folders)
+        (self.folders.is_empty() || any(&self.folders)) && !any(&self.skip_folders)
+    }
+
+    /// INBOX comes first, then folders with a special use.
+    pub fn order(client: &MailboxName, is_special: bool) -> u8 {
+        match client.is_inbox() {
+            true => 0,
+            false if is_special => 1,
+            false => 2,
+        }
     }
 
     /// The folders to be copied, in the order in which they are.
@@ -121,11 +132,7 @@ impl Scope {
         let mut all: Vec<&Folder> =
             folders.list.iter().filter(|f| self.has(f, folders.separator())).collect();
         // A stable sort: otherwise they stay in the client's order.
-        all.sort_by_key(|folder| match folder.joined.client.is_inbox() {
-            true => 0,
-            false if folder.joined.special.is_some() => 1,
-            false => 2,
-        });
+        all.sort_by_key(|f| Scope::order(&f.joined.client, f.joined.special.is_some()));
         all
     }
 }
@@ -144,9 +151,9 @@ impl Pass<'_> {
         if todo.is_empty() {
             return failed.map_or(Ok(Ended::Settled), Err);
         }
-        let room = AtomicI64::new(self.room().await?);
+        let left = AtomicI64::new(self.room().await?);
         let each = todo.into_iter().map(|mailbox| {
-            let room = &room;
+            let room = &left;
             async move { (self.mailbox(&mailbox, room).await, mailbox) }
         });
         let mut under_way = futures_util::stream::iter(each).buffer_unordered(self.lanes.max(1));
@@ -341,22 +348,10 @@ impl Pass<'_> {
     /// The octets that new still takes, less the reserve.
     async fn room(&self) -> Result<i64, AccountError> {
         let mut new = self.access.pools.new.lend(&Want::Nothing).await?;
-        if !new.profile().can("QUOTA") {
-            new.give_back();
-            return Ok(i64::MAX);
-        }
-        let done = new.run(&text("GETQUOTAROOT INBOX")).await?;
+        let room = room(&mut new).await?;
         new.give_back();
-        let resources = done.untagged.into_iter().filter_map(|response| match response {
-            Response::Quota { resources, .. } => Some(resources),
-            _ => None,
-        });
-        let left = resources.flatten().filter(|(name, ..)| name.eq_ignore_ascii_case(b"STORAGE"));
-        // In units of 1,024 octets (RFC 9208 §5.1).
-        let left = left.map(|(_, used, limit)| limit.saturating_sub(used).saturating_mul(1024));
-        let least = left.map(|left| i64::try_from(left).unwrap_or(i64::MAX)).min();
-        let reserve = i64::try_from(self.reserve).unwrap_or(i64::MAX);
-        Ok(least.map_or(i64::MAX, |left| left.saturating_sub(reserve)))
+        let signed = |octets| i64::try_from(octets).unwrap_or(i64::MAX);
+        Ok(room.map_or(i64::MAX, |room| signed(room).saturating_sub(signed(self.reserve))))
     }
 
     fn goes_on(&self) -> bool {

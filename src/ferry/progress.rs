@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::index::MailboxId;
@@ -24,7 +24,7 @@ struct Told {
 }
 
 /// What is being done for an account.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
 pub enum State {
     /// Its turn has not come yet, or nobody can log in for it now.
@@ -52,7 +52,7 @@ pub struct Tally {
 }
 
 /// The figures of one account at one moment.
-#[derive(Clone, PartialEq, Default, Debug, Serialize)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Figures {
     /// What is being done.
     pub state: State,

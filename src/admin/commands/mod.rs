@@ -1,6 +1,8 @@
 //! The commands, a file each.
 
 mod kick;
+mod plan;
+mod sync;
 
 use serde_json::Value;
 use tokio::io::AsyncWrite;
@@ -11,6 +13,8 @@ use super::{AUDIT, Admin};
 use crate::base::AccountName;
 
 pub use kick::{Kick, Kicked};
+pub use plan::PlanAccounts;
+pub use sync::{Selection, SyncAccounts, SyncProgress};
 
 /// Does what was asked for, and answers.
 pub(super) async fn dispatch(
@@ -21,6 +25,8 @@ pub(super) async fn dispatch(
 ) {
     match command {
         Kick::NAME => run::<Kick>(admin, arguments, out).await,
+        SyncAccounts::NAME => run::<SyncAccounts>(admin, arguments, out).await,
+        PlanAccounts::NAME => run::<PlanAccounts>(admin, arguments, out).await,
         unknown => {
             let version = env!("CARGO_PKG_VERSION");
             let unknown = unknown.escape_debug();
