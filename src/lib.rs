@@ -135,6 +135,12 @@
 //!   old's, and its UIDVALIDITY is fixed by them, so that a listing with STATUS opens nothing; one that
 //!   was given within a day is fixed by SELECT alone.
 //! - **A subscription to a mailbox that does not exist is not listed**, on neither side.
+//! - **BDAT goes on as DATA**, whatever the server offers: a message has one form behind the proxy, and
+//!   without BINARYMIME nothing is lost by it. A message that does not end with a line end gets one.
+//! - **An LMTP server takes one recipient at a time**: its answers are for each, SMTP's is for all.
+//! - **XCLIENT names no client name**, because the proxy looks none up.
+//! - **Users who send log in by PLAIN and LOGIN**, as they do for IMAP.
+//! - **Mail is measured in the log alone**: there are no counters of it yet.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

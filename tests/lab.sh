@@ -12,6 +12,9 @@
 #                                random commands of many clients on one mailbox while it is copied, every response
 #                                held against what was told before; 20 clients for a minute unless told otherwise.
 #                                Pairs, old first: dovecot, dovecot-cyrus, courier-dovecot, courier-cyrus
+#   tests/lab.sh mail [--messages N] [--seed S]
+#                                send N messages in and out between two Postfix while the proxy is killed at random,
+#                                and hold the mailboxes against what was accepted; 10000 unless told otherwise
 #   tests/lab.sh bench [NAME…]   measure beside other proxies (installs nginx): all, or measures named so;
 #                                JSON lies in target/speed afterwards
 #
@@ -20,7 +23,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages=(
-    dovecot-imapd isync offlineimap3 mutt curl python3 gcc libc6-dev
+    dovecot-imapd dovecot-lmtpd isync offlineimap3 mutt curl python3 gcc libc6-dev
+    postfix swaks libnet-ssleay-perl msmtp
     cyrus-common cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db
     courier-base courier-authdaemon courier-authlib courier-authlib-userdb
 )
@@ -34,6 +38,7 @@ main() {
         test:) run_tests ;;
         crash:*) crash "${@:2}" ;;
         stress:*) stress "${@:2}" ;;
+        mail:*) mail "${@:2}" ;;
         bench:*) bench "${@:2}" ;;
         *) usage >&2; exit 2 ;;
     esac
@@ -162,6 +167,20 @@ stress() {
     echo "pair $pair, $clients clients, $seconds seconds, seed $seed"
     STRESS_SECONDS=$seconds STRESS_CLIENTS=$clients STRESS_SEED=$seed STRESS_PAIR=$pair LAB_LOG=info \
         cargo test --quiet --test stress -- --nocapture
+}
+
+mail() {
+    local messages=10000 seed=$RANDOM
+    while (($#)); do
+        [[ ${1-} == --@(messages|seed) && $# -ge 2 ]] || { usage >&2; exit 2; }
+        printf -v "${1#--}" %s "$2"
+        shift 2
+    done
+    install_all
+    cd "$root"
+    echo "$messages messages, seed $seed"
+    SMTP_KILL_MESSAGES=$messages SMTP_KILL_SEED=$seed LAB_LOG=info \
+        cargo test --quiet --test smtp -- --nocapture killed_at_random
 }
 
 bench() {

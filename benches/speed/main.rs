@@ -20,6 +20,7 @@ mod idle;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
 mod login;
+mod mail;
 mod mixed;
 mod rounds;
 mod status;
@@ -34,7 +35,7 @@ struct Measure {
     run: fn(&mut Table),
 }
 
-const MEASURES: [Measure; 11] = [
+const MEASURES: [Measure; 12] = [
     Measure { name: "login", run: login::run },
     Measure { name: "dense", run: bulk::dense },
     Measure { name: "sparse", run: bulk::sparse },
@@ -46,6 +47,7 @@ const MEASURES: [Measure; 11] = [
     Measure { name: "append", run: append::run },
     Measure { name: "mixed", run: mixed::run },
     Measure { name: "idle", run: idle::run },
+    Measure { name: "mail", run: mail::run },
 ];
 
 fn main() {

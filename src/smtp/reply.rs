@@ -78,6 +78,11 @@ impl Reply {
         self.lines.join(" / ")
     }
 
+    /// The enhanced code (RFC 3463) that the first line begins with.
+    pub fn enhanced_code(&self) -> Option<&str> {
+        self.lines.first().and_then(|line| enhanced_code(line)).map(|(code, _)| code)
+    }
+
     /// The same text under another code and enhanced code: for a reply that means something else on
     /// the other leg. Of the server's own enhanced code, nothing is left.
     pub fn recoded(&self, code: u16, enhanced: &str) -> Reply {
@@ -91,8 +96,7 @@ impl Reply {
     /// The same with an enhanced code (RFC 2034 §4) in every line, where the server gave none.
     pub fn enhanced(self) -> Reply {
         let class = self.code.0 / 100;
-        let own = self.lines.first().and_then(|line| enhanced_code(line)).map(|(code, _)| code);
-        let code = match own {
+        let code = match self.enhanced_code() {
             Some(code) if code.starts_with(&class.to_string()) => code.to_owned(),
             _ => format!("{class}.0.0"),
         };

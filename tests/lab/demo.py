@@ -9,6 +9,7 @@ import imaplib
 import os
 import re
 import signal
+import smtplib
 import ssl
 import subprocess
 import sys
@@ -164,6 +165,7 @@ The proxy serves one mailbox made of two servers. Connect with any mail client, 
   curl --cacert {proxy.authority} --user {USER}:{PASSWORD} imaps://localhost:{proxy.tls_port}/
 
   proxy   localhost:{proxy.port} (STARTTLS), localhost:{proxy.tls_port} (TLS), trust {proxy.authority}
+          localhost:{proxy.smtp_port} takes mail for {USER}
   old     127.0.0.1:{self.old.port} (clear)   separator `.`, prefix `INBOX.`
   new     127.0.0.1:{self.new.port} (clear)   separator `/`, no prefix
   user    {USER}   password  {PASSWORD}
@@ -277,6 +279,28 @@ The proxy serves one mailbox made of two servers. Connect with any mail client, 
                 self.check(got is not None and got.key() == original.key(),
                            f"{shown}: message {original.uid} through the proxy: {original.unlike(got)}")
 
+    def mail(self):
+        """Somebody writes through the proxy: it is in INBOX, though it lies on new alone."""
+        subject = "Written while the demonstration ran"
+        proxy, old, new = Client(self.proxy), Client(self.old), Client(self.new)
+        before = [client.count("INBOX") for client in (proxy, old, new)]
+        with smtplib.SMTP("localhost", self.proxy.smtp_port) as sender:
+            context = ssl.create_default_context(cafile=self.proxy.authority)
+            sender.starttls(context=context)
+            sender.sendmail("carl@elsewhere.example", [USER], f"Subject: {subject}\r\n\r\nHello.\r\n")
+        begun, until = time.monotonic(), time.monotonic() + PATIENCE
+        while proxy.count("INBOX") == before[0] and time.monotonic() < until:
+            time.sleep(0.05)
+        after = [client.count("INBOX") for client in (proxy, old, new)]
+        self.check(after == [before[0] + 1, before[1], before[2] + 1],
+                   f"INBOX holds {after} messages after a delivery, and held {before}")
+        proxy.ask("select", "INBOX", True)
+        (shown,) = proxy.fetch(str(max(proxy.uids("INBOX"))), "BODY.PEEK[]")
+        self.check(shown.digest in [message.digest for message in new.look("INBOX")],
+                   "what was delivered is shown altered")
+        print(f"\nMail from outside was taken by the proxy, delivered to new, and seen in the one INBOX after "
+              f"{time.monotonic() - begun:.2f} s.")
+
     def tell(self):
         """Starts all, opens some, shows and checks what lies where."""
         self.start()
@@ -288,6 +312,7 @@ The proxy serves one mailbox made of two servers. Connect with any mail client, 
         self.check_copied(opened)
         self.table("After: what was opened lies on new as well; the client sees what it saw.")
         self.check_unchanged(before, opened)
+        self.mail()
         if self.problems:
             print("\nNot as it should be:\n  " + "\n  ".join(self.problems[:40]), file=sys.stderr)
         else:

@@ -64,7 +64,7 @@ class Dovecot:
         self.place, self.name = place, name
         self.separator, self.prefix, self.special = separator, prefix, special
         self.user, self.password = user, password
-        self.port = free_port()
+        self.port, self.lmtp_port = free_port(), free_port()
         self.process = None
         for sub in ("run", "state", "mail"):
             os.makedirs(os.path.join(place, sub))
@@ -106,7 +106,7 @@ class Dovecot:
         folders = "".join(
             f'  mailbox "{folder}" {{\n    special_use = {use}\n    auto = subscribe\n  }}\n'
             for folder, use in self.special.items())
-        return f"""protocols = imap
+        return f"""protocols = imap lmtp
 listen = 127.0.0.1
 base_dir = {self.place}/run
 state_dir = {self.place}/state
@@ -143,6 +143,14 @@ service imap-login {{
     port = 0
   }}
 }}
+service lmtp {{
+  inet_listener lmtp {{
+    port = {self.lmtp_port}
+  }}
+}}
+protocol lmtp {{
+  postmaster_address = postmaster@example.com
+}}
 """
 
 
@@ -151,7 +159,7 @@ class Proxy:
 
     def __init__(self, binary, place, old, new):
         self.place = place
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.smtp_port = free_port(), free_port(), free_port()
         self.configuration = os.path.join(place, "proxy.toml")
         self.authority = os.path.join(place, "certs", "ca.pem")
         os.makedirs(place)
@@ -174,18 +182,24 @@ address = "127.0.0.1:{self.port}"
 protocol = "imaps"
 address = "127.0.0.1:{self.tls_port}"
 
+[[listen]]
+protocol = "smtp"
+address = "127.0.0.1:{self.smtp_port}"
+
 [old]
 imap = "imap://127.0.0.1:{old.port}?tls=none"
+inbound = "lmtp://127.0.0.1:{old.lmtp_port}?tls=none"
 [old.credentials]
 mode = "same"
 
 [new]
 imap = "imap://127.0.0.1:{new.port}?tls=none"
+inbound = "lmtp://127.0.0.1:{new.lmtp_port}?tls=none"
 [new.credentials]
 mode = "same"
 
 [accounts]
-default_domain = "example.com"
+domains = ["example.com"]
 """)
         log = os.path.join(place, "log")
         self.process = Process("the proxy", [binary, "serve", "--config", self.configuration], log,

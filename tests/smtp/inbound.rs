@@ -56,6 +56,29 @@ fn v7_a_known_account_gets_mail_while_its_side_is_away_or_does_not_know_it() {
     talk.expect("RCPT TO:<ann@example.com>", "451 4.4.1");
 }
 
+/// What one side's filters keep out does not come in by the other.
+#[test]
+fn a_server_that_does_not_want_the_mail_is_not_gone_around() {
+    let between = Between::sinks(&[]);
+    seen(&between, "ann@example.com");
+    let mut talk = between.stranger();
+    for (step, reply) in [
+        ("RCPT", "550 5.7.1 blocked"),
+        ("RCPT", "554 5.7.1 blocked"),
+        ("RCPT", "552 5.2.2 full"),
+        ("MAIL", "550 5.1.8 no such sender"),
+        ("MAIL", "554 blocked"),
+    ] {
+        between.new.manners(move |line| line.starts_with(step).then(|| reply.to_owned()));
+        for to in ["ann@example.com", "unknown@example.com"] {
+            talk.expect("MAIL FROM:<x@elsewhere.example>", "250");
+            talk.expect(&format!("RCPT TO:<{to}>"), &reply[..4]);
+            talk.expect("RSET", "250");
+        }
+    }
+    assert_eq!(heard(&between.old, "RCPT"), Vec::<String>::new());
+}
+
 /// A transaction whose server is lost does not go on with another: who was accepted would get nothing.
 #[test]
 fn recipients_are_not_lost_with_their_server() {
@@ -200,7 +223,10 @@ fn a_server_is_told_of_the_client_and_only_the_trusted_may_speak_for_others() {
     assert!(!talk.expect("EHLO mx.elsewhere.example", "250").contains("XCLIENT"));
     assert!(talk.mail("", &["ann@example.com"], "hello").starts_with("250"));
     let told = heard(&between.new, "XCLIENT");
-    assert!(told.len() == 1 && told[0].starts_with("XCLIENT ADDR=127.0.0.1 PORT="), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].starts_with("XCLIENT NAME=[UNAVAILABLE] ADDR=127.0.0.1 PORT="),
+        "{told:?}"
+    );
     assert!(told[0].ends_with(" HELO=mx.elsewhere.example PROTO=ESMTP"), "{told:?}");
     drop(between);
 
@@ -214,7 +240,10 @@ fn a_server_is_told_of_the_client_and_only_the_trusted_may_speak_for_others() {
     talk.expect("EHLO far.example", "250");
     assert!(talk.mail("", &["ann@example.com"], "hello").starts_with("250"));
     let told = heard(&between.new, "XCLIENT");
-    assert_eq!(told, ["XCLIENT ADDR=198.51.100.7 PORT=4711 HELO=far.example PROTO=ESMTP"]);
+    assert_eq!(
+        told,
+        ["XCLIENT NAME=[UNAVAILABLE] ADDR=198.51.100.7 PORT=4711 HELO=far.example PROTO=ESMTP"]
+    );
     assert!(
         between.new.taken()[0].text().starts_with("Received: from far.example ([198.51.100.7]) by")
     );

@@ -7,6 +7,8 @@ mod lab;
 
 mod inbound;
 mod journal;
+mod kills;
+mod real;
 mod strict;
 mod submission;
 

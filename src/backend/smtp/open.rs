@@ -173,12 +173,13 @@ fn xclient(peer: &Peer, offers: impl Fn(&str) -> bool) -> Option<String> {
         return None;
     }
     let address = peer.client.ip().to_canonical();
+    // The server would go on with the proxy's name beside the client's address.
+    let name = if offers("NAME") { " NAME=[UNAVAILABLE]" } else { "" };
     let mut line = match address {
-        IpAddr::V4(_) => format!("XCLIENT ADDR={address}"),
-        IpAddr::V6(_) => format!("XCLIENT ADDR=IPV6:{address}"),
+        IpAddr::V4(_) => format!("XCLIENT{name} ADDR={address}"),
+        IpAddr::V6(_) => format!("XCLIENT{name} ADDR=IPV6:{address}"),
     };
     let rest = [
-        // Its own reverse lookup is worth more than ours.
         ("PORT", peer.client.port().to_string()),
         ("HELO", xtext(&peer.helo)),
         ("PROTO", if peer.extended { "ESMTP" } else { "SMTP" }.to_owned()),
@@ -232,7 +233,10 @@ mod tests {
     #[test]
     fn a_server_is_told_what_it_knows_of() {
         let told = xclient(&peer("198.51.100.7:4711", "a+b c"), |_| true).unwrap();
-        assert_eq!(told, "XCLIENT ADDR=198.51.100.7 PORT=4711 HELO=a+2Bb+20c PROTO=ESMTP");
+        assert_eq!(
+            told,
+            "XCLIENT NAME=[UNAVAILABLE] ADDR=198.51.100.7 PORT=4711 HELO=a+2Bb+20c PROTO=ESMTP"
+        );
         let told = xclient(&peer("[2001:db8::1]:25", "x"), |name| name == "ADDR").unwrap();
         assert_eq!(told, "XCLIENT ADDR=IPV6:2001:db8::1");
         assert_eq!(xclient(&peer("198.51.100.7:4711", "x"), |name| name == "NAME"), None);

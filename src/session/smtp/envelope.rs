@@ -51,6 +51,8 @@ enum Verdict {
     Accepted(SmtpConn, Reply),
     /// Not now, or never.
     Refused(SmtpConn, Reply),
+    /// It does not want this mail, whoever it is for.
+    Unwanted(SmtpConn, Reply),
     /// It lacks what this message needs: that says nothing of the recipient.
     Unfit(SmtpConn, Reply),
 }
@@ -211,10 +213,14 @@ impl Session {
                 }
                 Ok(Verdict::Refused(leg, reply)) => {
                     self.keep(*side, leg, elsewhere).await;
-                    if !reply.code().is_permanent() {
+                    if !is_nobody(&reply) {
                         return passed_on(reply);
                     }
                     answer = passed_on(reply);
+                }
+                Ok(Verdict::Unwanted(leg, reply)) => {
+                    self.keep(*side, leg, elsewhere).await;
+                    return passed_on(reply);
                 }
                 Ok(Verdict::Unfit(leg, reply)) => {
                     self.keep(*side, leg, elsewhere).await;
@@ -280,7 +286,7 @@ impl Session {
                 let has_size = leg.extensions().size.is_some();
                 let reply = leg.ask("MAIL", &mail.line(has_size)).await?;
                 if !reply.code().is_positive() {
-                    return Ok(Verdict::Refused(leg, reply));
+                    return Ok(Verdict::Unwanted(leg, reply));
                 }
                 leg
             }
@@ -327,6 +333,18 @@ impl Transaction {
     /// The side that has accepted a recipient.
     fn taken_by(&self) -> Option<Side> {
         self.accepted.first().map(|to| to.side)
+    }
+}
+
+/// Whether a server says that it has no such recipient, and not that it does not want the mail: what
+/// one side's filters keep out must not come in by the other.
+fn is_nobody(reply: &Reply) -> bool {
+    match reply.enhanced_code() {
+        // RFC 3463 §3.2 and §3.3; 5.1.10 and 5.4.1 are Exchange's.
+        Some(code) => {
+            ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.1"].contains(&code)
+        }
+        None => [550, 551, 553].contains(&reply.code().0),
     }
 }
 
