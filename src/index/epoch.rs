@@ -47,6 +47,8 @@ pub struct Memory {
     pub sequence: u64,
     /// Damage was met while running: the database is not to be used again.
     pub condemned: Option<String>,
+    /// Every UID given out before is below it, in whatever mailbox: what was known of them is lost.
+    floor: Option<Uid>,
     mailboxes: HashMap<AccountName, HashMap<MailboxName, Remembered>>,
 }
 
@@ -83,6 +85,8 @@ pub enum Entry {
     Mailbox(AccountName, MailboxName, Remembered),
     /// The database is damaged; `None` once it was put aside.
     Condemned(Option<String>),
+    /// Every UID given out before is below it.
+    Floor(Uid),
 }
 
 /// The open log.
@@ -135,7 +139,25 @@ impl Memory {
 
     /// What is remembered of a mailbox.
     pub fn of(&self, account: &AccountName, client: &MailboxName) -> Option<Remembered> {
-        self.mailboxes.get(account)?.get(client).cloned()
+        let known = self.mailboxes.get(account).and_then(|known| known.get(client)).cloned();
+        let Some(floor) = self.floor else { return known };
+        let unknown = Remembered {
+            uid_validity: 0,
+            passed: 0,
+            first_name: None,
+            boundary: None,
+            mark: floor,
+        };
+        let known = known.unwrap_or(unknown);
+        let boundary = known.boundary.or(Some(floor));
+        Some(Remembered { boundary, mark: known.mark.max(floor), ..known })
+    }
+
+    /// The log lost what it knew, and so did the database: from now on nothing below this UID is
+    /// given out, but for messages of old that have their own.
+    pub fn doubt(&mut self, now: u64) {
+        let floor = Uid(Uid::of_time(now).0.saturating_add(LEAP));
+        self.floor = self.floor.max(Some(floor));
     }
 
     fn replay(&mut self, mut rest: &[u8]) -> Found {
@@ -157,6 +179,7 @@ impl Memory {
                 self.mailboxes.entry(account).or_default().insert(client, remembered);
             }
             Entry::Condemned(why) => self.condemned = why,
+            Entry::Floor(floor) => self.floor = self.floor.max(Some(floor)),
         }
     }
 
@@ -172,6 +195,9 @@ impl Memory {
         }
         if self.condemned.is_some() {
             push_record(&mut bytes, &Entry::Condemned(self.condemned.clone()));
+        }
+        if let Some(floor) = self.floor {
+            push_record(&mut bytes, &Entry::Floor(floor));
         }
         push_record(&mut bytes, &Entry::Sequence(self.sequence));
         bytes
@@ -292,6 +318,10 @@ fn print(entry: &Entry) -> Vec<u8> {
             out.byte(u8::from(why.is_some()));
             out.octets(why.as_deref().unwrap_or_default().as_bytes());
         }
+        Entry::Floor(floor) => {
+            out = Packer::versioned(KIND_FLOOR);
+            out.number(floor.0.into());
+        }
     }
     out.done()
 }
@@ -318,6 +348,7 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
             let remembered = Remembered { uid_validity, passed, first_name, boundary, mark };
             Entry::Mailbox(account, client, remembered)
         }
+        KIND_FLOOR => Entry::Floor(Uid(input.number32()?)),
         KIND_CONDEMNED => {
             let condemned = input.byte()? != 0;
             let why = input.text()?;
@@ -332,10 +363,15 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
 const FILE: &str = "epoch.log";
 const FRESH: &str = "epoch.log.new";
 const MAGIC: &[u8; 7] = b"MFEPOCH";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const KIND_SEQUENCE: u8 = 1;
 const KIND_MAILBOX: u8 = 2;
 const KIND_CONDEMNED: u8 = 3;
+const KIND_FLOOR: u8 = 4;
+
+/// So many UIDs above those that the time of day gives may have been given out: more than a busy
+/// mailbox gets in a year.
+const LEAP: u32 = 1 << 20;
 
 /// What a mailbox's record holds beyond UIDVALIDITY and mark.
 const BOUNDARY: u8 = 1;
@@ -400,9 +436,9 @@ mod tests {
     #[test]
     fn a_newer_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), b"MFEPOCH\x03").unwrap();
+        fs::write(dir.path().join(FILE), b"MFEPOCH\x04").unwrap();
         let refused = Memory::read(dir.path());
-        assert!(matches!(refused, Err(IndexError::Newer { found: 3, known: 2, .. })));
+        assert!(matches!(refused, Err(IndexError::Newer { found: 4, known: 3, .. })));
     }
 
     #[test]

@@ -51,8 +51,13 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
     fs::create_dir_all(dir).map_err(IndexError::io("make the directory", dir))?;
     let lock = lock(dir)?;
     let (mut memory, found) = Memory::read(dir)?;
+    let was_there = dir.join(DB).join("db").exists();
     let (store, inside, opened) = match judge(dir, &memory)? {
         Verdict::Sound(store, inside) => (store, Some(inside), Opened::Clean),
+        Verdict::Empty(store) if found == Found::Torn => {
+            let why = "neither the database nor the epoch log has anything of what was there";
+            (store, None, Opened::Rebuild { why: why.into(), put_aside: None })
+        }
         Verdict::Empty(store) => (store, None, Opened::Fresh),
         Verdict::Stale(why) => {
             let put_aside = put_aside(dir)?;
@@ -61,6 +66,11 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
             (SledStore::open(&dir.join(DB))?, None, Opened::Rebuild { why, put_aside })
         }
     };
+    // A first start that was killed looks like a loss of everything; it loses nothing by the doubt.
+    let lost = was_there && opened == Opened::Fresh;
+    if found != Found::Whole && (lost || matches!(opened, Opened::Rebuild { .. })) {
+        memory.doubt(unix_now());
+    }
     let sequence = memory.sequence.max(inside.unwrap_or_default());
     let written = load::meta(&store, VERSION)?.map(u32::from_be_bytes);
     if inside.is_none() || written != Some(FORMAT) {

@@ -88,8 +88,9 @@ pub struct MailboxRecord {
     /// While what lies on both sides is being matched: messages on new below this UID that the map
     /// does not know wait for it.
     pub matching: Option<SideUid>,
-    /// Put back from a snapshot, and not seen on this side since: what arrived on old meanwhile may
-    /// have old's UIDs, and what arrived on new may be copies of what lies on old.
+    /// The index was lost or put back from a snapshot, and this side was not seen since: what arrived
+    /// on old meanwhile may have old's UIDs, and what arrived on new may be copies of what lies on old,
+    /// with the flags that count.
     pub restored: Sides<bool>,
 }
 

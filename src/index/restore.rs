@@ -4,7 +4,7 @@
 //!
 //! - No UID gets a second meaning (V2): the epoch log, which outlives the database, knows each
 //!   mailbox's boundary and mark, and they win. Where the log is lost too, the time of day stands in
-//!   for them, as it does for every boundary.
+//!   for them, and a leap above it.
 //! - Intents are forgotten. What they were about is decided by now: a copy that was made since is an
 //!   arrival on new, and is matched with its original; held against an intent that was settled long
 //!   ago it might be taken for a stray one, and be removed.
@@ -33,7 +33,6 @@ use super::snapshot::{SnapshotFile, replay, snapshots};
 use super::store::{Store, Writes};
 use super::unix_now;
 use crate::base::{AccountName, Sides, Utc};
-use crate::uid::Uid;
 
 /// What was put back.
 #[derive(Clone, Serialize, Debug)]
@@ -80,13 +79,16 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
         return Err(IndexError::Newer { found, known, dir: dir.to_owned() });
     }
     let (mut memory, found) = Memory::read(dir)?;
+    if found == Found::Missing {
+        memory.doubt(unix_now());
+    }
     // Before anything is put aside: is all of it there, and does it read?
-    let mut restoring = Restoring::new(&memory, found, snapshot.taken_at);
+    let mut restoring = Restoring::new(&memory, snapshot.taken_at);
     replay(&snapshot, |key, value| restoring.entry(key, value).map(drop))?;
 
     let put_aside = open::put_aside(dir)?;
     let store = SledStore::open(&dir.join(open::DB))?;
-    let mut restoring = Restoring::new(&memory, found, snapshot.taken_at);
+    let mut restoring = Restoring::new(&memory, snapshot.taken_at);
     let mut writes = Writes::default();
     replay(&snapshot, |key, value| {
         if let Some((key, value)) = restoring.entry(key, value)? {
@@ -116,7 +118,6 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
 /// Makes of a snapshot's entries what is to be written now.
 struct Restoring<'a> {
     memory: &'a Memory,
-    log: Found,
     taken_at: Utc,
     now: u64,
     accounts: HashMap<u32, AccountName>,
@@ -124,9 +125,9 @@ struct Restoring<'a> {
 }
 
 impl<'a> Restoring<'a> {
-    fn new(memory: &'a Memory, log: Found, taken_at: Utc) -> Restoring<'a> {
+    fn new(memory: &'a Memory, taken_at: Utc) -> Restoring<'a> {
         let accounts = HashMap::new();
-        Restoring { memory, log, taken_at, now: unix_now(), accounts, mailboxes: 0 }
+        Restoring { memory, taken_at, now: unix_now(), accounts, mailboxes: 0 }
     }
 
     fn entry(&mut self, key: Key, value: Vec<u8>) -> Result<Option<(Key, Vec<u8>)>, IndexError> {
@@ -148,8 +149,7 @@ impl<'a> Restoring<'a> {
                 let account = account.ok_or(IndexError::UnknownAccount(AccountId(number(0)?)))?;
                 let mut record = unpack_mailbox(MailboxId(number(1)?), &value).map_err(damaged)?;
                 let remembered = self.memory.of(account, &record.client);
-                let lost = self.log == Found::Missing;
-                adjust(&mut record, remembered.as_ref(), lost, self.taken_at, self.now);
+                adjust(&mut record, remembered.as_ref(), self.taken_at, self.now);
                 self.mailboxes += 1;
                 let value = pack_mailbox(&record);
                 Ok(Some((key, value)))
@@ -160,13 +160,7 @@ impl<'a> Restoring<'a> {
 }
 
 /// Makes a record of then right for now: see the head of this file.
-fn adjust(
-    record: &mut MailboxRecord,
-    remembered: Option<&Remembered>,
-    log_lost: bool,
-    taken_at: Utc,
-    now: u64,
-) {
+fn adjust(record: &mut MailboxRecord, remembered: Option<&Remembered>, taken_at: Utc, now: u64) {
     let since = now.saturating_sub(taken_at.0);
     let leap = since.saturating_mul(MOD_SEQS).saturating_add(MOD_SEQ_LEAP);
     record.mod_seq = record.mod_seq.saturating_add(leap);
@@ -187,15 +181,13 @@ fn adjust(
                 return;
             }
         }
+        // Nothing is known of it any more.
+        Some(known) if known.uid_validity == 0 && known.passed == 0 => {
+            record.boundary = record.boundary.or(known.boundary);
+            record.uid_next = record.uid_next.max(known.mark);
+        }
         Some(_) => record.hidden = true,
         None => {}
-    }
-    if log_lost && record.uid_validity != 0 {
-        // There may have been a boundary since, and UIDs above it.
-        let next = record.uid_next.max(Uid::of_time(now));
-        record.boundary = record.boundary.or(Some(next));
-        record.uid_next = next;
-        record.restored.old = false;
     }
     record.restored.new = true;
 }

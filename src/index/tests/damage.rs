@@ -200,6 +200,39 @@ async fn v8_marks_are_reserved_in_strides_and_never_fall() {
 }
 
 #[tokio::test]
+async fn v2_where_the_log_is_lost_with_the_database_what_follows_is_above_all_that_was() {
+    for torn in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, ..) = with_inbox(dir.path()).await;
+        index.close().await;
+        let (log, db) = (dir.path().join("epoch.log"), dir.path().join("db/db"));
+        match torn {
+            true => fs::write(&log, &fs::read(&log).unwrap()[..9]).unwrap(),
+            false => fs::remove_file(&log).unwrap(),
+        }
+        let octets = fs::metadata(&db).unwrap().len() as usize;
+        fs::write(&db, vec![0; octets]).unwrap();
+        let least = Uid(Uid::of_time(unix_now()).0 + (1 << 20));
+        for opening in 0..2 {
+            let (index, opened) = Index::open(dir.path()).unwrap();
+            let told = match (opening, torn) {
+                (0, true) => matches!(opened, Opened::Rebuild { .. }),
+                // As after a first start that was killed.
+                (0, false) => opened == Opened::Fresh,
+                _ => opened == Opened::Clean,
+            };
+            assert!(told, "torn: {torn}, {opened:?}");
+            // Whatever mailbox it is, and when it is seen first.
+            for name in [&b"INBOX"[..], b"Never seen"] {
+                let known = index.remembered(&bob(), &MailboxName::new(name).unwrap()).unwrap();
+                assert!(known.mark >= least && known.boundary >= Some(least), "{known:?}");
+            }
+            index.close().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_older_format_is_read_and_is_a_newer_one_from_then_on() {
     let dir = tempfile::tempdir().unwrap();
     let (index, ..) = with_inbox(dir.path()).await;
