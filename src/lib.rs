@@ -90,13 +90,16 @@
 //!   There is no mode `learned`. With `same` on a side, an account is copied while a client's login is
 //!   remembered, and the pass that is then under way goes on to its end.
 //! - **Stuck messages are tried again when they are opened or copied again**, not by the clock.
-//! - **An old server that contradicts itself is away.** If its UIDVALIDITY changed, or its UIDNEXT and
-//!   its messages fell, its report is not believed ([`Distrust`](account::Distrust)): nothing is removed
-//!   and nothing shown twice. New is believed: what it lacks is old's alone again, and what counts anew
-//!   is matched anew; what only new had, and counts anew, gets fresh UIDs. A command that finds this out
-//!   is answered with NO, for it was planned with numbers that mean nothing any more. A server that
-//!   serves a deleted mailbox to whoever has it selected (Dovecot) gives it away only to a connection
-//!   that selects it anew, or in a STATUS.
+//! - **A side that becomes another one is believed.** If its UIDVALIDITY changed, or its UIDNEXT and
+//!   its messages fell, what it lacks is the other side's alone, and what it has is matched anew; what
+//!   only that side had and counts anew gets fresh UIDs, under the UIDVALIDITY that the client knows.
+//!   Where nothing is matched (`match = "off"`) its report is not believed
+//!   ([`Distrust`](account::Distrust)): nothing is removed and nothing shown twice. A command that finds
+//!   this out is answered with NO, for it was planned with numbers that mean nothing any more. A server
+//!   that serves a deleted mailbox to whoever has it selected (Dovecot) gives it away only to a
+//!   connection that selects it anew, or in a STATUS.
+//! - **Where boundary and mark are lost with the index, UIDVALIDITY stays**: what follows is a million
+//!   UIDs above what the time of day gives ([`Index::open`](index::Index::open)).
 //! - **Folders of other users and shared ones stay on old** (`account::shared`): they have a record
 //!   and a hub, but no name on new, so nothing is carried. A DELETE there deletes on old (V6: it is
 //!   what the client asked for, and there is nowhere else to hide it). One that its owner made anew
@@ -109,8 +112,8 @@
 //! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
 //!   from old waits until it is known whether new has it as well.
-//! - **Arrivals are compared on new only**, and with what old has of the same days: what old gets after
-//!   new had it is shown twice. Where old cannot be asked, arrivals are shown without it.
+//! - **Arrivals are compared with what the other side has of the same days.** Where that side cannot
+//!   be asked, they are shown without it.
 //! - **A copy that another tool altered is joined all the same** (mbsync adds a header), and is read
 //!   from new from then on: its size is then another one than the client was told before.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no

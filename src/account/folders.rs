@@ -135,7 +135,7 @@ impl Account {
         let Some(old_style) = styles.old.clone() else {
             return Err(AccountError::NeverSeen(Side::Old));
         };
-        let sides = listed.map(|side, listed| {
+        let mut sides = listed.map(|side, listed| {
             let style = || styles[side].clone().unwrap_or_default();
             listed.unwrap_or_else(|| remembered(&records, &shared, side, style()))
         });
@@ -146,10 +146,13 @@ impl Account {
             self.index.submit(batch).await?;
         }
         let styles = Sides { old: old_style, new: sides.new.style.clone() };
+        let taken = self.history.take_out(&mut sides.new.listed, &styles.new);
         let explicit = explicit_names(&self.config);
         let decided: Vec<Decided> = records.iter().map(decided).collect();
         let joined = join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
         self.decide(&joined, &sides, known, &mut records).await?;
+        let moves = self.history.moves(taken, &joined, &styles);
+        self.history.bring_home(&self.name, access, &self.matchmaker, moves);
 
         let by_name: HashMap<&MailboxName, &MailboxRecord> =
             records.iter().filter(|r| !r.hidden).map(|r| (&r.client, r)).collect();
@@ -338,7 +341,7 @@ impl Account {
             listed: Sides::default(),
             unshown: UidSet::new(),
             matching: None,
-            restored: Sides::default(),
+            restored: Sides { old: false, new: remembered.is_some() },
         }
     }
 
@@ -450,7 +453,10 @@ pub fn explicit_names(config: &Config) -> Vec<(MailboxName, MailboxName)> {
 }
 
 /// CREATE; a mailbox that is there already is as good as a new one. `Err`: the server's refusal.
-async fn create(conn: &mut Conn, name: &MailboxName) -> Result<Result<(), Done>, BackendError> {
+pub(super) async fn create(
+    conn: &mut Conn,
+    name: &MailboxName,
+) -> Result<Result<(), Done>, BackendError> {
     let done = conn.run(&command("CREATE ", name)).await?;
     if done.is_ok() || done.code == Some(Code::AlreadyExists) {
         return Ok(Ok(()));

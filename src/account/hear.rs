@@ -185,7 +185,7 @@ impl Mailbox {
                 warn!(
                     mailbox = %self.name(), %side,
                     "is another mailbox than before, made anew or put back from a backup: what it \
-                     lacks and old has is shown from old again"
+                     lacks is shown as the other side has it, and what is the same is found again"
                 );
                 if let Some(selected) = conn.selected_mut() {
                     selected.incarnation = another;

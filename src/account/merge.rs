@@ -119,6 +119,14 @@ pub struct Merged {
     pub unmatched: UidSet<SideUid>,
     /// What waits arrived after the first matching: it is shown at once where old cannot be asked.
     pub late: bool,
+    /// Arrivals on old that wait to be compared with what lies on new alone.
+    ///
+    /// Invariant: none of them is mapped, and old's watermark does not pass them.
+    pub waiting: UidSet<SideUid>,
+    /// Old's watermark when nothing waits any more.
+    pub waited: Option<SideUid>,
+    /// Old's mailbox has become another one: what waits is compared with all that lies on new alone.
+    pub relinking: bool,
     /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
     pub intents: BTreeMap<Uid, Intent>,
     /// Messages that could not be copied.
@@ -146,6 +154,9 @@ impl Merged {
             held: BTreeMap::new(),
             unmatched: UidSet::new(),
             late: false,
+            waiting: UidSet::new(),
+            waited: None,
+            relinking: false,
             intents,
             stuck: BTreeMap::new(),
             mod_seqs,
@@ -167,7 +178,7 @@ impl Merged {
         }
         let found = found.subtract(&self.map.side_uids(side).range_from(watermark));
         match side {
-            Side::Old => found,
+            Side::Old => found.subtract(&self.waiting),
             Side::New => found
                 .subtract(&self.held.keys().copied().collect())
                 .subtract(&self.record.unshown)
@@ -202,12 +213,14 @@ impl Merged {
 
         let arrived = self.arrivals(side, report.announced);
         let held: UidSet<SideUid> = report.hold.keys().copied().collect();
+        let keep = side == Side::Old && (first_sight || self.record.restored.old);
         let mut shown = arrived.subtract(&held);
-        if side == Side::New {
-            shown = self.keep_unmatched(shown, report);
+        match side {
+            Side::New => shown = self.keep_unmatched(shown, report),
+            Side::Old if keep => {}
+            Side::Old => shown = self.keep_waiting(shown, report),
         }
         for (first, last) in shown.ranges() {
-            let keep = (first_sight || self.record.restored.old) && side == Side::Old;
             if keep && self.keep_old_uids(first, last)? {
                 changed = true;
                 continue;
@@ -224,21 +237,25 @@ impl Merged {
             }
         }
         self.note_side(side, report, &gone, &mut changed);
-        if report.complete && std::mem::take(&mut self.record.restored[side]) {
+        let decided = side == Side::Old || !self.is_matching();
+        if report.complete && decided && std::mem::take(&mut self.record.restored[side]) {
             changed = true;
         }
         Ok(changed)
     }
 
-    /// Whether this is the mailbox that it was, as far as numbers tell. A mailbox of new that is not
-    /// is taken for what it is; one of old is not believed.
+    /// Whether this is the mailbox that it was, as far as numbers tell. One that is not is taken for
+    /// what it is, where what lies there can be compared; else it is not believed.
     fn check_identity(&mut self, side: Side, report: &Report<'_>) -> Result<(), Distrust> {
         let Some(before) = self.record.sides[side] else { return Ok(()) };
-        // Only a whole listing says what there is instead.
-        let taken = side == Side::New && report.complete && report.matching;
+        // Only a whole listing says what there is instead; a folder that is old's alone is seen anew.
+        let taken = report.complete && report.matching && self.record.new.is_some();
         if before.uid_validity != report.snapshot.uid_validity {
             if taken {
-                self.made_anew();
+                match side {
+                    Side::Old => self.old_made_anew(report),
+                    Side::New => self.made_anew(),
+                }
                 return Ok(());
             }
             let (was, is) = (before.uid_validity, report.snapshot.uid_validity);
@@ -257,7 +274,10 @@ impl Merged {
                 || !known.subtract(&beyond).is_subset(report.announced);
             if lost && fewer {
                 if taken {
-                    self.put_back(report);
+                    match side {
+                        Side::Old => self.old_put_back(report),
+                        Side::New => self.put_back(report),
+                    }
                     return Ok(());
                 }
                 let (was, is) = (was.uid_next, report.snapshot.uid_next);
@@ -294,6 +314,8 @@ impl Merged {
             // The watermark never passes an arrival that is held back.
             let held = self.held.keys().next().copied();
             uid_next = held.into_iter().chain(self.unmatched.first()).fold(uid_next, SideUid::min);
+        } else {
+            uid_next = self.waiting.first().into_iter().fold(uid_next, SideUid::min);
         }
         if side == Side::New {
             let unshown = self.record.unshown.range_from(uid_next);
@@ -327,8 +349,11 @@ impl Merged {
     /// it is shown. Nor is anything of new before it is matched: whoever was told a value until then
     /// is told all of what lies there.
     pub fn absorb_mod_seq(&mut self, side: Side, told: Option<u64>, before: Option<u64>) {
-        let decided = self.held.is_empty() && !self.is_matching();
-        if let Some(told) = told.filter(|_| side == Side::Old || decided) {
+        let decided = match side {
+            Side::Old => self.waiting.is_empty(),
+            Side::New => self.held.is_empty() && !self.is_matching(),
+        };
+        if let Some(told) = told.filter(|_| decided) {
             self.mod_seqs.absorb(side, told, before);
         }
     }
@@ -342,6 +367,8 @@ impl Merged {
                 self.held.remove(&uid);
                 self.unmatched.remove(uid);
                 self.record.unshown.remove(uid);
+            } else {
+                self.waiting.remove(uid);
             }
             let Some((virtual_uid, _)) = cursor.find(side, uid) else { continue };
             match (self.map.place(virtual_uid), side) {
@@ -415,6 +442,8 @@ impl Merged {
         if side == Side::New {
             self.held.remove(&uid);
             self.unmatched.remove(uid);
+        } else {
+            self.waiting.remove(uid);
         }
         let claimed = match self.map.uid_of(side, uid) {
             Some(known) => known,

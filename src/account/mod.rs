@@ -9,6 +9,7 @@ mod change;
 mod error;
 mod folders;
 mod hear;
+mod history;
 mod identity;
 mod ledger;
 mod login;
@@ -79,17 +80,20 @@ pub struct Account {
     activity: Activity,
     undecided: Arc<Undecided>,
     matchmaker: Arc<matching::Matchmaker>,
+    history: history::History,
 }
 
 impl Account {
     fn new(name: AccountName, id: AccountId, index: Index, config: Arc<Config>) -> Account {
         let matchmaker = Arc::new(matching::Matchmaker::new(config.copy.matching));
+        let history = history::History::new(config.copy.history.as_deref());
         Account {
             name,
             id,
             index,
             config,
             matchmaker,
+            history,
             open: DashMap::new(),
             folders: ArcSwapOption::empty(),
             listing: tokio::sync::Mutex::new(()),

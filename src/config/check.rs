@@ -12,7 +12,8 @@ use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
 use super::table;
 use super::{
     Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Forward, Limits, Listen,
-    LoginTemplate, Master, MasterStyle, Mode, Protocol, Security, Snapshots, Trickle, raw, smtp,
+    LoginTemplate, Master, MasterStyle, Match, Mode, Protocol, Security, Snapshots, Trickle, raw,
+    smtp,
 };
 use crate::base::{Phase, SecretString, Side, Sides};
 
@@ -51,6 +52,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         copy: Copying {
             on_access: raw.copy.on_access,
             matching: raw.copy.matching,
+            history: history(raw.copy.history, raw.copy.matching)?,
             tee_memory: raw.copy.tee_memory,
             spool_budget: raw.copy.spool_budget,
             grace: raw.copy.grace,
@@ -435,6 +437,21 @@ fn folders(
 fn trickle(raw: Spanned<super::trickle::Written>) -> Result<Trickle, Problem> {
     let span = raw.span();
     Trickle::check(raw.into_inner()).map_err(|wrong| Problem::at(span, wrong))
+}
+
+fn history(root: Option<Spanned<String>>, matching: Match) -> Result<Option<String>, Problem> {
+    let Some(root) = root else { return Ok(None) };
+    let name = root.as_ref();
+    let wrong = if name.is_empty() || name.contains(['\0', '\r', '\n']) {
+        "no server can have a folder of that name"
+    } else if name.eq_ignore_ascii_case("INBOX") {
+        "INBOX is where mail belongs: name the folder below which the history lies"
+    } else if matching == Match::Off {
+        "`history` needs `match`: without it everything there would be seen twice"
+    } else {
+        return Ok(Some(root.into_inner()));
+    };
+    Err(Problem::at(root.span(), wrong))
 }
 
 fn limits(raw: Spanned<Limits>) -> Result<Limits, Problem> {

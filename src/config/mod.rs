@@ -277,6 +277,9 @@ pub struct Copying {
     pub on_access: bool,
     /// What tells that a message lies on both servers already.
     pub matching: Match,
+    /// The folder on new below which a tool has put mail, folder by folder, that belongs elsewhere: in
+    /// new's spelling.
+    pub history: Option<String>,
     /// Up to which size an opened message is collected in memory; beyond, in a spool file.
     pub tee_memory: u64,
     /// How many octets may be collected at once, of all accounts, in memory and in files.

@@ -142,6 +142,7 @@ pub(super) struct Copying {
     pub(super) on_access: bool,
     #[serde(rename = "match")]
     pub(super) matching: Match,
+    pub(super) history: Option<Spanned<String>>,
     #[serde(deserialize_with = "values::size")]
     pub(super) tee_memory: u64,
     #[serde(deserialize_with = "values::size")]
@@ -157,6 +158,7 @@ impl Default for Copying {
         Copying {
             on_access: true,
             matching: Match::Content,
+            history: None,
             tee_memory: TEE_MEMORY,
             spool_budget: SPOOL_BUDGET,
             grace: GRACE,

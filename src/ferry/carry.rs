@@ -147,6 +147,7 @@ impl<'a> Carry<'a> {
         wanted: &[(Uid, SideUid)],
         tees: HashMap<Uid, Tee>,
     ) -> Result<usize, AccountError> {
+        let _copying = self.mailbox.copying().await;
         self.copier.account.make_on_new(&self.access, self.mailbox).await?;
         let old = self.mailbox.lease(&self.access, Side::Old).await?;
         let (mut old, messages) = self.read(old, wanted, tees).await?;

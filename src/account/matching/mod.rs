@@ -18,14 +18,14 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, MAX_COMMAND, Merged};
 use crate::backend::{BackendError, Conn, Pool, text};
-use crate::base::{Side, Sides};
+use crate::base::{MailboxName, Side, Sides};
 use crate::config::Match;
 use crate::imap::fetch_scan::flags as each_flag;
 use crate::uid::{SideUid, Uid, UidSet};
@@ -55,17 +55,66 @@ const ATTEMPTS: u32 = 8;
 pub struct Matchmaker {
     mode: Match,
     permits: Semaphore,
+    /// Shared by whoever copies; taken alone while messages on new are moved to where they belong.
+    copying: Arc<RwLock<()>>,
 }
 
 impl Matchmaker {
     /// Matches by what the configuration says.
     pub fn new(mode: Match) -> Matchmaker {
-        Matchmaker { mode, permits: Semaphore::new(AT_ONCE) }
+        Matchmaker { mode, permits: Semaphore::new(AT_ONCE), copying: Arc::default() }
     }
 
     /// Whether anything is matched at all.
     pub fn is_wanted(&self) -> bool {
         self.mode != Match::Off
+    }
+
+    /// Nothing is copied while others hold this alone.
+    pub fn copying(&self) -> Arc<RwLock<()>> {
+        Arc::clone(&self.copying)
+    }
+
+    /// Those messages of one folder that another one of the same server holds as well. Leaves the
+    /// former selected.
+    pub async fn doubles(
+        &self,
+        conn: &mut Conn,
+        folder: &MailboxName,
+        other: &MailboxName,
+    ) -> Result<UidSet<SideUid>, BackendError> {
+        let announced = |conn: &Conn| conn.selected().map(|s| s.announced().clone());
+        conn.select(other, None).await?;
+        let all = announced(conn).unwrap_or_default();
+        let there = read::prints(conn, &all).await?;
+        conn.select(folder, None).await?;
+        let all = announced(conn).unwrap_or_default();
+        let compared = pair::compare(there, read::prints(conn, &all).await?);
+        let (mut pairs, doubtful) = self.told_apart(&compared.alike);
+        if !doubtful.is_empty() {
+            let olds = doubtful.iter().flat_map(|g| &g.old).map(|print| print.uid).collect();
+            let news = doubtful.iter().flat_map(|g| &g.new).map(|print| print.uid).collect();
+            conn.select(other, None).await?;
+            let old = read::contents(conn, &olds).await?;
+            conn.select(folder, None).await?;
+            let new = read::contents(conn, &news).await?;
+            let contents = Contents { old, new };
+            pairs.extend(doubtful.iter().flat_map(|group| pair::by_content(group, &contents)));
+        }
+        Ok(pairs.into_iter().map(|pair| pair.new).collect())
+    }
+
+    /// The pairs that headers leave no doubt about, and the groups that must be read.
+    fn told_apart<'a>(&self, groups: &'a [Alike]) -> (Vec<Pair>, Vec<&'a Alike>) {
+        let mut pairs = Vec::new();
+        let mut doubtful = Vec::new();
+        for group in groups {
+            match pair::by_headers(group).filter(|_| self.mode == Match::MessageId) {
+                Some(found) => pairs.extend(found),
+                None => doubtful.push(group),
+            }
+        }
+        (pairs, doubtful)
     }
 }
 
@@ -122,6 +171,11 @@ impl Mailbox {
         self.peek(|m| m.is_matching())
     }
 
+    /// Held by whoever copies to here: meanwhile nothing on new is moved to where it belongs.
+    pub async fn copying(&self) -> OwnedRwLockReadGuard<()> {
+        self.matchmaker.copying().read_owned().await
+    }
+
     /// Has a task match what lies on both sides, if there is anything to match and none does it: now,
     /// or when there is, with what this login may reach for as long as somebody is logged in with it.
     pub(super) fn start_matching(self: &Arc<Self>, access: &Access) {
@@ -132,7 +186,7 @@ impl Mailbox {
 
     /// The same with what the last login may reach.
     pub(super) fn go_on_matching(self: &Arc<Self>) {
-        if !self.is_matching() {
+        if !self.peek(|m| m.is_comparing()) {
             return;
         }
         let Some(access) = lock(&self.reach).as_ref().and_then(Reach::access) else { return };
@@ -153,7 +207,8 @@ impl Mailbox {
     pub(super) async fn first_view(&self, until: Instant) {
         let task = lock(&self.matching).as_ref().map(|task| (task.since, task.progress.clone()));
         if let Some((since, mut progress)) = task {
-            let ended = async { while self.is_matching() && progress.changed().await.is_ok() {} };
+            let comparing = || self.peek(|m| m.is_comparing());
+            let ended = async { while comparing() && progress.changed().await.is_ok() {} };
             drop(timeout_at(until.min(since + FIRST_VIEW), ended).await);
         }
     }
@@ -212,15 +267,27 @@ impl Mailbox {
         loop {
             let mut old = self.lease(&task.access, Side::Old).await?;
             let mut new = self.lease(&task.access, Side::New).await?;
+            // Another connection may have been told of what waits, and Dovecot gives no message that
+            // it has not announced.
+            for conn in [&mut old, &mut new] {
+                self.follow(conn).await?;
+                self.hear(conn).await?;
+            }
+            if self.compare_waiting(&mut old, &mut new).await? {
+                task.told.send_replace(());
+            }
             let (unpaired, unmatched) = self.peek(|m| (m.unpaired(), m.unmatched.clone()));
             let told = new.selected().and_then(|s| s.highest_mod_seq);
             let end = |m: &mut Merged| {
                 let ended = m.end_matching(told);
                 Ok((ended, ended))
             };
-            if self.change(|m, _| end(m)).await? {
+            if !self.is_matching() || self.change(|m, _| end(m)).await? {
                 self.give_back(old).await;
                 self.give_back(new).await;
+                if self.peek(|m| m.is_comparing()) {
+                    continue;
+                }
                 break;
             }
             let few = self.peek(|m| m.late) && unmatched.len() <= FEW;
@@ -257,6 +324,48 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Compares what arrived on old with what lies on new alone: what is the same becomes one with it,
+    /// and the rest is shown. False if nothing waits.
+    async fn compare_waiting(
+        self: &Arc<Self>,
+        old: &mut Conn,
+        new: &mut Conn,
+    ) -> Result<bool, AccountError> {
+        let waits = |m: &Merged| (m.waiting.clone(), m.new_alone(), m.relinking);
+        let (waiting, alone, all) = self.peek(waits);
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let on_old = read::prints(old, &waiting).await?;
+        let near = if all { alone } else { read::near(new, &on_old, &alone).await? };
+        let compared = pair::compare(on_old, read::prints(new, &near).await?);
+        let (mut pairs, doubtful) = self.matchmaker.told_apart(&compared.alike);
+        for groups in doubtful.chunks(TOGETHER) {
+            let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+            let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
+            let (old, new) =
+                tokio::try_join!(read::contents(old, &olds), read::contents(new, &news))?;
+            let contents = Contents { old, new };
+            pairs.extend(groups.iter().flat_map(|group| pair::by_content(group, &contents)));
+        }
+        // What has gone meanwhile is not shown.
+        self.follow(old).await?;
+        self.hear(old).await?;
+        let selected = old.selected();
+        let there = selected.map(|s| waiting.intersect(s.announced())).unwrap_or_default();
+        let told = selected.and_then(|s| s.highest_mod_seq);
+        self.change(|m, _| {
+            m.join_waiting(&pairs);
+            m.show_waiting(&there, now())?;
+            m.waiting = m.waiting.subtract(&waiting);
+            m.end_waiting(told);
+            Ok(((), true))
+        })
+        .await?;
+        debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
+        Ok(true)
+    }
+
     /// Joins those that are the same of some that their headers do not tell apart, and shows the
     /// others.
     async fn decide(
@@ -264,14 +373,7 @@ impl Mailbox {
         access: &Access,
         groups: &[Alike],
     ) -> Result<(), AccountError> {
-        let mut pairs = Vec::new();
-        let mut doubtful = Vec::new();
-        for group in groups {
-            match pair::by_headers(group).filter(|_| self.matchmaker.mode == Match::MessageId) {
-                Some(found) => pairs.extend(found),
-                None => doubtful.push(group),
-            }
-        }
+        let (mut pairs, doubtful) = self.matchmaker.told_apart(groups);
         if !doubtful.is_empty() {
             let contents = self.contents(access, &doubtful).await?;
             pairs.extend(doubtful.iter().flat_map(|group| pair::by_content(group, &contents)));
@@ -317,8 +419,13 @@ impl Mailbox {
             // Flags are compared as they are now, not as a connection knew them.
             self.follow(&mut old).await?;
             self.follow(&mut new).await?;
-            let flags = write_flags(&mut old, &mut new, pairs).await?;
-            self.wrote_flags(&new);
+            let flags = if self.peek(|m| m.record.restored.new) {
+                flags_on_new(&mut old, &mut new, pairs).await?
+            } else {
+                let flags = write_flags(&mut old, &mut new, pairs).await?;
+                self.wrote_flags(&new);
+                flags
+            };
             // A message that has gone from old meanwhile is none of old's any more.
             let there: Vec<Pair> =
                 pairs.iter().filter(|pair| flags.contains_key(&pair.old)).copied().collect();
@@ -345,17 +452,23 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Arrivals do not wait for a side that fails: shows them (V7). Returns whether it was for these
-    /// alone that anything was to be matched.
-    async fn show_late(self: &Arc<Self>) -> Result<bool, AccountError> {
+    /// Arrivals do not wait for a side that fails: shows them (V7). Those of an old mailbox that has
+    /// become another one wait for a while, for most of them are on new: until the `last` attempt.
+    /// Returns whether it was for these alone that anything was to be matched.
+    async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
         self.change(|m, _| {
-            let late = m.late;
+            let (late, waited) = (m.late, !m.waiting.is_empty() && (last || !m.relinking));
             if late {
                 let all = m.unmatched.clone();
                 m.show_unmatched(&all, now())?;
                 m.end_matching(None);
             }
-            Ok((late, late))
+            if waited {
+                let all = m.waiting.clone();
+                m.show_waiting(&all, now())?;
+                m.end_waiting(None);
+            }
+            Ok(((late || waited) && !m.is_comparing(), late || waited))
         })
         .await
     }
@@ -421,7 +534,7 @@ async fn work(mailbox: Weak<Mailbox>, task: Task) {
             Ok(()) => return,
             Err(e) => warn!(mailbox = %mailbox.name(), attempt, "not matched yet: {e}"),
         }
-        match mailbox.show_late().await {
+        match mailbox.show_late(attempt == ATTEMPTS).await {
             Ok(false) => {}
             Ok(true) => return,
             Err(e) => warn!(mailbox = %mailbox.name(), "arrivals are not shown: {e}"),
@@ -430,6 +543,21 @@ async fn work(mailbox: Weak<Mailbox>, task: Task) {
         sleep(pause).await;
         pause *= 2;
     }
+}
+
+/// Of pairs whose messages are both still there, the flags on new. The proxy showed this mailbox
+/// before: what it has marked since is on new, and old's flags are those of then.
+async fn flags_on_new(
+    old: &mut Conn,
+    new: &mut Conn,
+    pairs: &[Pair],
+) -> Result<HashMap<SideUid, Bytes>, BackendError> {
+    let on_old: UidSet<SideUid> = pairs.iter().map(|pair| pair.old).collect();
+    let on_new: UidSet<SideUid> = pairs.iter().map(|pair| pair.new).collect();
+    let (there, mut flags) =
+        tokio::try_join!(read::flags(old, &on_old), read::flags(new, &on_new))?;
+    let there = pairs.iter().filter(|pair| there.contains_key(&pair.old));
+    Ok(there.filter_map(|pair| Some((pair.old, flags.remove(&pair.new)?))).collect())
 }
 
 /// Gives the messages on new the flags that they have on old, which is what their owner has read and

@@ -1,8 +1,9 @@
-//! Messages of new that wait to be matched with those of old (DESIGN §3, Matching): the pure part.
+//! Messages that wait to be matched with those of the other side (DESIGN §3, Matching): the pure part.
 
 use super::{Distrust, Merged, Report};
 use crate::account::matching::Pair;
 use crate::base::Side;
+use crate::index::Snapshot;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
 impl Merged {
@@ -45,6 +46,81 @@ impl Merged {
         let others = arrived.range_from(below);
         self.unmatched = self.unmatched.union(&arrived.subtract(&others));
         others
+    }
+
+    /// Whether anything waits to be compared with what the other side has.
+    pub fn is_comparing(&self) -> bool {
+        self.is_matching() || !self.waiting.is_empty()
+    }
+
+    /// Keeps back those of old's arrivals that may be what came to new before: mail may be delivered to
+    /// both sides. Returns the others.
+    pub(super) fn keep_waiting(
+        &mut self,
+        arrived: UidSet<SideUid>,
+        report: &Report<'_>,
+    ) -> UidSet<SideUid> {
+        if !report.matching || arrived.is_empty() || self.new_alone().is_empty() {
+            return arrived;
+        }
+        self.waiting = self.waiting.union(&arrived);
+        self.waited = self.waited.max(Some(report.snapshot.uid_next));
+        UidSet::new()
+    }
+
+    /// Messages of new that are not known to lie on old.
+    pub fn new_alone(&self) -> UidSet<SideUid> {
+        let alone = self.map.runs().filter_map(|run| match run.place {
+            Place::New(first) => Some((first, SideUid(first.0 + (run.len - 1)))),
+            _ => None,
+        });
+        UidSet::from_ranges(alone)
+    }
+
+    /// Arrivals on old and what came to new before become one: the message keeps its UID, and new goes
+    /// on deciding over it.
+    pub fn join_waiting(&mut self, pairs: &[Pair]) -> bool {
+        let mut places: Vec<(Uid, Place)> = Vec::new();
+        for pair in pairs {
+            let uid = self.map.uid_of(Side::New, pair.new);
+            let alone = |uid: &Uid| matches!(self.map.place(*uid), Some(Place::New(_)));
+            // None has two partners, whoever says so.
+            let free = |uid: &Uid| alone(uid) && !places.iter().any(|(taken, _)| taken == uid);
+            if let Some(uid) = uid.filter(free)
+                && self.waiting.contains(pair.old)
+            {
+                self.waiting.remove(pair.old);
+                places.push((uid, Place::Both { old: pair.old, new: pair.new }));
+            }
+        }
+        places.sort_unstable_by_key(|(uid, _)| *uid);
+        let joined = !places.is_empty();
+        self.map.set_places(places);
+        joined
+    }
+
+    /// Shows those of these arrivals on old that still wait. Returns whether any did.
+    pub fn show_waiting(&mut self, uids: &UidSet<SideUid>, now: u64) -> Result<bool, Distrust> {
+        let shown = self.waiting.intersect(uids);
+        for (first, last) in shown.ranges() {
+            self.arrive(Side::Old, first, last, now)?;
+        }
+        self.waiting = self.waiting.subtract(&shown);
+        Ok(!shown.is_empty())
+    }
+
+    /// Nothing on old waits any more. `told`: old's HIGHESTMODSEQ, as the connection tells it over
+    /// which the last of them was read.
+    pub fn end_waiting(&mut self, told: Option<u64>) {
+        if !self.waiting.is_empty() {
+            return;
+        }
+        self.relinking = false;
+        // What was decided over is no arrival again, should it leave the map.
+        if let (Some(below), Some(snapshot)) = (self.waited.take(), &mut self.record.sides.old) {
+            snapshot.uid_next = snapshot.uid_next.max(below);
+        }
+        self.absorb_mod_seq(Side::Old, told, None);
     }
 
     /// Messages of old that have no copy on new, and where they stand in the map.
@@ -100,6 +176,7 @@ impl Merged {
             return false;
         };
         self.record.matching = None;
+        self.record.restored.new = false;
         self.late = false;
         let mark = self.held.keys().next().map_or(below, |held| below.min(*held));
         if let Some(snapshot) = &mut self.record.sides.new {
@@ -108,6 +185,56 @@ impl Merged {
         }
         self.absorb_mod_seq(Side::New, told, None);
         true
+    }
+
+    /// Old's mailbox is another one of the same name, or its messages have other UIDs: what has a copy
+    /// is new's alone until it is found again, the rest arrives anew. UIDVALIDITY stays the client's,
+    /// for nothing of it is given a second meaning.
+    pub(super) fn old_made_anew(&mut self, report: &Report<'_>) {
+        self.without_old(&self.map.side_uids(Side::Old));
+        self.record.sides.old = Some(Snapshot {
+            uid_validity: report.snapshot.uid_validity,
+            uid_next: SideUid(1),
+            messages: 0,
+            highest_mod_seq: None,
+        });
+        self.live.old = None;
+        self.waiting = UidSet::new();
+        self.waited = None;
+        self.mod_seqs.forget(Side::Old);
+    }
+
+    /// Old's mailbox was put back from a backup: what it lacks now is new's alone, or gone, and what
+    /// gets its UIDs from now on is something else, with UIDs of our own.
+    pub(super) fn old_put_back(&mut self, report: &Report<'_>) {
+        self.without_old(&self.map.side_uids(Side::Old).subtract(report.announced));
+        self.waiting = self.waiting.intersect(report.announced);
+        self.waited = None;
+        self.live.old = Some(report.announced.clone());
+        if let Some(snapshot) = &mut self.record.sides.old {
+            snapshot.uid_next = snapshot.uid_next.min(report.snapshot.uid_next);
+        }
+        self.mod_seqs.ask_from_the_beginning(Side::Old);
+    }
+
+    /// Old does not have these any more, though nobody removed them.
+    fn without_old(&mut self, lost: &UidSet<SideUid>) {
+        let mut moved = Vec::new();
+        let mut gone = Vec::new();
+        let mut cursor = self.map.cursor();
+        for old in lost.iter() {
+            let Some((uid, _)) = cursor.find(Side::Old, old) else { continue };
+            match self.map.place(uid) {
+                Some(Place::Both { new, .. }) => moved.push((uid, Place::New(new))),
+                _ => gone.push(uid),
+            }
+        }
+        moved.sort_unstable_by_key(|(uid, _)| *uid);
+        self.map.set_places(moved);
+        self.map.remove(&gone.into_iter().collect());
+        self.incarnations.old = self.incarnations.old.next();
+        self.relinking = true;
+        self.record.restored.old = false;
     }
 
     /// New's mailbox is another one of the same name: what was known of it means nothing. What old

@@ -309,3 +309,29 @@ fn v2_once_something_got_a_uid_above_the_boundary_none_below_is_given() {
     old_listing(&mut merged, 6, "1:5");
     assert_eq!(merged.map.uids().to_string(), "1:3,1601:1602");
 }
+
+#[test]
+fn v3_an_arrival_on_old_waits_where_it_may_be_what_new_has() {
+    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    old_listing(&mut merged, 4, "1:3");
+    listing_as(&mut merged, None, 2, "1", false).unwrap();
+    let ours = merged.map.uid_of(Side::New, SideUid(1)).unwrap();
+    old_listing(&mut merged, 6, "1:5");
+    assert_eq!(merged.waiting, set("4:5"));
+    assert_eq!(merged.record.sides.old.unwrap().uid_next, SideUid(4), "the watermark waits, too");
+    assert!(merged.join_waiting(&[Pair { old: SideUid(4), new: SideUid(1) }]));
+    assert_eq!(merged.map.place(ours), Some(Place::Both { old: SideUid(4), new: SideUid(1) }));
+    merged.show_waiting(&set("4:5"), NOW).unwrap();
+    merged.end_waiting(None);
+    assert_eq!(merged.map.uid_of(Side::Old, SideUid(5)), Some(Uid(ours.0 + 1)));
+    assert_eq!(merged.record.sides.old.unwrap().uid_next, SideUid(6));
+    // What goes now does not come back.
+    let mut less = merged.clone();
+    less.expunged(Side::New, &set("1"));
+    assert!(less.arrivals(Side::Old, &set("1:5")).is_empty());
+    // Nothing is paired twice, and with both on both sides nothing waits any more.
+    assert!(!merged.join_waiting(&[Pair { old: SideUid(5), new: SideUid(1) }]));
+    let gone = merged.map.uid_of(Side::Old, SideUid(5)).unwrap();
+    old_listing(&mut merged, 7, "1:6");
+    assert!(merged.waiting.is_empty() && merged.map.contains(gone));
+}
