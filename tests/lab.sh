@@ -8,6 +8,8 @@
 #   tests/lab.sh crash [--rounds N] [--seed S] [--old dovecot|courier] [--new dovecot|cyrus]
 #                                kill the proxy N times in random traffic and hold servers and view against what
 #                                was acknowledged; the same seed plays the same traffic
+#   tests/lab.sh line [--seed S] [--old …] [--new …]
+#                                answer every command that the proxy sends wrongly once: refused, cut, garbled, late
 #   tests/lab.sh stress [--seconds N] [--clients N] [--seed S] [--pair NAME]
 #                                random commands of many clients on one mailbox while it is copied, every response
 #                                held against what was told before; 20 clients for a minute unless told otherwise.
@@ -37,6 +39,7 @@ main() {
         demo: | demo:--once) demo "${@:2}" ;;
         test:) run_tests ;;
         crash:*) crash "${@:2}" ;;
+        line:*) line "${@:2}" ;;
         stress:*) stress "${@:2}" ;;
         mail:*) mail "${@:2}" ;;
         bench:*) bench "${@:2}" ;;
@@ -64,7 +67,25 @@ crash() {
     install_all
     echo "$rounds rounds of seed $seed"
     cd "$root"
-    CRASH_ROUNDS=$rounds CRASH_SEED=$seed cargo test --test kills -- --nocapture killed_at_random
+    CRASH_ROUNDS=$rounds CRASH_SEED=$seed cargo test --test kills -- --nocapture killed_at_random the_power_goes
+}
+
+line() {
+    local seed=$RANDOM
+    while (($# > 1)); do
+        case $1 in
+            --seed) seed=$2 ;;
+            --old) export CRASH_OLD=$2 ;;
+            --new) export CRASH_NEW=$2 ;;
+            *) usage >&2; exit 2 ;;
+        esac
+        shift 2
+    done
+    (($# == 0)) || { usage >&2; exit 2; }
+    install_all
+    echo "seed $seed"
+    cd "$root"
+    LINE_STRIDE=1 CRASH_SEED=$seed cargo test --test kills -- --nocapture every_command the_line_is_cut
 }
 
 # Idempotent and silent; says what went wrong if something did.

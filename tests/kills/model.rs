@@ -20,7 +20,7 @@ pub type Key = (usize, u32);
 pub struct Known {
     /// `None`: nobody was told whether it is there.
     pub there: Option<bool>,
-    /// Its flags are one of these.
+    /// Its flags are one of these; any, where there are none.
     pub flags: Vec<Flags>,
     pub uid: Option<u32>,
 }
@@ -37,6 +37,8 @@ pub struct Model {
     pub gone: HashSet<(usize, u32)>,
     pub validity: HashMap<usize, String>,
     pub next: u32,
+    /// Opened lately: perhaps their copies were under way.
+    pub opened: [BTreeSet<Key>; 2],
     pub past: Vec<String>,
 }
 
@@ -65,6 +67,23 @@ impl Model {
             let _ = write!(text, "\n  {past}");
         }
         text
+    }
+
+    /// The index was lost: what UIDs of ours were is known to nobody, and old's copies of what was
+    /// removed on new may be seen again. No UID means another message all the same.
+    pub fn rebuilt(&mut self) {
+        self.gone.clear();
+        self.moves.clear();
+        for (key, known) in &mut self.messages {
+            known.uid = None;
+            // Nobody knows which of the two has the flags that were set last.
+            if self.opened.iter().any(|opened| opened.contains(key)) {
+                known.flags = Vec::new();
+            }
+            if known.there != Some(true) {
+                *known = Known { there: None, flags: Vec::new(), uid: None };
+            }
+        }
     }
 
     /// UID and flags of all messages of a folder. An arrival may be held back for a moment: until it
@@ -120,7 +139,7 @@ impl Model {
                     wrong = format!("{n} is in {name} again");
                 } else if known.uid.is_some_and(|known| known != *uid) {
                     wrong = format!("V2: {n} of {name} was {:?}, is #{uid}", known.uid);
-                } else if !known.flags.contains(flags) {
+                } else if !known.flags.is_empty() && !known.flags.contains(flags) {
                     wrong = format!("{n} of {name} has {flags:?}, not {:?}", known.flags);
                 }
                 *known = Known { there: Some(true), flags: vec![flags.clone()], uid: Some(*uid) };

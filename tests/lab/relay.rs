@@ -31,9 +31,9 @@ pub enum Fate {
     Hold,
 }
 
-/// What a test decides.
-trait Rule: FnMut(Way, &[u8]) -> Fate + Send {}
-impl<F: FnMut(Way, &[u8]) -> Fate + Send> Rule for F {}
+/// What a test decides, over a chunk of one of the connections.
+trait Rule: FnMut(usize, Way, &[u8]) -> Fate + Send {}
+impl<F: FnMut(usize, Way, &[u8]) -> Fate + Send> Rule for F {}
 
 struct Shared {
     target: u16,
@@ -57,14 +57,14 @@ impl Relay {
         let port = listener.local_addr().expect("address").port();
         let shared = Arc::new(Shared {
             target,
-            rule: Mutex::new(Box::new(|_, _| Fate::Pass)),
+            rule: Mutex::new(Box::new(|_, _, _| Fate::Pass)),
             held: Mutex::new(true),
             released: Condvar::new(),
             over: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
-            for from in listener.incoming() {
+            for (number, from) in listener.incoming().enumerate() {
                 if accepting.over.load(Ordering::Relaxed) {
                     return;
                 }
@@ -78,7 +78,7 @@ impl Relay {
                     let (from, to) =
                         (from.try_clone().expect("clone"), to.try_clone().expect("clone"));
                     let shared = Arc::clone(&accepting);
-                    thread::spawn(move || shared.carry(from, to, way));
+                    thread::spawn(move || shared.carry(number, from, to, way));
                 }
             }
         });
@@ -86,7 +86,12 @@ impl Relay {
     }
 
     /// From now on this rule decides. It is asked for one chunk at a time, over all connections.
-    pub fn rule(&self, rule: impl FnMut(Way, &[u8]) -> Fate + Send + 'static) {
+    pub fn rule(&self, mut rule: impl FnMut(Way, &[u8]) -> Fate + Send + 'static) {
+        self.rule_of_each(move |_, way, chunk| rule(way, chunk));
+    }
+
+    /// The same; connections are told apart by their numbers.
+    pub fn rule_of_each(&self, rule: impl FnMut(usize, Way, &[u8]) -> Fate + Send + 'static) {
         *self.shared.held.lock().expect("held") = true;
         *self.shared.rule.lock().expect("rule") = Box::new(rule);
     }
@@ -108,11 +113,11 @@ impl Drop for Relay {
 }
 
 impl Shared {
-    fn carry(&self, mut from: TcpStream, mut to: TcpStream, way: Way) {
+    fn carry(&self, number: usize, mut from: TcpStream, mut to: TcpStream, way: Way) {
         let mut chunk = vec![0; 16 * 1024];
         while let Ok(n @ 1..) = from.read(&mut chunk) {
             let octets = &chunk[..n];
-            let fate = (self.rule.lock().expect("rule"))(way, octets);
+            let fate = (self.rule.lock().expect("rule"))(number, way, octets);
             let done = match fate {
                 Fate::Pass => to.write_all(octets),
                 Fate::Instead(other) => to.write_all(&other),
