@@ -114,6 +114,8 @@
 //!   from old waits until it is known whether new has it as well.
 //! - **Arrivals are compared with what the other side has of the same days.** Where that side cannot
 //!   be asked, they are shown without it.
+//! - **A tool's tree on new is emptied, not shown** (`account::history`): its messages are moved to
+//!   their folders by new itself. What a client had deleted, and the tool brings again, is seen again.
 //! - **A copy that another tool altered is joined all the same** (mbsync adds a header), and is read
 //!   from new from then on: its size is then another one than the client was told before.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
