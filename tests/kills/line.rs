@@ -46,12 +46,12 @@ struct Nth {
 impl Nth {
     fn fate(&mut self, connection: usize, way: Way, chunk: &[u8]) -> Fate {
         match way {
-            Way::ToServer => self.to_server(connection, chunk),
-            Way::ToProxy => self.to_proxy(connection, chunk),
+            Way::ToServer => self.command(connection, chunk),
+            Way::ToProxy => self.answer(connection, chunk),
         }
     }
 
-    fn to_server(&mut self, connection: usize, mut chunk: &[u8]) -> Fate {
+    fn command(&mut self, connection: usize, mut chunk: &[u8]) -> Fate {
         let whole = chunk;
         if let Some(left) = self.swallow.get_mut(&connection) {
             let some = chunk.len().min(*left);
@@ -96,7 +96,7 @@ impl Nth {
         if chunk.len() == whole.len() { Fate::Pass } else { Fate::Instead(chunk.to_vec()) }
     }
 
-    fn to_proxy(&mut self, connection: usize, chunk: &[u8]) -> Fate {
+    fn answer(&mut self, connection: usize, chunk: &[u8]) -> Fate {
         let Some((_, tag)) = self.hit.as_ref().filter(|(at, _)| *at == connection) else {
             return Fate::Pass;
         };
