@@ -17,6 +17,9 @@ pub struct Game {
     pub selected: Option<usize>,
     /// A NO does not say that nothing was done: a server's answer may have been lost on its way.
     pub doubt: bool,
+    /// No message comes to a folder a second time: where the index is lost, old's copy of the first time is
+    /// seen again, beside it.
+    pub once: bool,
 }
 
 impl Game {
@@ -38,7 +41,7 @@ impl Game {
             model.add((folder, n), Some(true), vec![Flags::new()]);
         }
         let names = FOLDERS.iter().map(|folder| world.old.name(folder)).collect();
-        Game { world, names, model, dice: Dice(seed), selected: None, doubt: false }
+        Game { world, names, model, dice: Dice(seed), selected: None, doubt: false, once: false }
     }
 
     /// One step of traffic. False: the proxy has died over it.
@@ -176,7 +179,8 @@ impl Game {
     fn copy(&mut self, client: &mut Dialogue, folder: usize, there: &[(u32, u32)]) -> bool {
         let (n, uid) = *self.dice.one_of(there);
         let target = 1 - folder;
-        if self.model.messages.get(&(target, n)).is_some_and(|known| known.there != Some(false)) {
+        let before = self.model.messages.get(&(target, n));
+        if before.is_some_and(|known| self.once || known.there != Some(false)) {
             return true;
         }
         let moves = self.dice.below(2) == 0;

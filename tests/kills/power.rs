@@ -152,6 +152,7 @@ fn v2_v8_the_power_goes_at_any_moment_and_files_are_damaged() {
     let (rounds, seed) = (setting("CRASH_ROUNDS", 11), setting("CRASH_SEED", 7));
     let (old, new) = shapes();
     let mut game = Game::new(old, new, seed as u64);
+    game.once = true;
     game.world.proxy.kill9();
     let mut noticed = 0;
     for round in 0..rounds {
