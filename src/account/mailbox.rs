@@ -29,6 +29,8 @@ use crate::uid::{ObjectId, SideUid, Uid, UidMap};
 
 /// So long a write waits for one before it to end, where the copier waits as well.
 const WRITES_WAIT: Duration = Duration::from_secs(1);
+/// Flags that are remembered of one side at the most.
+const MOST_FLAGS: usize = 1_000;
 /// Flag changes a session may lag behind before it is told to ask for itself.
 const FLAG_BACKLOG: usize = 4096;
 
@@ -304,8 +306,13 @@ impl Mailbox {
         lock(&self.offered).version
     }
 
-    pub(super) fn offer_flags(&self, side: Side, told: FlagsOffered) {
+    /// A side's SELECT told of flags. Those that another connection was told of are kept: it may
+    /// have been told later.
+    pub(super) fn offer_flags(&self, side: Side, mut told: FlagsOffered) {
         let mut offered = lock(&self.offered);
+        if let Some(known) = &offered.sides[side] {
+            told.flags = joined(&known.flags, &told.flags);
+        }
         if offered.sides[side].as_ref() != Some(&told) {
             offered.sides[side] = Some(told);
             offered.version += 1;
@@ -320,17 +327,9 @@ impl Mailbox {
             return;
         };
         selected.tells_flags = false;
-        let mut all = lock(&self.offered).sides[side].clone().unwrap_or_default();
-        let lists =
-            [(&mut all.flags, &selected.flags), (&mut all.permanent, &selected.permanent_flags)];
-        for (known, told) in lists {
-            // Another connection may have been told of more.
-            let new =
-                told.iter().filter(|flag| !known.iter().any(|k| k.eq_ignore_ascii_case(flag)));
-            let new: Vec<Bytes> = new.cloned().collect();
-            known.extend(new);
-        }
-        self.offer_flags(side, all);
+        let known = lock(&self.offered).sides[side].clone().unwrap_or_default();
+        let permanent = joined(&known.permanent, &selected.permanent_flags);
+        self.offer_flags(side, FlagsOffered { flags: selected.flags.clone(), permanent });
     }
 
     /// Whether this side was ever absorbed.
@@ -503,6 +502,14 @@ impl Mailbox {
     }
 }
 
+/// The flags of both lists, each once; the second alone where that is too many.
+fn joined(known: &[Bytes], told: &[Bytes]) -> Vec<Bytes> {
+    let has = |list: &[Bytes], flag: &Bytes| list.iter().any(|f| f.eq_ignore_ascii_case(flag));
+    let mut all = known.to_vec();
+    all.extend(told.iter().filter(|flag| !has(known, flag)).cloned());
+    if all.len() > MOST_FLAGS { told.to_vec() } else { all }
+}
+
 fn view_of(owner: &AccountName, merged: &Merged, version: u64) -> View {
     let record = &merged.record;
     let first_name = record.first_name.as_ref().unwrap_or(&record.client);
@@ -529,4 +536,27 @@ pub fn now() -> u64 {
 /// Every change under these locks is done in one step, so a panic elsewhere leaves them whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(flags: &[&str]) -> Vec<Bytes> {
+        flags.iter().map(|flag| Bytes::copy_from_slice(flag.as_bytes())).collect()
+    }
+
+    #[test]
+    fn a_keyword_that_is_known_is_not_forgotten_for_one_who_was_told_before() {
+        let known = list(&["\\Seen", "$Label1"]);
+        assert_eq!(joined(&known, &list(&["\\Seen"])), known);
+        assert_eq!(joined(&known, &list(&["$label1", "New"])), list(&["\\Seen", "$Label1", "New"]));
+    }
+
+    #[test]
+    fn a_server_that_invents_ever_new_flags_fills_no_memory() {
+        let many: Vec<String> = (0..MOST_FLAGS).map(|n| format!("k{n}")).collect();
+        let many = list(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(joined(&many, &list(&["one", "more"])), list(&["one", "more"]));
+    }
 }
