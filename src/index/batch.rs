@@ -6,7 +6,7 @@ use super::keys::{Key, Tree};
 use super::records::{
     self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stuck,
 };
-use crate::base::{MailboxName, Side};
+use crate::base::{AccountName, MailboxName, Side};
 use crate::uid::{ChunkChanges, EmailId, Uid, UidSet};
 
 /// Changes to the index that become durable together. Later changes of one key win.
@@ -27,6 +27,7 @@ pub(super) enum Op {
     Remove(Key),
     RemoveAll(Key),
     EditAccount(AccountId, EditAccount),
+    Enroll(AccountName, EditAccount),
 }
 
 /// A change of an account's record.
@@ -35,6 +36,22 @@ pub(super) struct EditAccount(pub Box<dyn FnOnce(&mut AccountRecord) + Send>);
 impl fmt::Debug for EditAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EditAccount")
+    }
+}
+
+/// What is set at run time for all accounts together, and remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// Whether copying is paused.
+    Paused,
+}
+
+impl Setting {
+    /// Its name in the index.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Setting::Paused => "setting/paused",
+        }
     }
 }
 
@@ -68,6 +85,24 @@ impl Batch {
         edit: impl FnOnce(&mut AccountRecord) + Send + 'static,
     ) {
         self.ops.push(Op::EditAccount(account, EditAccount(Box::new(edit))));
+    }
+
+    /// The same for an account by its name, which is made if it is not there.
+    pub fn enroll(
+        &mut self,
+        account: AccountName,
+        edit: impl FnOnce(&mut AccountRecord) + Send + 'static,
+    ) {
+        self.ops.push(Op::Enroll(account, EditAccount(Box::new(edit))));
+    }
+
+    /// Remembers a setting that was made at run time, or forgets it.
+    pub fn put_setting(&mut self, setting: Setting, value: Option<Vec<u8>>) {
+        let key = Key::meta(setting.name());
+        self.ops.push(match value {
+            Some(value) => Op::Put(key, value),
+            None => Op::Remove(key),
+        });
     }
 
     /// Writes a mailbox's record.

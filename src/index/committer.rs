@@ -210,6 +210,10 @@ impl Committer {
                 Op::Remove(key) => staged.writes.remove(key),
                 Op::RemoveAll(prefix) => staged.writes.remove_all(&prefix, &*self.store)?,
                 Op::EditAccount(account, edit) => self.edit_account(account, edit, staged)?,
+                Op::Enroll(name, edit) => {
+                    let account = self.stage_account(name, staged);
+                    self.edit_account(account, edit, staged)?;
+                }
             }
         }
         Ok(())

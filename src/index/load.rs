@@ -126,6 +126,16 @@ pub fn stuck(
     Ok(all)
 }
 
+/// How many messages are stuck.
+pub fn stuck_messages(store: &dyn Store) -> Result<u64, IndexError> {
+    let mut count = 0;
+    store.scan(&Key::tree(Tree::Stuck), &mut |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
 /// Those messages of a mailbox, among `uids`, that have the EMAILID of another place.
 pub fn emails(
     store: &dyn Store,

@@ -47,14 +47,14 @@ use self::store::Store;
 use crate::base::{AccountName, MailboxName, Side};
 use crate::uid::{EmailId, Uid, UidSet};
 
-pub use self::batch::Batch;
+pub use self::batch::{Batch, Setting};
 pub use self::dump::Dump;
 pub use self::epoch::Remembered;
 pub use self::error::IndexError;
 pub use self::open::Opened;
 pub use self::records::{
-    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Snapshot,
-    Stored, Stuck, Style,
+    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Roll,
+    Snapshot, Stored, Stuck, Style,
 };
 pub use self::restore::{Restored, restore};
 pub use self::snapshot::{SnapshotFile, snapshots};
@@ -206,6 +206,21 @@ impl Index {
     /// What was learned about a side's server, as it was put.
     pub async fn profile(&self, side: Side) -> Result<Option<Vec<u8>>, IndexError> {
         self.read(move |store| store.value(&batch::profile_key(side))).await
+    }
+
+    /// How many messages are stuck, of all accounts.
+    pub async fn stuck_messages(&self) -> Result<u64, IndexError> {
+        self.read(load::stuck_messages).await
+    }
+
+    /// A setting that was made at run time.
+    pub async fn setting(&self, setting: Setting) -> Result<Option<Vec<u8>>, IndexError> {
+        self.read(move |store| store.value(&keys::Key::meta(setting.name()))).await
+    }
+
+    /// How many octets the index takes on the disk. Blocks.
+    pub fn octets(&self) -> u64 {
+        dump::bytes_on_disk(&self.inner.dir)
     }
 
     /// What is stored, to be looked at: of one account or of all, with up to `runs` runs a mailbox.

@@ -256,6 +256,11 @@ impl<'a> Unpacker<'a> {
         Ok(*octets)
     }
 
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Nothing may follow.
     pub fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed("octets behind the value")) }

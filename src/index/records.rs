@@ -29,6 +29,19 @@ pub struct AccountRecord {
     pub wave: Option<String>,
     /// How each side names mailboxes, as its last listing told.
     pub styles: Sides<Option<Style>>,
+    /// What it was enrolled with.
+    pub roll: Roll,
+    /// Whether its copying is paused.
+    pub paused: bool,
+}
+
+/// What the administrator said of an account when it was enrolled, beside its wave.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Roll {
+    /// Its turn: lower numbers come first, accounts without one last.
+    pub priority: Option<u32>,
+    /// Its login on each side, where that is not what the template makes.
+    pub logins: Sides<Option<String>>,
 }
 
 /// How a side spells its personal mailboxes: what its NAMESPACE (RFC 2342) and LIST say.
@@ -180,6 +193,12 @@ pub fn pack_account(name: &AccountName, record: &AccountRecord) -> Vec<u8> {
             out.octets(style.separator.as_slice());
         }
     }
+    out.byte(u8::from(record.paused));
+    // One more than it is; 0: none.
+    out.number(record.roll.priority.map_or(0, |priority| u64::from(priority) + 1));
+    for (_, login) in record.roll.logins.iter() {
+        out.octets(login.as_deref().unwrap_or_default().as_bytes());
+    }
     out.done()
 }
 
@@ -202,6 +221,17 @@ pub fn unpack_account(bytes: &[u8]) -> Result<(AccountName, AccountRecord), Malf
         if input.byte()? != 0 {
             let prefix = input.octets()?.to_vec();
             *style = Some(Style { prefix, separator: input.octets()?.first().copied() });
+        }
+    }
+    // Records of before there were rolls end here.
+    if !input.is_empty() {
+        record.paused = input.byte()? != 0;
+        record.roll.priority = match input.number()? {
+            0 => None,
+            n => Some(u32::try_from(n - 1).map_err(|_| Malformed("no priority"))?),
+        };
+        for login in [&mut record.roll.logins.old, &mut record.roll.logins.new] {
+            *login = Some(input.text()?).filter(|login| !login.is_empty());
         }
     }
     input.finish()?;
@@ -612,11 +642,15 @@ mod tests {
         fn accounts_survive_packing(
             created_at: u64, phase_since: u64, wave: Option<String>,
             phase in prop::option::of(prop::sample::select(Phase::ALL.to_vec())),
-            old in any_style(), new in any_style()
+            old in any_style(), new in any_style(), paused: bool, priority: Option<u32>,
+            login in prop::option::of("[a-z]{1,9}")
         ) {
             let name = AccountName::canonical("ann@example.com", None).unwrap();
             let styles = Sides { old, new };
-            let record = AccountRecord { created_at, phase_since, phase, wave, styles };
+            let logins = Sides { old: None, new: login };
+            let roll = Roll { priority, logins };
+            let record =
+                AccountRecord { created_at, phase_since, phase, wave, styles, roll, paused };
             prop_assert_eq!(unpack_account(&pack_account(&name, &record)), Ok((name, record)));
         }
 
