@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::trace;
 
 use super::select::Selected;
-use super::{BackendError, Learned, Pace, Profile, Strain};
-use crate::base::Side;
+use super::{BackendError, Learned, Pace, Profile, Strain, measure};
+use crate::base::{Side, Trouble, metrics};
 use crate::config::{Backend, Quirk};
 use crate::imap::framer::{Framer, Literal, Piece};
 use crate::imap::response::{self, Code, Response, Status, UntaggedStatus};
@@ -116,6 +116,8 @@ pub struct Conn {
     quirks: BTreeSet<Quirk>,
     last_tag: u32,
     unanswered: VecDeque<u32>,
+    /// What they are, and since when.
+    timed: VecDeque<(u32, &'static str, Instant)>,
     /// Commands that wait for the answer to the one before, where the server wants it so.
     waiting: VecDeque<Vec<u8>>,
     /// Whether the last command was sent before the one before it was answered, and how many were
@@ -149,6 +151,7 @@ impl Conn {
             quirks: backend.quirks.clone(),
             last_tag: 0,
             unanswered: VecDeque::new(),
+            timed: VecDeque::new(),
             waiting: VecDeque::new(),
             pipelines: false,
             in_row: 0,
@@ -334,7 +337,7 @@ impl Conn {
     /// Queues a command up to its end, without the CRLF; where a literal of it needs the server's
     /// `+`, what stands before is sent and waited for. `Err`: the server's answer instead.
     async fn begin(&mut self, command: &Parts) -> Result<Result<Pending, Done>, BackendError> {
-        let pending = self.next_tag();
+        let pending = self.next_tag(command);
         for part in command.as_slice() {
             match part {
                 Part::Text(text) => self.output.extend_from_slice(text),
@@ -397,7 +400,7 @@ impl Conn {
         let kept = self.output.len();
         let waits = self.profile.shows(Quirk::OneAtATime) && !self.unanswered.is_empty();
         self.pipelines = !self.unanswered.is_empty() && !waits;
-        let pending = self.next_tag();
+        let pending = self.next_tag(command);
         for part in command.as_slice() {
             let (Part::Text(octets) | Part::Literal(octets)) = part;
             self.output.extend_from_slice(octets);
@@ -409,9 +412,14 @@ impl Conn {
         pending
     }
 
-    fn next_tag(&mut self) -> Pending {
+    fn next_tag(&mut self, command: &Parts) -> Pending {
         self.last_tag += 1;
         self.unanswered.push_back(self.last_tag);
+        let name = match command.as_slice().first() {
+            Some(Part::Text(text)) => measure::command_name(text),
+            _ => "other",
+        };
+        self.timed.push_back((self.last_tag, name, Instant::now()));
         self.output.extend_from_slice(format!("f{} ", self.last_tag).as_bytes());
         Pending(self.last_tag)
     }
@@ -501,6 +509,7 @@ impl Conn {
         let result = result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         result.map_err(|source| {
             self.broken = true;
+            metrics().trouble(self.side, Trouble::lost);
             if source.kind() == io::ErrorKind::TimedOut {
                 self.note_strain();
                 if self.pipelines && self.in_row > 0 && !self.unanswered.is_empty() {
@@ -555,6 +564,11 @@ impl Conn {
             return Err(self.protocol(format!("an answer to no command: {}", words(&tag))));
         };
         self.unanswered.retain(|tag| *tag != number);
+        if let Some(at) = self.timed.iter().position(|(tag, ..)| *tag == number)
+            && let Some((_, command, since)) = self.timed.remove(at)
+        {
+            measure::answered(self.side, command, status, since.elapsed());
+        }
         // Sent before anything else is read.
         self.output.extend(self.waiting.pop_front().into_iter().flatten());
         self.in_row = if self.unanswered.is_empty() { 0 } else { self.in_row + 1 };
@@ -704,6 +718,7 @@ impl Conn {
     /// An error of protocol; the connection is not used again.
     pub fn protocol(&mut self, what: String) -> BackendError {
         self.broken = true;
+        metrics().trouble(self.side, Trouble::protocol);
         BackendError::Protocol { side: self.side, what }
     }
 

@@ -10,7 +10,7 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::conn::{Conn, Done, Event, text, words};
-use super::{BackendError, Breaker, Origin, Profile};
+use super::{BackendError, Breaker, Origin, Profile, measure};
 use crate::base::{ExposeSecret, Side};
 use crate::config::{Backend, BackendLogin, Compress, Limits, Security};
 use crate::imap::response::{Code, Response, UntaggedStatus};
@@ -51,14 +51,15 @@ pub async fn connect(
     };
     // A server that accepts and then says nothing must not hold a login for minutes.
     let bound = limits.backend_connect_timeout + limits.backend_command_timeout;
-    match timeout(bound, work).await {
+    let opened = match timeout(bound, work).await {
         Ok(result) => result,
         Err(_) => Err(BackendError::Connect {
             side,
             address: backend.imap.to_string(),
             source: io::ErrorKind::TimedOut.into(),
         }),
-    }
+    };
+    opened.inspect_err(|e| measure::not_opened(side, e))
 }
 
 impl Conn {

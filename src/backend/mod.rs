@@ -9,6 +9,7 @@ mod conn;
 mod error;
 mod fetched;
 mod login;
+mod measure;
 mod origin;
 mod pace;
 mod pool;

@@ -1,14 +1,16 @@
 //! What every room needs and none owns: the two sides, phases, names of accounts and mailboxes,
-//! secrets, points in time.
+//! secrets, points in time, counters.
 //!
 //! Nothing here does I/O, and nothing here knows IMAP's syntax.
 
+mod metrics;
 mod name;
 mod phase;
 mod side;
 mod step;
 mod utc;
 
+pub use metrics::{Metrics, Outcome, Trouble, metrics};
 pub use name::{AccountName, MailboxName};
 pub use phase::{NoPhase, Phase};
 pub use secrecy::{ExposeSecret, SecretString};

@@ -13,7 +13,7 @@ use super::recover::Candidates;
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
 use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, text};
-use crate::base::{Side, step};
+use crate::base::{Side, metrics, step};
 use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::flags;
 use crate::imap::response::{Code, Status};
@@ -278,9 +278,13 @@ impl<'a> Carry<'a> {
         for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
             self.mailbox.remember_flags(message.uid, message.flags.clone(), Side::New);
         }
+        let octets =
+            messages.iter().filter(|m| copies.contains_key(&m.uid)).map(|m| m.body.octets());
+        let octets = octets.sum();
         let refused = self.mailbox.commit_copies(settled).await?;
         step("copy: places are changed");
         let carried = count - refused.len();
+        metrics().copied(carried as u64, octets);
         let mut orphans = gone;
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
         remove_orphans(new, self.mailbox, &orphans, false).await?;
@@ -588,6 +592,7 @@ impl<'a> Carry<'a> {
     }
 
     pub(super) async fn stuck(&self, uid: Uid, reason: String) -> Result<(), AccountError> {
+        metrics().refused();
         warn!(mailbox = %self.mailbox.name(), %uid, "stuck: {reason}");
         self.mailbox.note_stuck(uid, reason, self.copier.config.copy.retry).await
     }

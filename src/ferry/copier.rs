@@ -211,6 +211,11 @@ impl Copier {
         Ok(())
     }
 
+    /// Opened messages that wait.
+    pub(super) fn queued(&self) -> usize {
+        lock(&self.queue).jobs.len()
+    }
+
     /// Whether nothing waits and nothing is undecided.
     pub(super) fn is_idle(&self) -> bool {
         lock(&self.queue).jobs.is_empty() && self.account.undecided().is_empty()

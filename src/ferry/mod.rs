@@ -100,6 +100,11 @@ impl Ferry {
         self.progress.iter().map(|one| (one.key().clone(), one.value().figures())).collect()
     }
 
+    /// Opened messages that wait to be copied.
+    pub fn queued(&self) -> usize {
+        self.copiers.iter().map(|copier| copier.queued()).sum()
+    }
+
     /// Has every copier look for what is undecided, and forgets those that nobody uses.
     pub fn sweep(&self) {
         self.copiers.retain(|_, copier| {

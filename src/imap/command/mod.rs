@@ -349,6 +349,59 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Its name, one of few: what counts commands never holds what a client sent. A command by UID
+    /// has the name of the one by numbers; all of ACL's have one.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Capability => "CAPABILITY",
+            Command::Noop => "NOOP",
+            Command::Logout => "LOGOUT",
+            Command::StartTls => "STARTTLS",
+            Command::Compress { .. } => "COMPRESS",
+            Command::Unauthenticate => "UNAUTHENTICATE",
+            Command::Check => "CHECK",
+            Command::Close => "CLOSE",
+            Command::Unselect => "UNSELECT",
+            Command::Expunge => "EXPUNGE",
+            Command::Idle => "IDLE",
+            Command::Namespace => "NAMESPACE",
+            Command::Authenticate { .. } => "AUTHENTICATE",
+            Command::Login { .. } => "LOGIN",
+            Command::Id(_) => "ID",
+            Command::Enable(_) => "ENABLE",
+            Command::Select { .. } => "SELECT",
+            Command::Examine { .. } => "EXAMINE",
+            Command::Create { .. } => "CREATE",
+            Command::Delete { .. } => "DELETE",
+            Command::Rename { .. } => "RENAME",
+            Command::Subscribe { .. } => "SUBSCRIBE",
+            Command::Unsubscribe { .. } => "UNSUBSCRIBE",
+            Command::List(_) => "LIST",
+            Command::Lsub { .. } => "LSUB",
+            Command::Status { .. } => "STATUS",
+            Command::GetQuota { .. } => "GETQUOTA",
+            Command::GetQuotaRoot { .. } => "GETQUOTAROOT",
+            Command::SetQuota => "SETQUOTA",
+            Command::GetMetadata { .. } => "GETMETADATA",
+            Command::SetMetadata { .. } => "SETMETADATA",
+            Command::Notify(_) => "NOTIFY",
+            Command::Acl { .. } => "ACL",
+            Command::Search { .. } => "SEARCH",
+            Command::Sort { .. } => "SORT",
+            Command::Thread { .. } => "THREAD",
+            Command::CancelUpdate(_) => "CANCELUPDATE",
+            Command::Fetch { .. } => "FETCH",
+            Command::Store { .. } => "STORE",
+            Command::Copy { .. } => "COPY",
+            Command::Move { .. } => "MOVE",
+            Command::UidExpunge { .. } => "UID EXPUNGE",
+            Command::Append(_) => "APPEND",
+            Command::Unknown { .. } => "unknown",
+        }
+    }
+}
+
 /// The parameters of SELECT and EXAMINE (RFC 7162 §3.1.8, §3.2.5).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SelectOptions {

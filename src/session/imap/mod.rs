@@ -38,6 +38,7 @@ use super::client::{Client, ClientError};
 use super::roster::Entry;
 use super::server::Server;
 use crate::account::{Access, Account, SessionId};
+use crate::base::{Outcome, metrics};
 use crate::ferry::Copier;
 use crate::imap::command::{Command, Tag, Tagged};
 use crate::imap::names::Spelling;
@@ -147,6 +148,16 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
     }
 }
 
+/// Counts a command that was executed.
+fn measure(command: &'static str, since: Instant, reply: &Result<Reply, Failure>) {
+    let outcome = match reply {
+        Ok(Reply::Ok(..)) => Outcome::ok,
+        Ok(Reply::Bad(_)) => Outcome::bad,
+        Ok(Reply::No(..)) | Err(_) => Outcome::no,
+    };
+    metrics().answered(command, outcome, since.elapsed());
+}
+
 impl Session {
     async fn serve(mut self) {
         let greeting = format!("* OK [CAPABILITY {}] Mailferry ready", self.capabilities());
@@ -198,7 +209,9 @@ impl Session {
                 Ok(Input::Append(append)) => {
                     let _active = self.user.as_ref().map(|user| user.account.active());
                     self.begin(&append.tag);
+                    let since = Instant::now();
                     let reply = Box::pin(self.append(append.head)).await;
+                    measure("APPEND", since, &reply);
                     if let Err(e) = self.answer(&append.tag, reply) {
                         break Err(e);
                     }
@@ -252,8 +265,10 @@ impl Session {
 
     async fn command(&mut self, Tagged { tag, command }: Tagged) -> Result<(), ClientError> {
         self.begin(&tag);
+        let (name, since) = (command.name(), Instant::now());
         // Boxed, so that an idle session is not as large as its largest command.
         let reply = Box::pin(self.execute(&tag, command)).await;
+        measure(name, since, &reply);
         self.answer(&tag, reply)
     }
 
