@@ -41,7 +41,7 @@ pub enum LoginError {
 
 /// All accounts that somebody uses.
 pub struct Accounts {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     limits: Arc<Limits>,
     backends: Sides<Arc<Backend>>,
     index: Index,
@@ -52,6 +52,8 @@ pub struct Accounts {
     remembered: AtomicU64,
     strain: Sides<Arc<Strain>>,
     breakers: Sides<Arc<Breaker>>,
+    /// What accounts are called on each side that were enrolled so.
+    pub(super) logins: DashMap<AccountName, Sides<Option<String>>>,
     pub(super) phases: Phases,
 }
 
@@ -71,7 +73,8 @@ impl Accounts {
             remembered[side] = known.map(|known| profile(&known, &config.backends[side]));
         }
         let phases = Phases::read(config.accounts.phase, &index).await?;
-        Ok(Accounts {
+        let accounts = Accounts {
+            logins: DashMap::new(),
             phases,
             limits: Arc::new(config.limits.clone()),
             backends: config.backends.as_ref().map(|_, b| Arc::new(b.clone())),
@@ -83,7 +86,11 @@ impl Accounts {
             learned: Arc::new(Learned::new(remembered)),
             remembered: AtomicU64::new(0),
             strain: Sides::default(),
-        })
+        };
+        for (name, _, record) in accounts.index.accounts().await? {
+            accounts.enrolled(name, record.roll);
+        }
+        Ok(accounts)
     }
 
     /// What both servers were found to offer.
@@ -94,6 +101,11 @@ impl Accounts {
     /// Whether a server lately showed that it cannot keep up.
     pub fn is_strained(&self, side: Side) -> bool {
         self.strain[side].is_felt(Instant::now())
+    }
+
+    /// Whether a server cannot be reached now, whoever tries.
+    pub fn is_away(&self, side: Side) -> bool {
+        self.breakers[side].is_open(Instant::now())
     }
 
     /// The settings.
@@ -132,7 +144,7 @@ impl Accounts {
 
         let primary = self.config.auth.primary;
         let backend = &self.backends[primary];
-        let own = backend.credentials.own(typed, &name, password);
+        let own = self.credentials(primary, &name).own(typed, &name, password);
         let breaker = &self.breakers[primary];
         let judge = connect(primary, backend, &own, &self.limits, Some(&origin), breaker).await;
         let mut conn = judge.map_err(|e| match e {
@@ -187,7 +199,7 @@ impl Accounts {
         &self,
         name: &AccountName,
     ) -> Result<Option<(Arc<Account>, Arc<Access>)>, IndexError> {
-        let logins = self.backends.as_ref().map(|_, b| b.credentials.for_background(name));
+        let logins = Sides::from_fn(|side| self.credentials(side, name).for_background(name));
         let Sides { old: Some(old), new: Some(new) } = logins else {
             let Some(account) = self.in_use(name) else { return Ok(None) };
             let access = account.all_access().into_iter().next();
@@ -238,9 +250,10 @@ impl Accounts {
         name: &AccountName,
         password: &SecretString,
     ) -> Result<Arc<Access>, LoginError> {
-        let logins = self.backends.as_ref().map(|_, backend| {
-            let own = || backend.credentials.own(name.as_str(), name, password);
-            Some(backend.credentials.for_background(name).unwrap_or_else(own))
+        let logins = Sides::from_fn(|side| {
+            let credentials = self.credentials(side, name);
+            let own = || credentials.own(name.as_str(), name, password);
+            Some(credentials.for_background(name).unwrap_or_else(own))
         });
         let access = Arc::new(self.access_with(name, logins));
         match access.pools[self.config.auth.primary].lend(&Want::Nothing).await {
@@ -265,7 +278,7 @@ impl Accounts {
     fn access(&self, typed: &str, name: &AccountName, password: &SecretString) -> Access {
         // The side that judges is shown the client's own password by all of its connections.
         let login = |side: Side| {
-            let credentials = &self.backends[side].credentials;
+            let credentials = self.credentials(side, name);
             match side == self.config.auth.primary {
                 true => Some(credentials.own(typed, name, password)),
                 false => credentials.for_login(typed, name, password),

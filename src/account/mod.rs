@@ -20,6 +20,8 @@ mod metadata;
 mod modseq;
 pub mod names;
 mod phase;
+mod retry;
+mod roll;
 mod shared;
 mod status;
 mod told;

@@ -169,6 +169,11 @@ impl LoginTemplate {
         LoginTemplate(vec![Piece::User])
     }
 
+    /// This login, whoever it is for.
+    pub fn exactly(login: String) -> LoginTemplate {
+        LoginTemplate(vec![Piece::Text(login)])
+    }
+
     /// Reads a template; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<LoginTemplate, String> {
         let mut pieces = Vec::new();

@@ -64,6 +64,8 @@ struct Candidate {
 struct Rank {
     /// The place of the first pattern of `priority` that fits.
     priority: usize,
+    /// Its own turn; accounts without one come last.
+    turn: (bool, Option<u32>),
     /// Waves in the order of their names; accounts of none come last.
     wave: (bool, Option<String>),
     /// Those whose client was at work most lately.
@@ -345,6 +347,7 @@ fn rank(
     };
     Rank {
         priority: priority.iter().position(fits).unwrap_or(priority.len()),
+        turn: (record.roll.priority.is_none(), record.roll.priority),
         wave: (record.wave.is_none(), record.wave.clone()),
         active: Reverse(active),
         name: name.clone(),
