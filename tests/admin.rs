@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Output;
 use std::time::Duration;
 
-use lab::{World, mails};
+use lab::{Dovecot, World, eventually, mails};
 use serde_json::Value;
 
 /// What a command wrote, and its exit code.
@@ -100,4 +100,189 @@ fn the_socket_is_for_the_proxys_user_alone_and_takes_no_nonsense() {
     assert_eq!(answer, "{\"done\":{\"account\":\"ann@example.com\",\"sessions\":0}}\n");
     assert_eq!(world.proxy.stop(), Some(0));
     assert!(!path.exists(), "a proxy that ends takes its socket away");
+}
+
+#[test]
+fn accounts_are_imported_all_or_none_and_exported_as_they_were() {
+    let mut world = World::new().set("new.credentials.login", "\"{account}\"").start();
+    let file = world.dir.path().join("waves.csv");
+    let path = file.display().to_string();
+    let write = |text: &str| std::fs::write(&file, text).expect("a file");
+    write("account,wave,priority\nann,first,1\nbob,first,none\n");
+    let (text, code) = told(&world.proxy.run(&["accounts", "import", &path]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("line 3: the priority `none` is no number"), "{text}");
+    assert_eq!(json(&world.proxy.run(&["accounts", "list", "--json"])), serde_json::json!([]));
+
+    write("account,wave,priority,new_login\nann,first,1,\nbob,,,robert\n");
+    let (text, code) = told(&world.proxy.run(&["accounts", "import", &path, "--wave", "rest"]));
+    assert_eq!((text.as_str(), code), ("2 accounts imported\n", Some(0)));
+    let exported = "account,wave,priority,old_login,new_login\n\
+                    ann@example.com,first,1,,\nbob@example.com,rest,,,robert\n";
+    assert_eq!(told(&world.proxy.run(&["accounts", "export"])).0, exported);
+    let status = json(&world.proxy.run(&["status", "--wave", "first", "--json"]));
+    assert_eq!(status["accounts"][0]["account"], "ann@example.com");
+    assert_eq!(status["accounts"].as_array().map(Vec::len), Some(1));
+    let (text, code) = told(&world.proxy.run(&["status", "--wave", "last"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no account is in wave `last`"), "{text}");
+    // Without a proxy it is the same index.
+    world.proxy.stop();
+    assert_eq!(told(&world.proxy.run(&["accounts", "export"])).0, exported);
+}
+
+#[test]
+fn an_account_is_called_on_each_side_as_it_was_enrolled() {
+    let world = World::new()
+        .account("ann@example.com", "secret")
+        .account("annie@example.com", "secret")
+        .start();
+    let file = world.dir.path().join("waves.csv");
+    std::fs::write(&file, "account,new_login\nann,annie@example.com\n").expect("a file");
+    let imported = world.proxy.run(&["accounts", "import", &file.display().to_string()]);
+    assert_eq!(imported.status.code(), Some(0), "{}", told(&imported).0);
+    let mut ann = world.proxy.client();
+    ann.append("INBOX", "", b"Subject: hers\r\n\r\nhers\r\n");
+    let inbox = |user: &str| {
+        let mut client = world.new.client_of(user, "secret");
+        client.ok("SELECT INBOX").count("EXISTS")
+    };
+    assert_eq!((inbox("ann@example.com"), inbox("annie@example.com")), (Some(0), Some(1)));
+}
+
+#[test]
+fn status_tells_how_far_each_account_is_and_pause_outlives_a_restart() {
+    let mut world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1:2 BODY.PEEK[]");
+    // Figures are believed for some seconds.
+    let status = eventually("two are copied", || {
+        let status = json(&world.proxy.run(&["status", "ann", "--json"]));
+        (status["accounts"][0]["copied"] == 2).then_some(status)
+    });
+    let ann = &status["accounts"][0];
+    assert_eq!(
+        (&ann["messages"], &ann["sessions"], &ann["phase"]),
+        (&5.into(), &1.into(), &"merged".into())
+    );
+    assert_eq!(status["phases"], serde_json::json!({"old": 0, "merged": 1, "new": 0}));
+    let (text, code) = told(&world.proxy.run(&["status", "ann"]));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("██████░░░░░░░░░  40%") && text.contains("2/5"), "{text}");
+    let (text, code) = told(&world.proxy.run(&["status", "eve"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("nobody has ever seen eve@example.com"), "{text}");
+
+    let (text, code) = told(&world.proxy.run(&["pause", "ann"]));
+    assert_eq!(
+        (text.as_str(), code),
+        ("copying in the background is paused: ann@example.com\n", Some(0))
+    );
+    assert_eq!(world.proxy.run(&["pause"]).status.code(), Some(0));
+    world.proxy.kill9();
+    world.proxy.restart();
+    let status = json(&world.proxy.run(&["status", "--json"]));
+    assert_eq!((&status["paused"], &status["accounts"][0]["paused"]), (&true.into(), &true.into()));
+    assert_eq!(world.proxy.run(&["resume"]).status.code(), Some(0));
+    let status = json(&world.proxy.run(&["status", "--json"]));
+    assert_eq!(
+        (&status["paused"], &status["accounts"][0]["paused"]),
+        (&false.into(), &false.into())
+    );
+}
+
+#[test]
+fn status_is_watched_until_whoever_watches_goes_away() {
+    let world = World::new().start();
+    let path = world.dir.path().join("proxy/state/admin.sock");
+    let mut socket = UnixStream::connect(&path).expect("the socket");
+    socket
+        .write_all(b"{\"command\":\"status\",\"arguments\":{\"watch\":true}}\n")
+        .expect("a request");
+    let mut lines = BufReader::new(socket).lines();
+    for _ in 0..2 {
+        let line = lines.next().expect("a line").expect("a line");
+        let told: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(told["progress"]["sessions"], 0, "{line}");
+    }
+    drop(lines);
+    eventually("the command ends", || {
+        world.proxy.log().contains("whoever asked is gone").then_some(())
+    });
+}
+
+#[test]
+fn what_new_refused_is_shown_and_tried_again_at_once() {
+    let quota = "mail_plugins = quota\nplugin {\n  quota = count:User quota\n  quota_vsizes = yes\n  \
+                 quota_rule = *:storage=600K\n  quota_grace = 0\n}";
+    let world = World::new()
+        .new(Dovecot::new_style().setting(quota))
+        .set("copy.retry", "\"1h\"")
+        .set("trickle.enabled", "false")
+        .seeded(|old, new| {
+            old.seed("INBOX", &[lab::Mail::of(lab::large(90, 400_000))]);
+            new.seed("Trash", &[lab::Mail::of(lab::large(91, 400_000))]);
+        });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1 BODY.PEEK[]");
+    let stuck = eventually("it is stuck", || {
+        let stuck = json(&world.proxy.run(&["stuck", "--json"]));
+        (stuck.as_array().map(Vec::len) == Some(1)).then_some(stuck)
+    });
+    assert_eq!((&stuck[0]["mailbox"], &stuck[0]["uid"]), (&"INBOX".into(), &1.into()));
+    assert_eq!((&stuck[0]["account"], &stuck[0]["tries"]), (&"ann@example.com".into(), &1.into()));
+    let (text, code) = told(&world.proxy.run(&["stuck", "ann"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        text.contains("ann@example.com INBOX: uid 1, tried 1 times")
+            && text.ends_with("1 messages are stuck\n"),
+        "{text}"
+    );
+    let (text, code) = told(&world.proxy.run(&["retry", "ann"]));
+    assert_eq!((text.as_str(), code), ("1 messages are tried again\n", Some(0)));
+    eventually("it was tried again, and refused again", || {
+        let stuck = json(&world.proxy.run(&["stuck", "ann", "--json"]));
+        (stuck[0]["tries"] == 2).then_some(())
+    });
+}
+
+#[test]
+fn the_audit_log_holds_what_changes_something_and_no_more() {
+    let world = World::new().set("admin.audit", "\"audit.log\"").start();
+    assert_eq!(world.proxy.run(&["status"]).status.code(), Some(0));
+    assert_eq!(world.proxy.run(&["kick", "ann"]).status.code(), Some(0));
+    let path = world.dir.path().join("proxy/audit.log");
+    let text = std::fs::read_to_string(&path).expect("the audit log");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (line, message) in lines.iter().zip(["asked for", "done"]) {
+        assert_eq!(line["fields"]["message"], message, "{text}");
+        assert_eq!(line["fields"]["command"], "kick");
+        assert_eq!(line["fields"]["arguments"], "ann");
+        assert_eq!(line["span"]["name"], "admin");
+        assert!(line["span"]["uid"].is_u64() && line["timestamp"].is_string(), "{text}");
+    }
+    let mode = std::fs::metadata(&path).expect("the audit log").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn help_is_written_for_shells_and_readers() {
+    let run = |arguments: &[&str]| {
+        std::process::Command::new(lab::MAILFERRY).args(arguments).output().expect("mailferry")
+    };
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (text, code) = told(&run(&["completions", shell]));
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("mailferry") && text.contains("status"), "{shell}");
+    }
+    let dir = lab::process::scratch();
+    let (text, code) = told(&run(&["man", &dir.path().display().to_string()]));
+    assert_eq!(code, Some(0), "{text}");
+    let page = std::fs::read_to_string(dir.path().join("mailferry-status.1")).expect("a page");
+    assert!(page.contains("\\-\\-watch"), "{page}");
+    assert!(told(&run(&["man"])).0.contains(".TH mailferry 1"));
 }

@@ -25,7 +25,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages=(
-    dovecot-imapd dovecot-lmtpd isync offlineimap3 mutt curl python3 gcc libc6-dev
+    dovecot-imapd dovecot-lmtpd isync offlineimap3 mutt curl python3 python3-prometheus-client gcc libc6-dev
     postfix swaks libnet-ssleay-perl msmtp
     cyrus-common cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db
     courier-base courier-authdaemon courier-authlib courier-authlib-userdb

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::io::BufReader;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::UnixStream;
 
 use super::wire::{Command, LONGEST_REPLY, Refusal, Reply, Request, line, send};
@@ -37,7 +37,7 @@ pub enum AskError {
 pub async fn ask<C: Command>(
     socket: &Path,
     command: &C,
-    mut progress: impl FnMut(C::Progress),
+    progress: impl FnMut(C::Progress),
 ) -> Result<C::Done, AskError> {
     let failed = |source| AskError::Io { path: socket.to_owned(), source };
     let stream = UnixStream::connect(socket).await.map_err(|e| match e.kind() {
@@ -46,7 +46,21 @@ pub async fn ask<C: Command>(
         }
         _ => failed(e),
     })?;
-    let (input, mut out) = stream.into_split();
+    let (input, out) = stream.into_split();
+    converse(input, out, command, progress).await.map_err(|e| match e {
+        AskError::Io { source, .. } => failed(source),
+        other => other,
+    })
+}
+
+/// Asks, and takes the answer.
+pub(super) async fn converse<C: Command>(
+    input: impl AsyncRead + Unpin,
+    mut out: impl AsyncWrite + Unpin,
+    command: &C,
+    mut progress: impl FnMut(C::Progress),
+) -> Result<C::Done, AskError> {
+    let failed = |source| AskError::Io { path: PathBuf::new(), source };
     let mut input = BufReader::new(input);
     let request = Request::<&C> { command: C::NAME.to_owned(), arguments: command };
     send(&mut out, &request).await.map_err(failed)?;

@@ -16,13 +16,23 @@
 
 pub mod client;
 pub mod commands;
+pub mod http;
+mod local;
+mod metrics;
+mod reach;
 mod socket;
 mod wire;
 
 use std::sync::Arc;
 
-use crate::session::Server;
+use dashmap::DashMap;
+use tokio::time::Instant;
 
+use crate::base::AccountName;
+use crate::session::Server;
+use commands::Tally;
+
+pub use local::alone;
 pub use socket::{Door, SocketError};
 pub use wire::{Command, Gone, Refusal, Teller};
 
@@ -33,11 +43,13 @@ pub const AUDIT: &str = "mailferry::audit";
 pub struct Admin {
     /// Its accounts, sessions and copiers.
     pub server: Arc<Server>,
+    /// What accounts were counted to hold, and when.
+    tallies: DashMap<AccountName, (Instant, Tally)>,
 }
 
 impl Admin {
     /// Of this proxy.
     pub fn new(server: Arc<Server>) -> Arc<Admin> {
-        Arc::new(Admin { server })
+        Arc::new(Admin { server, tallies: DashMap::new() })
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,8 @@ impl Door {
             };
             let (admin, shutdown) = (Arc::clone(&admin), shutdown.clone());
             let serve = async move {
-                shutdown.run_until_cancelled(serve(stream, &admin)).await;
+                let (input, mut out) = stream.into_split();
+                shutdown.run_until_cancelled(serve(input, &mut out, &admin)).await;
                 drop(place);
             };
             tokio::spawn(serve.instrument(info_span!("admin", uid)));
@@ -115,21 +116,24 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 /// One client: its request in, its answer out.
-async fn serve(stream: UnixStream, admin: &Admin) {
-    let (input, mut out) = stream.into_split();
+pub(super) async fn serve(
+    input: impl AsyncRead + Unpin,
+    out: &mut (impl AsyncWrite + Unpin + Send),
+    admin: &Admin,
+) {
     let mut input = BufReader::new(input);
     let request = match timeout(REQUEST_TIME, line(&mut input, LONGEST_REQUEST)).await {
         Ok(Ok(Some(line))) => serde_json::from_slice::<Request<Value>>(&line),
         Ok(Ok(None)) => return,
-        Ok(Err(e)) => return refuse(&mut out, Refusal::usage(format!("the request: {e}"))).await,
+        Ok(Err(e)) => return refuse(out, Refusal::usage(format!("the request: {e}"))).await,
         Err(_) => return debug!("no request came"),
     };
     let Request { command, arguments } = match request {
         Ok(request) => request,
-        Err(e) => return refuse(&mut out, Refusal::usage(format!("no request: {e}"))).await,
+        Err(e) => return refuse(out, Refusal::usage(format!("no request: {e}"))).await,
     };
     tokio::select! {
-        () = commands::dispatch(admin, &command, arguments, &mut out) => {}
+        () = commands::dispatch(admin, &command, arguments, out) => {}
         () = gone(&mut input) => debug!(command, "whoever asked is gone"),
     }
 }
@@ -140,7 +144,7 @@ async fn gone(input: &mut (impl AsyncReadExt + Unpin)) {
     drop(input.read_u8().await);
 }
 
-async fn refuse(out: &mut (impl tokio::io::AsyncWrite + Unpin), refusal: Refusal) {
+async fn refuse(out: &mut (impl AsyncWrite + Unpin), refusal: Refusal) {
     if let Err(e) = send(out, &Reply::<(), ()>::Refused(refusal)).await {
         debug!("whoever asked is gone: {e}");
     }

@@ -1,7 +1,7 @@
 //! What all commands that need the running proxy share: reaching it, and telling why it cannot be.
 
-use crate::admin::Command;
 use crate::admin::client::{self, AskError};
+use crate::admin::{Command, alone};
 use crate::config::Config;
 
 use super::Failure;
@@ -17,6 +17,25 @@ pub(super) fn ask<C: Command>(
         .build()
         .map_err(Failure::failed)?;
     runtime.block_on(client::ask(&config.admin.socket, command, progress)).map_err(Failure::from)
+}
+
+/// The same, or, where no proxy runs, on its state in this process.
+pub(super) fn ask_or_do<C: Command>(
+    config: Config,
+    command: &C,
+    mut progress: impl FnMut(C::Progress),
+) -> Result<C::Done, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    let done = runtime.block_on(async {
+        match client::ask(&config.admin.socket, command, &mut progress).await {
+            Err(AskError::NotRunning(_)) => alone(config, command, progress).await,
+            answer => answer,
+        }
+    });
+    done.map_err(Failure::from)
 }
 
 impl From<AskError> for Failure {

@@ -408,6 +408,7 @@ fn scheme(protocol: Protocol) -> &'static str {
         Protocol::Submission => "submission",
         Protocol::Submissions => "submissions",
         Protocol::Smtp => "smtp",
+        Protocol::Admin => "admin",
     }
 }
 

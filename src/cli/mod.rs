@@ -3,15 +3,18 @@
 //! Owns arguments, help texts, exit codes, the log's set-up and everything that is written to
 //! standard output. Decides nothing about mail.
 
+mod accounts;
 mod ask;
 mod certs;
 mod check;
+mod help;
 mod index;
 mod kick;
 mod logging;
 mod plan;
 mod report;
 mod serve;
+mod status;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -79,9 +82,33 @@ enum Command {
     /// Find out what moving accounts would do, changing nothing on either server.
     #[command(after_help = plan::EXAMPLES)]
     Plan(plan::PlanArgs),
+    /// Show how far every account is.
+    #[command(after_help = status::STATUS_EXAMPLES)]
+    Status(status::StatusArgs),
+    /// Show which messages the new server refused, and why.
+    #[command(after_help = status::STUCK_EXAMPLES)]
+    Stuck(status::StuckArgs),
+    /// Try again now what the new server refused.
+    #[command(after_help = status::RETRY_EXAMPLES)]
+    Retry(status::StuckArgs),
+    /// Pause copying in the background, until `resume`.
+    #[command(after_help = status::PAUSE_EXAMPLES)]
+    Pause(status::PauseArgs),
+    /// Go on with copying in the background.
+    #[command(after_help = status::PAUSE_EXAMPLES)]
+    Resume(status::PauseArgs),
+    /// Who moves when: waves, turns and logins.
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
     /// Make a certificate for trials, and the authority that signs it.
     #[command(after_help = certs::EXAMPLES)]
     Certs(certs::CertsArgs),
+    /// Write what completes this program's commands in a shell.
+    #[command(after_help = help::COMPLETIONS_EXAMPLES)]
+    Completions(help::CompletionsArgs),
+    /// Write the manual pages.
+    #[command(after_help = help::MAN_EXAMPLES)]
+    Man(help::ManArgs),
     /// Look into the index.
     #[command(subcommand)]
     Index(index::IndexCommand),
@@ -97,6 +124,14 @@ impl Cli {
             Command::Kick(args) => kick::run(&load(self.config)?, args),
             Command::Sync(args) => sync::run(load(self.config)?, args),
             Command::Plan(args) => plan::run(load(self.config)?, args),
+            Command::Status(args) => status::status(&load(self.config)?, args),
+            Command::Stuck(args) => status::stuck(load(self.config)?, args),
+            Command::Retry(args) => status::retry(&load(self.config)?, args),
+            Command::Pause(args) => status::pause(load(self.config)?, args, true),
+            Command::Resume(args) => status::pause(load(self.config)?, args, false),
+            Command::Accounts(command) => accounts::run(load(self.config)?, command),
+            Command::Completions(args) => help::completions(&args),
+            Command::Man(args) => help::man(&args),
             Command::Certs(args) => certs::run(&self.config, &args),
             Command::Index(command) => index::run(load(self.config)?, &command),
         }

@@ -7,9 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{ExitCode, Failure};
-use crate::admin::{Admin, Door};
-use crate::config::Config;
+use super::{ExitCode, Failure, logging};
+use crate::admin::{Admin, Door, http};
+use crate::config::{Config, Protocol};
 use crate::index::{Index, Opened, snapshots};
 use crate::net::{Listener, ServerTls};
 use crate::session::Server;
@@ -33,6 +33,9 @@ pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
 }
 
 async fn serve(config: Config) -> Result<ExitCode, Failure> {
+    if let Some(file) = &config.admin.audit {
+        logging::audit_to(file)?;
+    }
     let tls = match &config.tls {
         None => None,
         Some(files) => Some(ServerTls::load(files).map_err(|e| {
@@ -40,12 +43,19 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
         })?),
     };
     // Bound before the index is opened: a second proxy by mistake stops at its first port.
-    let mut listeners = Vec::new();
+    let (mut listeners, mut for_admin) = (Vec::new(), Vec::new());
     for listen in &config.listen {
         let listener = Listener::bind(listen).map_err(Failure::failed)?;
         let address = listener.local_addr().map_err(Failure::failed)?;
         info!(protocol = ?listen.protocol, %address, "listening");
-        listeners.push(listener);
+        match listen.protocol {
+            Protocol::Admin => for_admin.push(listener),
+            Protocol::Imap
+            | Protocol::Imaps
+            | Protocol::Submission
+            | Protocol::Submissions
+            | Protocol::Smtp => listeners.push(listener),
+        }
     }
     let (index, opened) = Index::open(&config.state.join("index")).map_err(Failure::failed)?;
     index.keep_free(config.limits.free_space);
@@ -72,7 +82,12 @@ async fn serve(config: Config) -> Result<ExitCode, Failure> {
     let shutdown = CancellationToken::new();
     let server = Server::new(config, index.clone(), tls, shutdown.clone());
     let server = server.await.map_err(Failure::failed)?;
-    tokio::spawn(door.receive(Admin::new(Arc::clone(&server)), shutdown.clone()));
+    let admin = Admin::new(Arc::clone(&server));
+    admin.remembered().await.map_err(Failure::failed)?;
+    tokio::spawn(door.receive(Arc::clone(&admin), shutdown.clone()));
+    let limits = server.config.limits.clone();
+    let stop = shutdown.clone();
+    tokio::spawn(async move { http::receive(admin, for_admin, &limits, stop).await });
     tokio::spawn(async move {
         wait_for_signal().await;
         shutdown.cancel();

@@ -35,9 +35,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
     let domain = accounts.default_domain.as_deref();
     Ok(Config {
         listen: listeners(raw.listen, raw.tls.is_some(), auth.allow_cleartext, &needs)?,
-        admin: Admin {
-            socket: raw.admin.socket.map_or(state.join(SOCKET), |socket| home.join(socket)),
-        },
+        admin: admin(raw.admin, &state, home)?,
         state,
         tls: raw.tls.map(|tls| tls.relative_to(home)),
         backends: Sides {
@@ -73,6 +71,22 @@ struct Needs {
     submission: bool,
     inbound: bool,
     domains: bool,
+}
+
+fn admin(raw: raw::Admin, state: &Path, home: &Path) -> Result<Admin, Problem> {
+    let token = match raw.token_file {
+        None => None,
+        Some(file) => {
+            let span = file.span();
+            Some(secret_in_file("token_file", &home.join(file.into_inner()), span)?)
+        }
+    };
+    Ok(Admin {
+        socket: raw.socket.map_or(state.join(SOCKET), |socket| home.join(socket)),
+        token,
+        metrics_per_account: raw.metrics_per_account,
+        audit: raw.audit.map(|file| home.join(file)),
+    })
 }
 
 fn listeners(
@@ -324,13 +338,18 @@ fn master(
 
 /// The content of a file without the line end that an editor puts behind it.
 fn password_in_file(path: &Path, span: std::ops::Range<usize>) -> Result<SecretString, Problem> {
+    secret_in_file("password_file", path, span)
+}
+
+fn secret_in_file(
+    key: &str,
+    path: &Path,
+    span: std::ops::Range<usize>,
+) -> Result<SecretString, Problem> {
     let text = fs::read_to_string(path).map_err(|error| {
-        Problem::at(
-            span.clone(),
-            format!("cannot read `password_file` {}: {error}", path.display()),
-        )
+        Problem::at(span.clone(), format!("cannot read `{key}` {}: {error}", path.display()))
     })?;
-    password(text, span, &format!("`password_file` {}", path.display()))
+    password(text, span, &format!("`{key}` {}", path.display()))
 }
 
 fn password_in_environment(

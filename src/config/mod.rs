@@ -28,7 +28,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
-use crate::base::{AccountName, Phase, Side, Sides};
+use crate::base::{AccountName, Phase, SecretString, Side, Sides};
 
 pub use credentials::{
     BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode, Row, Table,
@@ -101,9 +101,19 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.auth.allow_cleartext {
-            for listen in self.listen.iter().filter(|l| !l.address.ip().is_loopback()) {
+            let mail = self.listen.iter().filter(|l| l.protocol != Protocol::Admin);
+            for listen in mail.filter(|l| !l.address.ip().is_loopback()) {
                 warnings.push(format!(
                     "auth.allow_cleartext lets passwords cross the network in clear text on {}",
+                    listen.address
+                ));
+            }
+        }
+        for listen in self.listen.iter().filter(|l| l.protocol == Protocol::Admin) {
+            if !listen.address.ip().is_loopback() {
+                warnings.push(format!(
+                    "the admin listener on {} is not encrypted: the token and account names cross \
+                     the network in clear text",
                     listen.address
                 ));
             }
@@ -168,6 +178,8 @@ pub enum Protocol {
     Submissions,
     /// Mail comes in for accounts here (RFC 5321).
     Smtp,
+    /// HTTP for the administrator: metrics, health, state.
+    Admin,
 }
 
 /// One of the two servers, and how the proxy is its client.
@@ -264,10 +276,16 @@ impl Accounts {
 }
 
 /// How the administrator reaches the running proxy.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admin {
     /// The Unix socket for commands.
     pub socket: PathBuf,
+    /// What must be shown on the admin listener for anything but health; `None`: nothing else is told.
+    pub token: Option<SecretString>,
+    /// Whether metrics name accounts.
+    pub metrics_per_account: bool,
+    /// The file of the audit log, beside the log itself.
+    pub audit: Option<PathBuf>,
 }
 
 /// How messages are copied (DESIGN §7).

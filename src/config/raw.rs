@@ -171,6 +171,9 @@ impl Default for Copying {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Admin {
     pub(super) socket: Option<PathBuf>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) metrics_per_account: bool,
+    pub(super) audit: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -130,6 +130,8 @@ impl Server {
                     let role = Role::Inbound { trusted: listen.trusted };
                     Box::pin(smtp::run(server, stream, id, role, tls_first))
                 }
+                // Not a mail client's: `admin` receives there.
+                Protocol::Admin => Box::pin(std::future::ready(())),
             };
             session.instrument(span)
         };

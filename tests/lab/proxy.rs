@@ -13,6 +13,9 @@ use super::tls;
 /// The program under test.
 pub const MAILFERRY: &str = env!("CARGO_BIN_EXE_mailferry");
 
+/// A setting of the lab's own: more listeners, as they stand in the configuration.
+pub const LISTEN: &str = "lab.listen";
+
 /// A setting of the lab's own: a disk of 24 MiB for the proxy's state, which is gone when it ends.
 pub const SMALL_DISK: &str = "lab.small_disk";
 
@@ -89,7 +92,7 @@ impl Proxy {
         set("auth.allow_cleartext", "true".to_owned());
         set("accounts.default_domain", "\"example.com\"".to_owned());
         set("copy.grace", "\"1s\"".to_owned());
-        for (key, value) in settings.iter().filter(|(key, _)| *key != SMALL_DISK) {
+        for (key, value) in settings.iter().filter(|(key, _)| !key.starts_with("lab.")) {
             set(key, value.clone());
         }
         for attempt in 1.. {
@@ -114,6 +117,7 @@ impl Proxy {
                     );
                 }
             }
+            text.extend(settings.get(LISTEN).map(String::as_str));
             fs::write(proxy.config(), text).expect("proxy.toml");
             if proxy.try_restart() {
                 break;

@@ -1,7 +1,11 @@
 //! The commands, a file each.
 
+mod accounts;
 mod kick;
+mod pause;
 mod plan;
+mod status;
+mod stuck;
 mod sync;
 
 use serde_json::Value;
@@ -10,10 +14,13 @@ use tracing::{debug, info};
 
 use super::wire::{Command, Refusal, Reply, Teller, send};
 use super::{AUDIT, Admin};
-use crate::base::AccountName;
 
+pub use accounts::{Enroll, Enrolled, ListAccounts};
 pub use kick::{Kick, Kicked};
+pub use pause::{Pause, Paused};
 pub use plan::PlanAccounts;
+pub use status::{AccountState, State, Status, Tally};
+pub use stuck::{Retry, ShowStuck, StuckMessage};
 pub use sync::{Selection, SyncAccounts, SyncProgress};
 
 /// Does what was asked for, and answers.
@@ -27,6 +34,12 @@ pub(super) async fn dispatch(
         Kick::NAME => run::<Kick>(admin, arguments, out).await,
         SyncAccounts::NAME => run::<SyncAccounts>(admin, arguments, out).await,
         PlanAccounts::NAME => run::<PlanAccounts>(admin, arguments, out).await,
+        Status::NAME => run::<Status>(admin, arguments, out).await,
+        Pause::NAME => run::<Pause>(admin, arguments, out).await,
+        ShowStuck::NAME => run::<ShowStuck>(admin, arguments, out).await,
+        Retry::NAME => run::<Retry>(admin, arguments, out).await,
+        Enroll::NAME => run::<Enroll>(admin, arguments, out).await,
+        ListAccounts::NAME => run::<ListAccounts>(admin, arguments, out).await,
         unknown => {
             let version = env!("CARGO_PKG_VERSION");
             let unknown = unknown.escape_debug();
@@ -71,15 +84,5 @@ async fn answer<P: serde::Serialize, D: serde::Serialize>(
     let reply: Reply<P, D> = done.map_or_else(Reply::Refused, Reply::Done);
     if let Err(e) = send(out, &reply).await {
         debug!("whoever asked is gone: {e}");
-    }
-}
-
-impl Admin {
-    /// The account meant by what the administrator typed, whether anybody has ever seen it or not.
-    pub fn account(&self, typed: &str) -> Result<AccountName, Refusal> {
-        self.server.config.accounts.account(typed).ok_or_else(|| {
-            Refusal::usage(format!("`{}` is no account here", typed.escape_debug()))
-                .next("give a user's name with a domain that accounts.domains serves")
-        })
     }
 }

@@ -1,0 +1,219 @@
+//! `status`: how far everything is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use crate::account::now;
+use crate::admin::{Admin, Command, Refusal, Teller};
+use crate::base::{AccountName, Phase};
+use crate::ferry::State as Doing;
+use crate::index::{AccountRecord, Setting};
+
+/// What an account's messages were counted to be is believed for so long.
+const BELIEVED: Duration = Duration::from_secs(10);
+/// `--watch` looks this often.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How far everything is, or some of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Status {
+    /// Only these accounts.
+    pub accounts: Vec<String>,
+    /// Only those of this wave.
+    pub wave: Option<String>,
+    /// Goes on telling until whoever asked goes away.
+    pub watch: bool,
+}
+
+/// The state of the proxy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// When, in Unix seconds.
+    pub at: u64,
+    /// The proxy's version.
+    pub version: String,
+    /// Whether the copying of all accounts is paused.
+    pub paused: bool,
+    /// Accounts by phase.
+    pub phases: BTreeMap<Phase, u64>,
+    /// Sessions in which somebody is logged in.
+    pub sessions: u64,
+    /// Each account, by name.
+    pub accounts: Vec<AccountState>,
+}
+
+/// The state of one account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountState {
+    /// Its canonical name.
+    pub account: String,
+    /// Its phase.
+    pub phase: Phase,
+    /// Its wave.
+    pub wave: Option<String>,
+    /// Its turn; lower comes first.
+    pub priority: Option<u32>,
+    /// Whether its own copying is paused.
+    pub paused: bool,
+    /// What is being done for it in the background.
+    pub doing: Option<String>,
+    /// Its clients that are logged in.
+    pub sessions: u64,
+    /// Mailboxes that were ever seen.
+    pub mailboxes: u64,
+    /// Messages that lie on old.
+    pub messages: u64,
+    /// Those of them that lie on new as well.
+    pub copied: u64,
+    /// Messages that lie on new alone.
+    pub only_new: u64,
+    /// Messages that new refused.
+    pub stuck: u64,
+    /// Octets carried in the background since the proxy was started.
+    pub octets_carried: u64,
+    /// Messages a second, of late.
+    pub messages_per_second: f64,
+    /// Octets a second, of late.
+    pub octets_per_second: f64,
+    /// How long the rest takes at that rate, in seconds.
+    pub seconds_left: Option<u64>,
+}
+
+/// The messages of an account, as the index has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    mailboxes: u64,
+    old: u64,
+    new: u64,
+    both: u64,
+    stuck: u64,
+}
+
+impl Command for Status {
+    const NAME: &'static str = "status";
+    type Progress = State;
+    type Done = State;
+
+    fn noted(&self) -> Option<String> {
+        None
+    }
+
+    async fn run(self, admin: &Admin, teller: &mut Teller<'_, State>) -> Result<State, Refusal> {
+        let only = match self.accounts.is_empty() && self.wave.is_none() {
+            true => None,
+            false => Some(admin.accounts(&self.accounts, self.wave.as_deref()).await?),
+        };
+        loop {
+            let state = admin.status(only.as_deref()).await?;
+            if !self.watch {
+                return Ok(state);
+            }
+            teller.tell(state).await?;
+            sleep(LOOK).await;
+        }
+    }
+}
+
+fn doing(state: &Doing) -> Option<String> {
+    match state {
+        Doing::Waiting => None,
+        Doing::Copying => Some("copying".to_owned()),
+        Doing::Yielding => Some("makes room for a client".to_owned()),
+        Doing::Paused(why) => Some(format!("rests: {why}")),
+        Doing::Settled => Some("settled".to_owned()),
+    }
+}
+
+impl Admin {
+    /// The state of the proxy, and of these accounts or all.
+    pub async fn status(&self, only: Option<&[AccountName]>) -> Result<State, Refusal> {
+        let server = &self.server;
+        let sessions = server.roster.list(None);
+        let mut of: BTreeMap<&AccountName, u64> = BTreeMap::new();
+        for (_, present) in &sessions {
+            *of.entry(&present.account).or_default() += 1;
+        }
+        let mut state = State {
+            at: now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            paused: server.accounts.index().setting(Setting::Paused).await?.is_some(),
+            phases: Phase::ALL.into_iter().map(|phase| (phase, 0)).collect(),
+            sessions: sessions.len() as u64,
+            accounts: Vec::new(),
+        };
+        let mut known = server.accounts.index().accounts().await?;
+        known.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        for (name, _, record) in known {
+            let phase = server.accounts.phase(&name);
+            *state.phases.entry(phase).or_default() += 1;
+            if only.is_none_or(|only| only.contains(&name)) {
+                let sessions = of.get(&name).copied().unwrap_or_default();
+                state.accounts.push(self.of_account(&name, &record, phase, sessions).await?);
+            }
+        }
+        // Asked for by name, what nobody has ever seen is told as that.
+        for name in only.unwrap_or_default() {
+            if !state.accounts.iter().any(|account| account.account == name.as_str()) {
+                return Err(Refusal::failed(format!("nobody has ever seen {name}"))
+                    .next("an account is known once its user has logged in, or it was imported"));
+            }
+        }
+        Ok(state)
+    }
+
+    async fn of_account(
+        &self,
+        name: &AccountName,
+        record: &AccountRecord,
+        phase: Phase,
+        sessions: u64,
+    ) -> Result<AccountState, Refusal> {
+        let tally = self.tally(name).await?;
+        let figures = self.server.ferry.progress(name).figures();
+        let left = tally.old.saturating_sub(tally.stuck) as f64;
+        let rate = figures.messages_per_second;
+        Ok(AccountState {
+            account: name.to_string(),
+            phase,
+            wave: record.wave.clone(),
+            priority: record.roll.priority,
+            paused: record.paused,
+            doing: doing(&figures.state),
+            sessions,
+            mailboxes: tally.mailboxes,
+            messages: tally.old + tally.both,
+            copied: tally.both,
+            only_new: tally.new,
+            stuck: tally.stuck,
+            octets_carried: figures.octets_carried,
+            messages_per_second: rate,
+            octets_per_second: figures.octets_per_second,
+            // At a rate of nothing, nobody knows.
+            seconds_left: (rate > 0.01).then_some((left / rate) as u64),
+        })
+    }
+
+    async fn tally(&self, name: &AccountName) -> Result<Tally, Refusal> {
+        if let Some((at, tally)) = self.tallies.get(name).map(|known| *known)
+            && at.elapsed() < BELIEVED
+        {
+            return Ok(tally);
+        }
+        let dump = self.server.accounts.index().dump(Some(name.clone()), 0).await?;
+        let mut tally = Tally::default();
+        let mailboxes = dump.accounts.iter().flat_map(|account| &account.mailboxes);
+        for mailbox in mailboxes.filter(|mailbox| !mailbox.hidden) {
+            tally.mailboxes += 1;
+            tally.old += mailbox.messages.old;
+            tally.new += mailbox.messages.new;
+            tally.both += mailbox.messages.both;
+            tally.stuck += mailbox.stuck.len() as u64;
+        }
+        self.tallies.insert(name.clone(), (Instant::now(), tally));
+        Ok(tally)
+    }
+}

@@ -1,0 +1,100 @@
+//! `stuck` and `retry`: messages that new refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::admin::{Admin, Command, Refusal, Teller};
+
+/// Shows what is stuck, of one account or of all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShowStuck {
+    /// Whose.
+    pub account: Option<String>,
+}
+
+/// A message that new refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StuckMessage {
+    /// The account's canonical name.
+    pub account: String,
+    /// The mailbox as its client reads it.
+    pub mailbox: String,
+    /// The UID that clients see.
+    pub uid: u32,
+    /// The server's own words.
+    pub reason: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it is tried again, in Unix seconds.
+    pub next_try: u64,
+}
+
+impl Command for ShowStuck {
+    const NAME: &'static str = "stuck";
+    type Progress = StuckMessage;
+    type Done = u64;
+
+    fn noted(&self) -> Option<String> {
+        None
+    }
+
+    async fn run(
+        self,
+        admin: &Admin,
+        teller: &mut Teller<'_, StuckMessage>,
+    ) -> Result<u64, Refusal> {
+        let only = self.account.as_deref().map(|typed| admin.account(typed)).transpose()?;
+        let index = admin.server.accounts.index();
+        let mut known = index.accounts().await?;
+        known.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let mut count = 0;
+        for (name, ..) in known.into_iter().filter(|(n, ..)| only.as_ref().is_none_or(|o| o == n)) {
+            let dump = index.dump(Some(name.clone()), 0).await?;
+            for mailbox in dump.accounts.into_iter().flat_map(|account| account.mailboxes) {
+                for stuck in mailbox.stuck {
+                    count += 1;
+                    let told = StuckMessage {
+                        account: name.to_string(),
+                        mailbox: mailbox.name.clone(),
+                        uid: stuck.uid,
+                        reason: stuck.reason,
+                        tries: stuck.tries,
+                        next_try: stuck.next_try,
+                    };
+                    teller.tell(told).await?;
+                }
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// Has what is stuck tried again at once, of one account or of all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// Whose.
+    pub account: Option<String>,
+}
+
+impl Command for Retry {
+    const NAME: &'static str = "retry";
+    type Progress = ();
+    type Done = u64;
+
+    fn noted(&self) -> Option<String> {
+        Some(self.account.as_deref().unwrap_or("all").escape_debug().to_string())
+    }
+
+    async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<u64, Refusal> {
+        let only = self.account.as_deref().map(|typed| admin.account(typed)).transpose()?;
+        let accounts = &admin.server.accounts;
+        let mut count = 0;
+        for (name, ..) in accounts.index().accounts().await? {
+            if only.as_ref().is_none_or(|only| *only == name) {
+                count += accounts.retry_stuck(&name).await.map_err(Refusal::failed)?;
+            }
+        }
+        Ok(count)
+    }
+}
