@@ -108,7 +108,19 @@
 //!   of them: `session::imap::acl` and [`Account::metadata`](account::Account::metadata) say why.
 //! - **NOTIFY (RFC 5465) asks for news** of what is not selected, from time to time, whatever the
 //!   servers have; NONE does not keep from a client what changes the numbers of its messages.
-//! - **Only the phase `merged` exists**: no mirror, no outbox.
+//! - **A phase is a way to look at the map, not another map**: what lies on both sides stays noted as
+//!   that in every phase ([`Merged::shown`](account::Merged::shown)), and [`View`](account::View) has what
+//!   the phase's side has. So a twin on the other side is remembered and hidden without being written down
+//!   anywhere else. What a phase hid comes into sight with fresh UIDs.
+//! - **The outbox holds sets and no operations** ([`Owed`](index::Owed)): what was removed, and whose flags
+//!   were changed. What lies on new alone is owed to old by its place. So telling old is idempotent, and
+//!   its order is that everything is copied before anything is removed.
+//! - **A clean `verify` counts until something arrives on old** ([`Account::unverified`](account::Account::unverified)):
+//!   flags and removals there do not matter, for new decides over what lies on both.
+//! - **The mirror works in phase merged, of mailboxes that somebody has opened** since the proxy was
+//!   started, and is off unless it is asked for; what it did not do is done on the way back. Folders that are
+//!   renamed or deleted keep their names on old.
+//! - **No look at old in phase new**: what arrives there is seen when the account comes back.
 //! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
 //!   from old waits until it is known whether new has it as well.

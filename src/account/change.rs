@@ -1,4 +1,5 @@
-//! CREATE, DELETE, RENAME and SUBSCRIBE: on new, with the map following (DESIGN §6).
+//! CREATE, DELETE, RENAME and SUBSCRIBE: on new, with the map following (DESIGN §6); in phase old on
+//! old, as if there were no proxy.
 //!
 //! All but SUBSCRIBE run one at a time and while nobody lists folders: a listing in the middle of
 //! a RENAME would take the new name for a folder that nobody has seen before.
@@ -13,7 +14,7 @@ use super::mailbox::{Mailbox, Names};
 use super::names::{Special, Style, another_name};
 use super::{Access, Account, AccountError, Folder, Folders};
 use crate::backend::{BackendError, Conn, Done, Lease, Want};
-use crate::base::{MailboxName, Side, Sides};
+use crate::base::{MailboxName, Side};
 use crate::imap::response::{Code, SpecialUse};
 use crate::imap::write::Parts;
 use crate::index::{Batch, MailboxId, MailboxRecord};
@@ -48,6 +49,11 @@ impl From<BackendError> for Unchanged {
 }
 
 impl Account {
+    /// Where folders are made, renamed and deleted.
+    fn folders_side(&self) -> Side {
+        if self.phase().has(Side::New) { Side::New } else { Side::Old }
+    }
+
     /// Makes a mailbox on new under the name that the client gave it (RFC 3501 §6.3.3), for these
     /// uses (RFC 6154 §3).
     pub async fn create_mailbox(
@@ -65,6 +71,7 @@ impl Account {
         let client = usable(name, &folders.styles.old)?;
         let records = self.records().await?;
         let listed = folders.find(&client);
+        let side = self.folders_side();
         if client.is_inbox() || listed.is_some_and(|folder| folder.there.old) {
             return Err(Unchanged::Exists(client));
         }
@@ -72,11 +79,14 @@ impl Account {
         if let Some(folder) = listed {
             // Until now it only held other mailboxes; its names are decided. New itself says
             // whether it exists there: Dovecot lists a deleted mailbox as long as it holds others.
-            let wanted = &folder.joined.new_wanted;
-            let new = if folder.there.new {
-                self.create_exactly(access, wanted, uses).await?
+            let wanted = match side {
+                Side::Old => &folder.joined.old_wanted,
+                Side::New => &folder.joined.new_wanted,
+            };
+            let new = if folder.there[side] {
+                self.create_exactly(access, side, wanted, uses).await?
             } else {
-                self.create_on_new(access, &folders, &records, wanted, uses).await?
+                self.create_on(access, side, &folders, &records, wanted, uses).await?
             };
             if new != *wanted {
                 let names = Names {
@@ -94,19 +104,20 @@ impl Account {
         // Before the CREATE, so that the next listing shows it under the client's name.
         self.index.room().map_err(AccountError::from)?;
         let id = self.index.next_mailbox_id(self.id);
-        let Sides { old, new: Some(wanted) } = self.names_for(&folders, &records, &client) else {
-            return Err(Unchanged::Cannot("No name on the new server".into()));
+        let names = self.names_for(&folders, &records, &client);
+        let Some(wanted) = names[side].clone() else {
+            return Err(Unchanged::Cannot(format!("No name on the {side} server")));
         };
         let before = records.iter().filter(|r| r.client == client).map(|r| r.uid_validity).max();
         let before = Some(before.unwrap_or(0));
-        let mut record = self.new_record(id, client.clone(), old, Some(wanted.clone()), before);
+        let mut record = self.new_record(id, client.clone(), names.old, names.new, before);
         let mut batch = Batch::new();
         let targets = HashSet::from([&client]);
         self.forget_gone(&folders, &records, &targets, &mut batch);
         batch.put_mailbox(self.id, &record);
         self.index.submit(batch).await.map_err(AccountError::from)?;
 
-        match self.create_on_new(access, &folders, &records, &wanted, uses).await {
+        match self.create_on(access, side, &folders, &records, &wanted, uses).await {
             Ok(new) if new == wanted => {}
             Ok(new) => {
                 record.new = Some(new);
@@ -154,21 +165,31 @@ impl Account {
             return self.delete_shared(access, folder).await;
         }
         let mailbox = self.hub(folder).await?;
-        // Where it is only a level of names on new, there is nothing to delete.
-        let level_only = folder.joined.selectable && !folder.there.new;
-        if let Some(new) = folder.joined.new.as_ref().filter(|_| !level_only) {
-            let mut lease = self.lend_apart(access).await?;
-            let done = lease.run(&command("DELETE ", new)).await?;
+        let side = self.folders_side();
+        // Where it is only a level of names there, there is nothing to delete.
+        let level_only = folder.joined.selectable && !folder.there[side];
+        let there = match side {
+            Side::Old => &folder.joined.old,
+            Side::New => &folder.joined.new,
+        };
+        if let Some(name) = there.as_ref().filter(|_| !level_only) {
+            let mut lease = self.lend_apart(access, side).await?;
+            let done = lease.run(&command("DELETE ", name)).await?;
             lease.give_back();
             if !done.is_ok() && done.code != Some(Code::NonExistent) {
                 return Err(Unchanged::Server(done));
             }
-            self.forget_selected(access);
+            self.forget_selected(access, side);
         }
         let kept = folder.joined.old.is_some() || !folders.old_is_known();
         mailbox
             .change(|merged, _| {
                 merged.record.hidden = true;
+                if side == Side::Old {
+                    // What new has of it is as hidden from now on as old's folder else.
+                    merged.record.old = None;
+                    return Ok(((), true));
+                }
                 merged.record.new = None;
                 if !kept && merged.record.sides.old.is_none() {
                     merged.record.old = None;
@@ -206,8 +227,9 @@ impl Account {
         }
         let to = usable(to, &folders.styles.old)?;
         let records = self.records().await?;
-        let plan = self.plan_rename(&folders, &records, &from, &to)?;
-        self.rename_on_new(access, &plan.on_new).await?;
+        let side = self.folders_side();
+        let plan = self.plan_rename(side, &folders, &records, &from, &to)?;
+        self.rename_on(access, side, &plan.steps).await?;
 
         let mut batch = Batch::new();
         let targets: HashSet<&MailboxName> =
@@ -237,7 +259,13 @@ impl Account {
             None if folders.foreign().holds(client) => (Some(client.clone()), None),
             None if on => return Err(Unchanged::Missing(client.clone())),
             // A subscription may outlive its mailbox.
-            None => (None, self.names_for(&folders, &self.records().await?, client).new),
+            None => {
+                let names = self.names_for(&folders, &self.records().await?, client);
+                match self.folders_side() {
+                    Side::Old => (names.old, None),
+                    Side::New => (None, names.new),
+                }
+            }
         };
         let word = if on { "SUBSCRIBE " } else { "UNSUBSCRIBE " };
         let mut decided = false;
@@ -256,7 +284,12 @@ impl Account {
     /// The folders, where names are to be decided: that needs old's separator and prefix.
     async fn all_folders(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
         let folders = self.list_now(access).await?;
-        if folders.old_is_known() { Ok(folders) } else { Err(AccountError::NeverSeen(Side::Old)) }
+        let olds = self.phase().has(Side::Old);
+        if folders.old_is_known() || !olds {
+            Ok(folders)
+        } else {
+            Err(AccountError::NeverSeen(Side::Old))
+        }
     }
 
     /// Whether a mailbox for these uses can be made and will be shown as that: new must keep uses,
@@ -272,7 +305,7 @@ impl Account {
         if uses.is_empty() {
             return Ok(());
         }
-        let lease = access.pools.new.lend(&Want::Nothing).await?;
+        let lease = access.pools[self.folders_side()].lend(&Want::Nothing).await?;
         let keeps = lease.profile().can("CREATE-SPECIAL-USE");
         lease.give_back();
         if !keeps || uses.len() > 1 {
@@ -286,32 +319,35 @@ impl Account {
         }
     }
 
-    /// CREATE on new under this name and no other.
+    /// CREATE on a side under this name and no other.
     async fn create_exactly(
         &self,
         access: &Access,
+        side: Side,
         name: &MailboxName,
         uses: &[SpecialUse],
     ) -> Result<MailboxName, Unchanged> {
-        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
+        let mut lease = access.pools[side].lend(&Want::Nothing).await?;
         let done = lease.run(&create_for(name, uses)).await?;
         lease.give_back();
         if done.is_ok() { Ok(name.clone()) } else { Err(Unchanged::Server(done)) }
     }
 
-    /// CREATE on new, under another name where the server does not like the wanted one's octets.
-    async fn create_on_new(
+    /// CREATE on a side; on new under another name where the server does not like the wanted one's octets.
+    async fn create_on(
         &self,
         access: &Access,
+        side: Side,
         folders: &Folders,
         records: &[MailboxRecord],
         wanted: &MailboxName,
         uses: &[SpecialUse],
     ) -> Result<MailboxName, Unchanged> {
-        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
+        let mut lease = access.pools[side].lend(&Want::Nothing).await?;
         let mut name = wanted.clone();
         let mut done = lease.run(&create_for(&name, uses)).await?;
-        if dislikes(&done)
+        if side == Side::New
+            && dislikes(&done)
             && let Some(other) = plainer_on_new(folders, records, wanted)
         {
             info!(account = %self.name, mailbox = %wanted, %other, "CREATE: {}", done.words());
@@ -325,6 +361,7 @@ impl Account {
     /// What a RENAME comes to, or why it cannot be done.
     fn plan_rename(
         &self,
+        side: Side,
         folders: &Folders,
         records: &[MailboxRecord],
         from: &MailboxName,
@@ -354,50 +391,67 @@ impl Account {
             return Err(Unchanged::Exists(to.clone()));
         }
 
+        let own = |record: &MailboxRecord| match side {
+            Side::Old => record.old.clone(),
+            Side::New => record.new.clone(),
+        };
         let known = affected.iter().find(|(r, _)| r.client == *from);
-        let from_new = match known {
-            Some((record, _)) => record.new.clone(),
-            None => self.names_for(folders, records, from).new,
+        let from_there = match known {
+            Some((record, _)) => own(record),
+            None => self.names_for(folders, records, from)[side].clone(),
         };
-        let to_new = self.names_for(folders, records, to).new;
-        let (Some(from_new), Some(to_new)) = (from_new, to_new) else {
-            return Err(Unchanged::Cannot("No name on the new server".into()));
+        let to_there = self.names_for(folders, records, to)[side].clone();
+        let (Some(from_there), Some(to_there)) = (from_there, to_there) else {
+            return Err(Unchanged::Cannot(format!("No name on the {side} server")));
         };
-        // What is joined to a folder elsewhere on new stays there.
-        let on_new = |name: &MailboxName| moved(name, &from_new, &to_new, separators.new);
+        // What is joined to a folder elsewhere stays there.
+        let there = |name: &MailboxName| moved(name, &from_there, &to_there, separators[side]);
         let mut names = Vec::with_capacity(affected.len());
         for (record, client) in affected {
             let listed = folders.find(&record.client);
-            let on_old = record.sides.old.is_some()
-                || listed.is_some_and(|folder| folder.joined.old.is_some());
-            let new = record.new.as_ref().map(|name| on_new(name).unwrap_or(name.clone()));
-            // A name that was only reserved on old is given up.
-            let old = record.old.clone().filter(|_| on_old);
-            names.push((record.id, Names { client, old, new }));
+            let renamed = own(record).map(|name| there(&name).unwrap_or(name));
+            names.push((
+                record.id,
+                match side {
+                    Side::Old => Names { client, old: renamed, new: record.new.clone() },
+                    Side::New => {
+                        let on_old = record.sides.old.is_some()
+                            || listed.is_some_and(|folder| folder.joined.old.is_some());
+                        // A name that was only reserved on old is given up.
+                        let old = record.old.clone().filter(|_| on_old);
+                        Names { client, old, new: renamed }
+                    }
+                },
+            ));
         }
         // Parents come before what lies below them, which their RENAME takes along.
         let mut steps: Vec<(MailboxName, MailboxName)> = Vec::new();
-        for folder in folders.list.iter().filter(|f| moving.contains(&f.id) && f.there.new) {
-            let Some(was) = &folder.joined.new else { continue };
+        for folder in folders.list.iter().filter(|f| moving.contains(&f.id) && f.there[side]) {
+            let was = match side {
+                Side::Old => &folder.joined.old,
+                Side::New => &folder.joined.new,
+            };
+            let Some(was) = was else { continue };
             let taken_along =
-                steps.iter().any(|(above, _)| moved(was, above, above, separators.new).is_some());
-            if let Some(becomes) = on_new(was).filter(|name| name != was && !taken_along) {
+                steps.iter().any(|(above, _)| moved(was, above, above, separators[side]).is_some());
+            if let Some(becomes) = there(was).filter(|name| name != was && !taken_along) {
                 steps.push((was.clone(), becomes));
             }
         }
-        Ok(Plan { names, on_new: steps })
+        Ok(Plan { names, steps })
     }
 
     /// All of these RENAMEs, or none.
-    async fn rename_on_new(
+    async fn rename_on(
         &self,
         access: &Access,
+        side: Side,
         steps: &[(MailboxName, MailboxName)],
     ) -> Result<(), Unchanged> {
         if steps.is_empty() {
             return Ok(());
         }
-        let mut lease = self.lend_apart(access).await?;
+        let mut lease = self.lend_apart(access, side).await?;
         for (at, (was, becomes)) in steps.iter().enumerate() {
             let refused = match rename(&mut lease, was, becomes).await {
                 Ok(done) if done.is_ok() => continue,
@@ -412,11 +466,11 @@ impl Account {
                 }
             }
             lease.give_back();
-            self.forget_selected(access);
+            self.forget_selected(access, side);
             return Err(refused);
         }
         lease.give_back();
-        self.forget_selected(access);
+        self.forget_selected(access, side);
         Ok(())
     }
 
@@ -467,17 +521,17 @@ impl Account {
         }
     }
 
-    /// A connection to new that has no mailbox selected, nor has any that is idle: servers do not
+    /// A connection to a side that has no mailbox selected, nor has any that is idle: servers do not
     /// like to lose what somebody has open.
-    async fn lend_apart(&self, access: &Access) -> Result<Lease, BackendError> {
-        self.forget_selected(access);
-        access.pools.new.lend(&Want::Nothing).await
+    async fn lend_apart(&self, access: &Access, side: Side) -> Result<Lease, BackendError> {
+        self.forget_selected(access, side);
+        access.pools[side].lend(&Want::Nothing).await
     }
 
-    fn forget_selected(&self, access: &Access) {
-        access.pools.new.forget_selected();
+    fn forget_selected(&self, access: &Access, side: Side) {
+        access.pools[side].forget_selected();
         for access in self.all_access() {
-            access.pools.new.forget_selected();
+            access.pools[side].forget_selected();
         }
     }
 }
@@ -487,7 +541,7 @@ struct Plan {
     /// What each mailbox is called then.
     names: Vec<(MailboxId, Names)>,
     /// The RENAMEs on new.
-    on_new: Vec<(MailboxName, MailboxName)>,
+    steps: Vec<(MailboxName, MailboxName)>,
 }
 
 fn create_for(name: &MailboxName, uses: &[SpecialUse]) -> Parts {

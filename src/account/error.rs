@@ -2,7 +2,7 @@
 
 use super::merge::Distrust;
 use crate::backend::BackendError;
-use crate::base::{MailboxName, Side};
+use crate::base::{AccountName, MailboxName, Side};
 use crate::index::IndexError;
 
 /// A failure of one operation; the session decides what its client hears.
@@ -37,6 +37,15 @@ pub enum AccountError {
     /// sides.
     #[error("{0}: it is not known yet which of its messages lie on both servers")]
     Unmatched(MailboxName),
+    /// The account's phase is being changed, and whoever asks has waited for long enough.
+    #[error("{0} is being moved, try again in a moment")]
+    Moving(AccountName),
+    /// Only the user's own password opens a server, and the proxy does not know it now.
+    #[error(
+        "{0}: nobody has logged in lately, and a server is reached with the user's own password alone: \
+         log in, or give both sides credentials of mode \"master\""
+    )]
+    NobodyLoggedIn(AccountName),
     /// What is needed was never seen, and the side that has it is away.
     #[error("the {0} server is away, and what it holds is not known yet")]
     NeverSeen(Side),
@@ -51,6 +60,8 @@ impl AccountError {
             | AccountError::Index(_)
             | AccountError::NeverSeen(_)
             | AccountError::Unmatched(_)
+            | AccountError::Moving(_)
+            | AccountError::NobodyLoggedIn(_)
             | AccountError::Distrust { .. } => true,
             AccountError::NoSuchMailbox(_) | AccountError::NotThere { .. } => false,
         }

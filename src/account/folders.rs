@@ -20,7 +20,7 @@ use crate::imap::names::encode;
 use crate::imap::response::{Code, ListEntry, Response, Status};
 use crate::imap::write::Parts;
 use crate::index::{Batch, IndexError, ListedAs, MailboxId, MailboxRecord};
-use crate::uid::{Uid, UidSet};
+use crate::uid::Uid;
 
 /// All folders of an account at one moment.
 #[derive(Debug)]
@@ -115,14 +115,37 @@ impl Account {
 
     /// Lists the folders; `listing` is held by the caller.
     pub(super) async fn list_now(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
+        let phase = self.phase();
+        let folders = self.list_sides(access, Sides::from_fn(|side| phase.has(side))).await?;
+        let folders = Arc::new(folders);
+        self.folders.store(Some(Arc::clone(&folders)));
+        Ok(folders)
+    }
+
+    /// Lists the folders of both sides, whatever the phase: of the whole account, and not of what its
+    /// clients see.
+    pub async fn list_both(&self, access: &Access) -> Result<Folders, AccountError> {
+        let _one_at_a_time = self.listing.lock().await;
+        self.list_sides(access, Sides { old: true, new: true }).await
+    }
+
+    async fn list_sides(
+        &self,
+        access: &Access,
+        asked: Sides<bool>,
+    ) -> Result<Folders, AccountError> {
         let before = self.folders.load_full();
-        let (old, new) =
-            futures_util::join!(list_side(access, Side::Old), list_side(access, Side::New));
+        let list = |side: Side| async move {
+            if asked[side] { Some(list_side(access, side).await) } else { None }
+        };
+        let (old, new) = futures_util::join!(list(Side::Old), list(Side::New));
         let (shared, mut records): (Vec<_>, Vec<_>) =
             self.records().await?.into_iter().partition(is_shared);
         let listed = Sides { old, new }.map(|side, listed| match listed {
-            Ok(listed) => Some(listed),
-            Err(e) => {
+            Some(Ok(listed)) => Some(listed),
+            // As it was when the phase still had this side.
+            None => None,
+            Some(Err(e)) => {
                 warn!(account = %self.name, %side, "folders as last known: {e}");
                 before.as_ref().and_then(|b| b.sides[side].clone())
             }
@@ -132,7 +155,9 @@ impl Account {
         let told = listed.as_ref().map(|_, listed| listed.as_ref().map(|l| l.style.clone()));
         let was = account.styles;
         let styles = was.clone().map(|side, was| told[side].clone().or(was));
-        let Some(old_style) = styles.old.clone() else {
+        // An account that never had anything to do with old is spelled as new spells it.
+        let alone = styles.new.clone().filter(|_| !asked.old);
+        let Some(old_style) = styles.old.clone().or(alone) else {
             return Err(AccountError::NeverSeen(Side::Old));
         };
         let mut sides = listed.map(|side, listed| {
@@ -150,9 +175,13 @@ impl Account {
         let explicit = explicit_names(&self.config);
         let decided: Vec<Decided> = records.iter().map(decided).collect();
         let joined = join(&sides.old.listed, &sides.new.listed, &styles, &explicit, &decided);
-        self.decide(&joined, &sides, known, &mut records).await?;
+        // Whether a folder is on old as well is known where old was asked, or is not to be.
+        let told = Sides { old: known.old || !asked.old, new: known.new };
+        self.decide(&joined, &sides, known, told.old, &mut records).await?;
         let moves = self.history.moves(taken, &joined, &styles);
-        self.history.bring_home(&self.name, access, &self.matchmaker, moves);
+        if asked.old && asked.new {
+            self.history.bring_home(&self.name, access, &self.matchmaker, moves);
+        }
 
         let by_name: HashMap<&MailboxName, &MailboxRecord> =
             records.iter().filter(|r| !r.hidden).map(|r| (&r.client, r)).collect();
@@ -161,8 +190,10 @@ impl Account {
             listed.map(|l| &l.name).collect::<HashSet<&MailboxName>>()
         });
         let mut list = Vec::with_capacity(joined.len());
-        for joined in joined {
+        for mut joined in joined {
             let Some(record) = by_name.get(&joined.client) else { continue };
+            joined.old = joined.old.filter(|_| asked.old);
+            joined.new = joined.new.filter(|_| asked.new);
             if joined.old.is_none() && joined.new.is_none() {
                 continue;
             }
@@ -171,14 +202,17 @@ impl Account {
             };
             let there =
                 Sides { old: opens(Side::Old, &joined.old), new: opens(Side::New, &joined.new) };
+            joined.selectable = there.old || there.new;
             list.push(Folder { joined, id: record.id, there, shared: false });
         }
         let own = list.iter().map(|folder| folder.joined.client.clone()).collect();
         let (listed, separator) = (&sides.old.shared, styles.old.separator);
-        list.extend(self.decide_shared(listed, known.old, shared, &own, separator).await?);
+        if asked.old {
+            list.extend(self.decide_shared(listed, known.old, shared, &own, separator).await?);
+        }
         let by_client =
             list.iter().enumerate().map(|(at, f)| (f.joined.client.clone(), at)).collect();
-        let folders = Arc::new(Folders {
+        Ok(Folders {
             styles,
             list,
             by_client,
@@ -186,18 +220,18 @@ impl Account {
                 old: known.old.then_some(sides.old),
                 new: known.new.then_some(sides.new),
             },
-        });
-        self.folders.store(Some(Arc::clone(&folders)));
-        Ok(folders)
+        })
     }
 
     /// Persists what the listings say of each mailbox: its names, and where it is. `known` tells
-    /// which side's listing is one, and not just what is remembered.
+    /// which side's listing is one, and not just what is remembered; `told`, whether what is not among
+    /// old's folders is on new alone.
     async fn decide(
         &self,
         joined: &[Joined],
         sides: &Sides<SideFolders>,
         known: Sides<bool>,
+        told: bool,
         records: &mut Vec<MailboxRecord>,
     ) -> Result<(), AccountError> {
         let mut at: HashMap<MailboxName, usize> = records
@@ -216,7 +250,7 @@ impl Account {
         for j in joined {
             let first_seen = !at.contains_key(&j.client);
             if first_seen {
-                if !known.old {
+                if !told {
                     // Whether it is on old too cannot be known now (DESIGN §3): it is not shown.
                     continue;
                 }
@@ -243,7 +277,7 @@ impl Account {
                     record.listed[side] = listed.map(|listed| listed_as(listed));
                 }
             }
-            if record.uid_validity == 0 && known.old && j.old.is_none() {
+            if record.uid_validity == 0 && told && j.old.is_none() {
                 // It exists on new alone: a value of its own, fixed at first sight (V1).
                 record.uid_validity = own_uid_validity(now(), &taken);
             }
@@ -339,7 +373,7 @@ impl Account {
             checkpoints: Vec::new(),
             hidden: false,
             listed: Sides::default(),
-            unshown: UidSet::new(),
+            unshown: Sides::default(),
             matching: None,
             restored: Sides { old: false, new: remembered.is_some() },
         }
@@ -364,16 +398,35 @@ impl Account {
 
     /// The hub of a folder.
     pub async fn hub(&self, folder: &Folder) -> Result<Arc<Mailbox>, AccountError> {
-        if let Some(mailbox) = self.open.get(&folder.id).map(|m| Arc::clone(&m)) {
+        self.hub_of(folder.id, &folder.joined.client).await
+    }
+
+    /// All mailboxes that are the user's own, as they are remembered.
+    pub async fn known_mailboxes(&self) -> Result<Vec<Arc<Mailbox>>, AccountError> {
+        let mut mailboxes = Vec::new();
+        for record in self.records().await? {
+            if !record.hidden && !is_shared(&record) {
+                mailboxes.push(self.hub_of(record.id, &record.client).await?);
+            }
+        }
+        Ok(mailboxes)
+    }
+
+    async fn hub_of(
+        &self,
+        id: MailboxId,
+        client: &MailboxName,
+    ) -> Result<Arc<Mailbox>, AccountError> {
+        if let Some(mailbox) = self.open.get(&id).map(|m| Arc::clone(&m)) {
             return Ok(mailbox);
         }
         let _one_at_a_time = self.loading.lock().await;
-        if let Some(mailbox) = self.open.get(&folder.id).map(|m| Arc::clone(&m)) {
+        if let Some(mailbox) = self.open.get(&id).map(|m| Arc::clone(&m)) {
             return Ok(mailbox);
         }
         // A listing that is still being replaced may name what was deleted meanwhile.
-        let missing = || AccountError::NoSuchMailbox(folder.joined.client.clone());
-        let stored = match self.index.load(self.id, folder.id).await {
+        let missing = || AccountError::NoSuchMailbox(client.clone());
+        let stored = match self.index.load(self.id, id).await {
             Err(IndexError::UnknownMailbox(..)) => return Err(missing()),
             stored => stored?,
         };
@@ -386,8 +439,9 @@ impl Account {
             Arc::clone(&self.undecided),
             Arc::clone(&self.matchmaker),
             stored,
+            self.phase(),
         ));
-        self.open.insert(folder.id, Arc::clone(&mailbox));
+        self.open.insert(id, Arc::clone(&mailbox));
         Ok(mailbox)
     }
 
@@ -397,29 +451,44 @@ impl Account {
         access: &Access,
         mailbox: &Arc<Mailbox>,
     ) -> Result<(), AccountError> {
-        if mailbox.view().names.new.is_some() {
+        self.make_on(Side::New, access, mailbox).await
+    }
+
+    /// Makes a mailbox exist on a side, where it is missing there.
+    pub async fn make_on(
+        &self,
+        side: Side,
+        access: &Access,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<(), AccountError> {
+        let is_there = || mailbox.peek(|m| m.is_there(side));
+        if is_there() {
             return Ok(());
         }
         let _one_at_a_time = self.making.lock().await;
-        if mailbox.view().names.new.is_some() {
+        if is_there() {
             return Ok(());
         }
         let folders = self.folders(access).await?;
         // A listing that began before would tell afterwards that the mailbox is not there.
         let _no_listing = self.listing.lock().await;
         let record = mailbox.peek(|m| m.record.clone());
-        if mailbox.view().names.new.is_some() {
+        if is_there() {
             return Ok(());
         }
-        let Some(name) = record.new.clone() else {
-            return Err(AccountError::NotThere { mailbox: record.client.clone(), side: Side::New });
+        let name = match side {
+            Side::Old => record.old.clone(),
+            Side::New => record.new.clone(),
+        };
+        let Some(name) = name else {
+            return Err(AccountError::NotThere { mailbox: record.client.clone(), side });
         };
         let subscribed =
             folders.find(&record.client).is_some_and(|folder| folder.joined.subscribed);
-        let mut lease = access.pools.new.lend(&Want::Nothing).await?;
+        let mut lease = access.pools[side].lend(&Want::Nothing).await?;
         let mut name = name;
         if let Err(refused) = create(&mut lease, &name).await? {
-            let other = match dislikes(&refused) {
+            let other = match side == Side::New && dislikes(&refused) {
                 true => plainer_on_new(&folders, &self.records().await?, &name),
                 false => None,
             };
@@ -435,14 +504,20 @@ impl Account {
         if subscribed {
             let done = lease.run(&command("SUBSCRIBE ", &name)).await?;
             if !done.is_ok() {
-                warn!(account = %self.name, mailbox = %name, "SUBSCRIBE on new: {}", done.words());
+                warn!(account = %self.name, mailbox = %name, %side, "SUBSCRIBE: {}", done.words());
             }
         }
         lease.give_back();
-        info!(account = %self.name, mailbox = %record.client, new = %name, "made on new");
+        info!(account = %self.name, mailbox = %record.client, as_ = %name, "made on {side}");
         let mut listed = record.listed;
-        listed.new = Some(ListedAs { selectable: true, subscribed, children: None, special: None });
-        mailbox.set_listed(&MailboxRecord { listed, new: Some(name), ..record }).await
+        listed[side] =
+            Some(ListedAs { selectable: true, subscribed, children: None, special: None });
+        let mut told = MailboxRecord { listed, ..record };
+        match side {
+            Side::Old => told.old = Some(name),
+            Side::New => told.new = Some(name),
+        }
+        mailbox.set_listed(&told).await
     }
 }
 

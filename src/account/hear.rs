@@ -89,7 +89,8 @@ impl Mailbox {
     }
 
     pub(super) fn want(&self, side: Side) -> Result<Want, AccountError> {
-        let name = self.view().names[side].clone();
+        // Also of a side that the phase does not have: its pool decides whether it may be asked.
+        let name = self.peek(|m| m.name_on(side));
         let name = name.ok_or_else(|| AccountError::NotThere { mailbox: self.name(), side })?;
         Ok(Want::Mailbox(name, self.known(side)))
     }
@@ -173,7 +174,7 @@ impl Mailbox {
                     let changed = merged.see(side, &report, now())?;
                     merged.absorb_mod_seq(side, report.snapshot.highest_mod_seq, before);
                     let another = merged.incarnations[side];
-                    Ok(((!merged.held.is_empty(), another), changed))
+                    Ok(((!merged.held[side].is_empty(), another), changed))
                 })
                 .await?;
             // What is held already has been noted: whoever decides must not wake itself for ever.
@@ -181,6 +182,9 @@ impl Mailbox {
                 self.undecided.note(self);
             }
             self.go_on_matching();
+            if side == Side::New && !arrivals.is_empty() {
+                self.look_for_debts();
+            }
             if another != incarnation {
                 warn!(
                     mailbox = %self.name(), %side,
@@ -328,24 +332,26 @@ impl Mailbox {
         let decided = self.peek(|m| {
             let uid = m.map.uid_of(side, uid)?;
             let place = m.map.place(uid)?;
-            (place.authority() == side).then_some(uid)
+            (m.authority(place) == side).then_some(uid)
         });
         decided
             .is_none_or(|uid| self.tell_flags(uid, without_recent(list), origin, since, (side, by)))
     }
 
-    /// Which arrivals on new may be copies of ours: those that are like one that was begun.
+    /// Which arrivals may be copies of ours: those that are like one that was begun.
     async fn possible_copies(
         &self,
         conn: &mut Conn,
         arrivals: &UidSet<SideUid>,
     ) -> Result<BTreeMap<SideUid, Likeness>, BackendError> {
         let mut hold = BTreeMap::new();
-        if conn.side() != Side::New || arrivals.is_empty() {
+        if arrivals.is_empty() {
             return Ok(hold);
         }
-        let (expected, unmatched) = self.peek(|m| (m.intents.clone(), m.record.matching));
+        let side = conn.side();
+        let (expected, unmatched) = self.peek(|m| (m.intents[side].clone(), m.record.matching));
         // What waits to be matched is none: no copy was begun before all of it was seen.
+        let unmatched = unmatched.filter(|_| side == Side::New);
         let arrivals = arrivals.range_from(unmatched.unwrap_or(SideUid(1)));
         if expected.is_empty() || arrivals.is_empty() {
             return Ok(hold);
@@ -377,6 +383,24 @@ impl Mailbox {
             // Over connections that were not open before.
             self.absorb_once(access).await?;
         }
+        Ok(())
+    }
+
+    /// Brings the mailbox up to date from both sides, whatever the phase has of them.
+    ///
+    /// # Errors
+    /// Also where one side could go on without the other.
+    pub async fn absorb_both(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        for side in Side::BOTH {
+            if self.peek(|m| m.is_there(side)) {
+                let mut lease = self.lease(access, side).await?;
+                lease.must("NOOP", &text("NOOP")).await?;
+                self.hear(&mut lease).await?;
+                lease.give_back();
+            }
+        }
+        self.start_matching(access);
+        self.first_view(Instant::now() + FIRST_VIEW).await;
         Ok(())
     }
 

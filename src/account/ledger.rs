@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 
 use super::mailbox::{Mailbox, lock, now};
 use super::{AccountError, Merged};
+use crate::base::{Phase, Side};
+use crate::config::Mirror;
 use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Stuck};
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
@@ -20,13 +22,13 @@ const REMEMBER: u64 = 24 * 3600;
 /// A message that is stuck is tried once in so many seconds at least.
 const LONGEST_RETRY: u64 = 24 * 3600;
 
-/// A copy that is proved to be on new.
+/// A copy that is proved to be on the side where it was to go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Copied {
     /// Whose.
     pub uid: Uid,
-    /// Its UID on new.
-    pub new: SideUid,
+    /// Its UID there.
+    pub copy: SideUid,
     /// Whether it was found again instead of being told by its APPEND: then another copy may still
     /// turn up, and the intent is remembered.
     pub doubtful: bool,
@@ -37,11 +39,19 @@ pub struct Copied {
 #[derive(Default)]
 pub struct Undecided {
     mailboxes: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
+    owing: Mutex<HashMap<MailboxId, Arc<Mailbox>>>,
+    /// What old is told of.
+    pub mirror: Mirror,
     /// Somebody shall look.
     pub wake: Notify,
 }
 
 impl Undecided {
+    /// Nothing yet, of an account of which old is told so much.
+    pub(super) fn mirroring(mirror: Mirror) -> Undecided {
+        Undecided { mirror, ..Undecided::default() }
+    }
+
     /// Something in this mailbox may have to be decided.
     pub fn note(&self, mailbox: &Arc<Mailbox>) {
         lock(&self.mailboxes).insert(mailbox.id(), Arc::downgrade(mailbox));
@@ -63,21 +73,79 @@ impl Undecided {
     pub fn is_empty(&self) -> bool {
         lock(&self.mailboxes).is_empty()
     }
+
+    /// This mailbox owes something to old. Nobody need keep it open until that is told.
+    pub fn note_owing(&self, mailbox: &Arc<Mailbox>) {
+        if self.mirror != Mirror::None {
+            lock(&self.owing).insert(mailbox.id(), Arc::clone(mailbox));
+            self.wake.notify_one();
+        }
+    }
+
+    /// The mailboxes that owe something. Each is to be noted again if it does still.
+    pub fn take_owing(&self) -> Vec<Arc<Mailbox>> {
+        std::mem::take(&mut *lock(&self.owing)).into_values().collect()
+    }
+
+    /// Puts a mailbox back that still owes something, without waking anybody.
+    pub fn put_back_owing(&self, mailbox: &Arc<Mailbox>) {
+        lock(&self.owing).insert(mailbox.id(), Arc::clone(mailbox));
+    }
+
+    /// Whether any mailbox owes something to old.
+    pub fn owes(&self) -> bool {
+        !lock(&self.owing).is_empty()
+    }
 }
 
 impl Mailbox {
     /// Has it looked into whatever is undecided here, as an earlier life of the proxy may have left
     /// it.
     pub fn look_into(self: &Arc<Self>) {
-        if self.peek(|m| !m.intents.is_empty() || !m.held.is_empty() || !m.stuck.is_empty()) {
+        let undecided = |m: &Merged, side| !m.intents[side].is_empty() || !m.held[side].is_empty();
+        let any = |m: &Merged| Side::BOTH.into_iter().any(|side| undecided(m, side));
+        if self.peek(|m| any(m) || !m.stuck.is_empty()) {
             self.undecided.note(self);
+        }
+        self.look_for_debts();
+    }
+
+    /// Has old told of what it is owed, as far as the mirror is to.
+    pub fn look_for_debts(self: &Arc<Self>) {
+        let owes = |m: &Merged| match self.undecided.mirror {
+            Mirror::None => false,
+            Mirror::Flags => !m.owed.flags.is_empty(),
+            Mirror::All => {
+                let alone = |run: crate::uid::Run| alone(run.place, Side::Old).is_some();
+                !m.owed.is_empty() || m.map.runs().any(alone)
+            }
+        };
+        if self.peek(|m| m.phase == Phase::Merged && owes(m)) {
+            self.undecided.note_owing(self);
         }
     }
 
-    /// Writes intents, durably. Returns those messages that may be appended now: still `Old`, and
-    /// without an open intent whose fate is unknown.
+    /// The UID of a message's only copy, if it is not on `to`.
+    pub fn to_be_copied(&self, uid: Uid, to: Side) -> Option<SideUid> {
+        self.peek(|m| alone(m.map.place(uid)?, to))
+    }
+
+    /// All messages that do not lie on `to`.
+    pub fn missing_on(&self, to: Side) -> Vec<(Uid, SideUid)> {
+        self.peek(|m| {
+            let runs = m.map.runs().filter_map(|run| Some((run, alone(run.place, to)?)));
+            let all = runs.flat_map(|(run, first)| {
+                (0..run.len).map(move |n| (Uid(run.uid.0 + n), SideUid(first.0 + n)))
+            });
+            all.collect()
+        })
+    }
+
+    /// Writes intents for copies to a side, durably. Returns those messages that may be appended now:
+    /// still not there, and without an open intent whose fate is unknown.
     pub async fn begin_copies(
         self: &Arc<Self>,
+        to: Side,
         copies: Vec<(Uid, Intent)>,
     ) -> Result<Vec<Uid>, AccountError> {
         self.room()?;
@@ -85,8 +153,8 @@ impl Mailbox {
         self.change(|merged, batch| {
             let mut begun = Vec::new();
             for (uid, mut intent) in copies {
-                let old = matches!(merged.map.place(uid), Some(Place::Old(_)));
-                let open = match merged.intents.get(&uid) {
+                let missing = merged.map.place(uid).is_some_and(|place| alone(place, to).is_some());
+                let open = match merged.intents[to].get(&uid) {
                     // What the earlier APPEND left may still turn up, while this one is under way
                     // and after it: it is looked for from where that one began.
                     Some(earlier) if earlier.closed => {
@@ -96,9 +164,9 @@ impl Mailbox {
                     }
                     open => open.is_some(),
                 };
-                if old && !open {
-                    batch.put_intent(account, id, uid, Direction::ToNew, &intent);
-                    merged.intents.insert(uid, intent);
+                if missing && !open {
+                    batch.put_intent(account, id, uid, direction(to), &intent);
+                    merged.intents[to].insert(uid, intent);
                     begun.push(uid);
                 }
             }
@@ -108,11 +176,12 @@ impl Mailbox {
     }
 
     /// Settles copies: place and intent change in one batch. Returns those whose message is not
-    /// `Old` any more: their copy has no place in the view. The caller removes it from new, and
+    /// alone on the other side any more: their copy has no place in the view. The caller removes it, and
     /// only then gives up its intent ([`abandon_copies`](Self::abandon_copies)), which meanwhile
     /// tells what the copy is.
     pub async fn commit_copies(
         self: &Arc<Self>,
+        to: Side,
         copies: Vec<Copied>,
     ) -> Result<Vec<Copied>, AccountError> {
         let (account, id) = (self.account, self.id);
@@ -121,13 +190,13 @@ impl Mailbox {
             let mut changed = false;
             for copy in copies {
                 changed = true;
-                if merged.copied(copy.uid, copy.new) {
+                if merged.copied(copy.uid, to, copy.copy) {
                     if merged.stuck.remove(&copy.uid).is_some() {
                         batch.del_stuck(account, id, copy.uid);
                     }
-                    settle(merged, batch, (account, id), copy.uid, copy.doubtful);
+                    settle(merged, batch, (account, id), (to, copy.uid), copy.doubtful);
                 } else {
-                    merged.hide_new(copy.new);
+                    merged.hide_copy(to, copy.copy);
                     refused.push(copy);
                 }
             }
@@ -137,16 +206,17 @@ impl Mailbox {
         .await
     }
 
-    /// Gives intents up: nothing of them is on new. With `doubtful`, a copy may still turn up.
+    /// Gives intents up: nothing of them is on `to`. With `doubtful`, a copy may still turn up.
     pub async fn abandon_copies(
         self: &Arc<Self>,
+        to: Side,
         uids: Vec<Uid>,
         doubtful: bool,
     ) -> Result<(), AccountError> {
         let (account, id) = (self.account, self.id);
         self.change(|merged, batch| {
             for uid in uids {
-                settle(merged, batch, (account, id), uid, doubtful);
+                settle(merged, batch, (account, id), (to, uid), doubtful);
             }
             let released = merged.release(now())?;
             Ok(((), released))
@@ -155,11 +225,11 @@ impl Mailbox {
     }
 
     /// Decides over an arrival that was held back: no copy of ours, so it is shown.
-    pub async fn show_held(self: &Arc<Self>, new: SideUid) -> Result<(), AccountError> {
+    pub async fn show_held(self: &Arc<Self>, side: Side, uid: SideUid) -> Result<(), AccountError> {
         self.change(|merged, _| {
-            let held = merged.held.contains_key(&new);
+            let held = merged.held[side].contains_key(&uid);
             if held {
-                merged.claim(crate::base::Side::New, new, now())?;
+                merged.claim(side, uid, now())?;
             }
             Ok(((), held))
         })
@@ -169,11 +239,12 @@ impl Mailbox {
     /// Decides over copies that have no place in the view: they are not shown.
     pub async fn hide_copies(
         self: &Arc<Self>,
+        side: Side,
         copies: &UidSet<SideUid>,
     ) -> Result<(), AccountError> {
         self.change(|merged, _| {
-            for new in copies.iter() {
-                merged.hide_new(new);
+            for copy in copies.iter() {
+                merged.hide_copy(side, copy);
             }
             Ok(((), !copies.is_empty()))
         })
@@ -184,15 +255,17 @@ impl Mailbox {
     pub async fn forget_old_intents(self: &Arc<Self>) -> Result<(), AccountError> {
         let (account, id) = (self.account, self.id);
         let over = |i: &Intent| i.closed && now().saturating_sub(i.written_at) > REMEMBER;
-        if !self.peek(|m| m.intents.values().any(over)) {
+        if !self.peek(|m| m.intents.iter().any(|(_, all)| all.values().any(over))) {
             return Ok(());
         }
         self.change(|merged, batch| {
-            let old: Vec<Uid> =
-                merged.intents.iter().filter(|(_, i)| over(i)).map(|(uid, _)| *uid).collect();
-            for uid in old {
-                batch.del_intent(account, id, uid, Direction::ToNew);
-                merged.intents.remove(&uid);
+            for to in Side::BOTH {
+                merged.intents[to].retain(|uid, intent| {
+                    if over(intent) {
+                        batch.del_intent(account, id, *uid, direction(to));
+                    }
+                    !over(intent)
+                });
             }
             let released = merged.release(now())?;
             Ok(((), released))
@@ -200,10 +273,11 @@ impl Mailbox {
         .await
     }
 
-    /// Notes why a message could not be carried over, in the server's own words. It is tried again
+    /// Notes why a message could not be carried to a side, in the server's own words. It is tried again
     /// after `pause`, doubled for each time before.
     pub async fn note_stuck(
         self: &Arc<Self>,
+        to: Side,
         uid: Uid,
         reason: String,
         pause: Duration,
@@ -216,14 +290,14 @@ impl Mailbox {
             let stuck = Stuck { reason, tries: before.saturating_add(1), next_try };
             batch.put_stuck(account, id, uid, &stuck);
             merged.stuck.insert(uid, stuck);
-            settle(merged, batch, (account, id), uid, false);
+            settle(merged, batch, (account, id), (to, uid), false);
             let released = merged.release(now())?;
             Ok(((), released))
         })
         .await
     }
 
-    /// Messages that could not be carried over yet, and when to try each again, in Unix seconds.
+    /// Messages that could not be carried to new yet, and when to try each again, in Unix seconds.
     pub fn stuck(&self) -> Vec<(Uid, u64)> {
         let old = |m: &Merged, uid| matches!(m.map.place(uid), Some(Place::Old(_)));
         self.peek(|m| {
@@ -237,14 +311,27 @@ impl Mailbox {
         self.peek(|m| m.stuck.get(&uid).is_some_and(|stuck| stuck.next_try > now()))
     }
 
-    /// All intents, open and closed.
-    pub fn intents(&self) -> BTreeMap<Uid, Intent> {
-        self.peek(|m| m.intents.clone())
+    /// All intents of copies to a side, open and closed.
+    pub fn intents(&self, to: Side) -> BTreeMap<Uid, Intent> {
+        self.peek(|m| m.intents[to].clone())
     }
 
-    /// Arrivals on new that are held back.
-    pub fn held(&self) -> Vec<SideUid> {
-        self.peek(|m| m.held.keys().copied().collect())
+    /// Arrivals on a side that are held back.
+    pub fn held(&self, side: Side) -> Vec<SideUid> {
+        self.peek(|m| m.held[side].keys().copied().collect())
+    }
+}
+
+/// Where a message lies that does not lie on `to`.
+fn alone(place: Place, to: Side) -> Option<SideUid> {
+    if place.on(to).is_some() { None } else { place.on(to.other()) }
+}
+
+/// As the index calls copies to a side.
+fn direction(to: Side) -> Direction {
+    match to {
+        Side::Old => Direction::ToOld,
+        Side::New => Direction::ToNew,
     }
 }
 
@@ -252,15 +339,15 @@ fn settle(
     merged: &mut Merged,
     batch: &mut Batch,
     (account, id): (AccountId, MailboxId),
-    uid: Uid,
+    (to, uid): (Side, Uid),
     doubtful: bool,
 ) {
-    let Some(intent) = merged.intents.get_mut(&uid) else { return };
+    let Some(intent) = merged.intents[to].get_mut(&uid) else { return };
     if doubtful || intent.closed || intent.again {
         intent.closed = true;
-        batch.put_intent(account, id, uid, Direction::ToNew, intent);
+        batch.put_intent(account, id, uid, direction(to), intent);
     } else {
-        merged.intents.remove(&uid);
-        batch.del_intent(account, id, uid, Direction::ToNew);
+        merged.intents[to].remove(&uid);
+        batch.del_intent(account, id, uid, direction(to));
     }
 }

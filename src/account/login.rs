@@ -9,11 +9,11 @@ use tracing::{info, warn};
 
 use super::mailbox::lock;
 use super::phase::Phases;
-use super::{Access, Account};
+use super::{Access, Account, AccountError};
 use crate::backend::{
     BackendError, Breaker, Learned, Origin, Pool, Profile, Strain, Want, connect,
 };
-use crate::base::{AccountName, ExposeSecret, SecretString, Side, Sides};
+use crate::base::{AccountName, ExposeSecret, Phase, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
 use crate::index::{Batch, Index, IndexError};
 
@@ -34,6 +34,9 @@ pub enum LoginError {
     /// The primary side could not be asked.
     #[error(transparent)]
     Backend(BackendError),
+    /// The account's phase is being changed.
+    #[error(transparent)]
+    Moving(AccountError),
     /// The account could not be looked up.
     #[error("index: {0}")]
     Index(#[from] IndexError),
@@ -54,7 +57,7 @@ pub struct Accounts {
     breakers: Sides<Arc<Breaker>>,
     /// What accounts are called on each side that were enrolled so.
     pub(super) logins: DashMap<AccountName, Sides<Option<String>>>,
-    pub(super) phases: Phases,
+    pub(super) phases: Arc<Phases>,
 }
 
 impl Accounts {
@@ -72,7 +75,7 @@ impl Accounts {
             let known = index.profile(side).await?;
             remembered[side] = known.map(|known| profile(&known, &config.backends[side]));
         }
-        let phases = Phases::read(config.accounts.phase, &index).await?;
+        let phases = Arc::new(Phases::read(config.accounts.phase, &index).await?);
         let accounts = Accounts {
             logins: DashMap::new(),
             phases,
@@ -142,7 +145,18 @@ impl Accounts {
             return Ok((account, access));
         }
 
-        let primary = self.config.auth.primary;
+        // While the phase is being changed, nobody is let in; who was judged by a side that the next
+        // phase does not have is judged anew.
+        let mut entered = match self.open.get(&name).map(|a| Arc::clone(&a)) {
+            Some(account) => Some(account.enter().await.map_err(LoginError::Moving)?),
+            None => None,
+        };
+        let phase = self.phase(&name);
+        let primary = match phase {
+            Phase::Old => Side::Old,
+            Phase::Merged => self.config.auth.primary,
+            Phase::New => Side::New,
+        };
         let backend = &self.backends[primary];
         let own = self.credentials(primary, &name).own(typed, &name, password);
         let breaker = &self.breakers[primary];
@@ -158,12 +172,23 @@ impl Accounts {
         conn.report_to(&self.learned, &self.strain[primary]);
         remember(&self.learned, &self.index, primary).await?;
         let account = self.account(&name).await?;
+        if entered.is_none() {
+            entered = Some(account.enter().await.map_err(LoginError::Moving)?);
+        }
+        if self.phase(&name) != phase {
+            return Err(LoginError::Moving(AccountError::Moving(name)));
+        }
         let access = account.admit(digest, || self.access(typed, &name, password));
+        account.follow(&access);
         for (_, pool) in access.pools.iter() {
             pool.try_again();
             pool.came_from(&origin);
         }
         access.pools[primary].adopt(conn);
+        drop(entered);
+        if !phase.has(primary.other()) {
+            return Ok((account, access));
+        }
         // The other side is opened behind the answer; the client does not wait for it.
         let other = Arc::clone(&access.pools[primary.other()]);
         let (learned, index) = (Arc::clone(&self.learned), self.index.clone());
@@ -179,10 +204,35 @@ impl Accounts {
         Ok((account, access))
     }
 
+    /// An account and what may be reached of it on both sides, whatever its phase and whether or not
+    /// anybody is logged in: for a change of its phase.
+    ///
+    /// # Errors
+    /// A side wants the user's own password, and nobody who knows it has logged in lately.
+    pub async fn background_of_both(
+        &self,
+        name: &AccountName,
+    ) -> Result<(Arc<Account>, Arc<Access>), AccountError> {
+        let account = self.account(name).await?;
+        let logins = self.backends.as_ref().map(|_, b| b.credentials.for_background(name));
+        if logins.old.is_some() && logins.new.is_some() {
+            return Ok((account, Arc::new(self.access_with(name, logins))));
+        }
+        // The latest login's secret is the one that is right.
+        let latest = account.access.iter().max_by_key(|judged| judged.at);
+        let latest = latest.map(|judged| Arc::clone(&judged.access));
+        let access = latest.ok_or_else(|| AccountError::NobodyLoggedIn(name.clone()))?;
+        let pools = access.pools.as_ref().map(|_, pool| pool.another());
+        Ok((account, Arc::new(Access { pools, poll_interval: self.limits.poll_interval })))
+    }
+
     /// An account, made if it is not there yet.
     pub async fn account(&self, name: &AccountName) -> Result<Arc<Account>, IndexError> {
         let id = self.index.account(name).await?;
-        let make = || Account::new(name.clone(), id, self.index.clone(), Arc::clone(&self.config));
+        let make = || {
+            let (index, config) = (self.index.clone(), Arc::clone(&self.config));
+            Account::new(name.clone(), id, index, config, Arc::clone(&self.phases))
+        };
         let account = self.open.entry(name.clone()).or_insert_with(|| Arc::new(make()));
         Ok(Arc::clone(&account))
     }

@@ -21,7 +21,7 @@ use super::modseq::ModSeqs;
 use super::told::{Told, Verdict};
 use super::watch::Watching;
 use crate::backend::{Conn, ConnId, Known, Moment};
-use crate::base::{AccountName, MailboxName, Side, Sides};
+use crate::base::{AccountName, MailboxName, Phase, Side, Sides};
 use crate::index::{
     AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Snapshot, Stored,
 };
@@ -51,7 +51,9 @@ pub struct View {
     pub mod_seqs: ModSeqs,
     /// The mailbox's name as its client spells it.
     pub client: MailboxName,
-    /// The mailbox's names on the sides where it exists.
+    /// The account's phase.
+    pub phase: Phase,
+    /// The mailbox's names on the sides where it exists, of those that the phase has.
     pub names: Sides<Option<MailboxName>>,
 }
 
@@ -138,6 +140,8 @@ impl Names {
 
 struct Tip {
     merged: Merged,
+    /// What clients see of its map.
+    shown: UidMap,
     version: u64,
     failed: Option<String>,
 }
@@ -150,23 +154,28 @@ impl Mailbox {
         undecided: Arc<Undecided>,
         matchmaker: Arc<Matchmaker>,
         stored: Stored,
+        phase: Phase,
     ) -> Mailbox {
-        let intents: BTreeMap<Uid, Intent> = stored
-            .intents
-            .into_iter()
-            .filter(|(_, direction, _)| *direction == Direction::ToNew)
-            .map(|(uid, _, intent)| (uid, intent))
-            .collect();
+        let mut intents: Sides<BTreeMap<Uid, Intent>> = Sides::default();
+        for (uid, direction, intent) in stored.intents {
+            let to = match direction {
+                Direction::ToNew => Side::New,
+                Direction::ToOld => Side::Old,
+            };
+            intents[to].insert(uid, intent);
+        }
         let id = stored.record.id;
-        let mut merged = Merged::new(stored.record, stored.map, intents);
+        let mut merged = Merged::new(stored.record, stored.map, intents, phase);
         merged.stuck = stored.stuck.into_iter().collect();
-        let view = view_of(&owner, &merged, 0);
+        merged.owed = stored.owed;
+        let shown = merged.shown();
+        let view = view_of(&owner, &merged, shown.clone(), 0);
         Mailbox {
             id,
             account,
             owner,
             index,
-            tip: Mutex::new(Tip { merged, version: 0, failed: None }),
+            tip: Mutex::new(Tip { merged, shown, version: 0, failed: None }),
             published: ArcSwap::from_pointee(view),
             version: watch::Sender::new(0),
             flags: broadcast::Sender::new(FLAG_BACKLOG),
@@ -372,11 +381,15 @@ impl Mailbox {
                 return Err(crate::index::IndexError::Failed(why.clone()).into());
             }
             let (before, seqs) = (tip.merged.map.clone(), tip.merged.mod_seqs.clone());
+            let phase = tip.merged.phase;
             let mut batch = Batch::new();
             let changed = change(&mut tip.merged, &mut batch);
             let (value, changed) =
                 changed.map_err(|why| AccountError::Distrust { mailbox: self.name(), why })?;
-            let Tip { merged, version, .. } = &mut *tip;
+            let Tip { merged, shown, version, .. } = &mut *tip;
+            if !merged.map.is_same(&before) || merged.phase != phase {
+                *shown = merged.shown();
+            }
             if !merged.map.is_same(&before) && merged.mod_seqs.highest() == seqs.highest() {
                 merged.mod_seqs.bump();
             }
@@ -396,7 +409,7 @@ impl Mailbox {
                 (value, None)
             } else {
                 *version += 1;
-                let view = view_of(&self.owner, merged, *version);
+                let view = view_of(&self.owner, merged, shown.clone(), *version);
                 if batch.is_empty() {
                     self.publish(view);
                     (value, None)
@@ -449,7 +462,7 @@ impl Mailbox {
                 names.give_to(record);
                 batch.put_mailbox(mailbox.account, record);
                 tip.version += 1;
-                views.push(view_of(&mailbox.owner, &tip.merged, tip.version));
+                views.push(view_of(&mailbox.owner, &tip.merged, tip.shown.clone(), tip.version));
             }
             (index.submit(batch), views)
         };
@@ -510,21 +523,19 @@ fn joined(known: &[Bytes], told: &[Bytes]) -> Vec<Bytes> {
     if all.len() > MOST_FLAGS { told.to_vec() } else { all }
 }
 
-fn view_of(owner: &AccountName, merged: &Merged, version: u64) -> View {
+fn view_of(owner: &AccountName, merged: &Merged, map: UidMap, version: u64) -> View {
     let record = &merged.record;
     let first_name = record.first_name.as_ref().unwrap_or(&record.client);
     View {
         version,
-        map: merged.map.clone(),
+        map,
+        phase: merged.phase,
         uid_validity: record.uid_validity,
         object_id: ObjectId::new(owner, first_name, record.uid_validity),
         uid_next: record.uid_next,
         mod_seqs: merged.mod_seqs.clone(),
         client: record.client.clone(),
-        names: Sides {
-            old: record.old.clone().filter(|_| merged.is_there(Side::Old)),
-            new: record.new.clone().filter(|_| merged.is_there(Side::New)),
-        },
+        names: Sides::from_fn(|side| merged.name_on(side).filter(|_| merged.phase.has(side))),
     }
 }
 

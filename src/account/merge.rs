@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use super::modseq::ModSeqs;
 use crate::backend::Incarnation;
-use crate::base::{Side, Sides};
-use crate::index::{Intent, MailboxRecord, Snapshot, Stuck};
+use crate::base::MailboxName;
+use crate::base::{Phase, Side, Sides};
+use crate::index::{Intent, MailboxRecord, Owed, Snapshot, Stuck};
 use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
 
 /// Why a side's report was not believed. The side is treated as away: nothing is removed, nothing
@@ -111,8 +112,8 @@ pub struct Merged {
     /// Invariant: of what lies below the side's UIDNEXT nothing is missing here. It may still hold
     /// what is gone; then the number of messages differs from the server's, and it is not used.
     pub live: Sides<Option<UidSet<SideUid>>>,
-    /// Arrivals on new that wait until it is known whether they are copies of ours.
-    pub held: BTreeMap<SideUid, Likeness>,
+    /// Arrivals on each side that wait until it is known whether they are copies of ours.
+    pub held: Sides<BTreeMap<SideUid, Likeness>>,
     /// Messages on new that wait to be matched with those of old.
     ///
     /// Invariant: empty unless `record.matching` is set; none of them is mapped.
@@ -127,19 +128,29 @@ pub struct Merged {
     pub waited: Option<SideUid>,
     /// Old's mailbox has become another one: what waits is compared with all that lies on new alone.
     pub relinking: bool,
-    /// Copies to new that were begun, by virtual UID; closed ones too, for a day.
-    pub intents: BTreeMap<Uid, Intent>,
+    /// Copies to each side that were begun, by virtual UID; closed ones too, for a day.
+    pub intents: Sides<BTreeMap<Uid, Intent>>,
     /// Messages that could not be copied.
     pub stuck: BTreeMap<Uid, Stuck>,
+    /// What old has yet to be told of.
+    pub owed: Owed,
     /// The virtual MODSEQ.
     pub mod_seqs: ModSeqs,
     /// Rises when a side's mailbox turns out to have become another one.
     pub incarnations: Sides<Incarnation>,
+    /// The account's phase: which side decides over what lies on both. The map is the same in every
+    /// phase; what of it is shown is not.
+    pub phase: Phase,
 }
 
 impl Merged {
     /// A mailbox as the index remembers it.
-    pub fn new(record: MailboxRecord, map: UidMap, intents: BTreeMap<Uid, Intent>) -> Merged {
+    pub fn new(
+        record: MailboxRecord,
+        map: UidMap,
+        intents: Sides<BTreeMap<Uid, Intent>>,
+        phase: Phase,
+    ) -> Merged {
         let live = Sides::from_fn(|side| {
             // Without hidden messages the map itself says what lies there.
             let mapped = map.side_uids(side);
@@ -151,7 +162,7 @@ impl Merged {
             record,
             map,
             live,
-            held: BTreeMap::new(),
+            held: Sides::default(),
             unmatched: UidSet::new(),
             late: false,
             waiting: UidSet::new(),
@@ -159,14 +170,72 @@ impl Merged {
             relinking: false,
             intents,
             stuck: BTreeMap::new(),
+            owed: Owed::default(),
             mod_seqs,
             incarnations: Sides::default(),
+            phase,
+        }
+    }
+
+    /// The side that decides over a message in this phase.
+    pub fn authority(&self, place: Place) -> Side {
+        match (self.phase, place) {
+            (Phase::Old, Place::Both { .. }) => Side::Old,
+            _ => place.authority(),
+        }
+    }
+
+    /// What clients see of the map: in phases other than merged, only what lies on the one side.
+    pub fn shown(&self) -> UidMap {
+        match self.phase {
+            Phase::Old => self.map.on_side(Side::Old),
+            Phase::Merged => self.map.clone(),
+            Phase::New => self.map.on_side(Side::New),
         }
     }
 
     /// Whether the mailbox exists on a side and can be selected there, as its last listing told.
     pub fn is_there(&self, side: Side) -> bool {
         !self.record.hidden && self.record.listed[side].is_some_and(|listed| listed.selectable)
+    }
+
+    /// Gives messages that another phase will show, and this one does not, UIDs above all others.
+    /// Returns whether there are any.
+    pub fn renumber_for(&mut self, phase: Phase, now: u64) -> Result<bool, Distrust> {
+        let shown = |phase: Phase, place: Place| {
+            Side::BOTH.into_iter().any(|side| phase.has(side) && place.on(side).is_some())
+        };
+        let appears = |run: &Run| shown(phase, run.place) && !shown(self.phase, run.place);
+        let appearing: Vec<Run> = self.map.runs().filter(appears).collect();
+        let last = |run: &Run| Uid(run.uid.0 + (run.len - 1));
+        self.map.remove(&UidSet::from_ranges(appearing.iter().map(|run| (run.uid, last(run)))));
+        for run in &appearing {
+            let side = run.place.authority();
+            if let Some(first) = run.place.on(side) {
+                self.arrive(side, first, SideUid(first.0 + (run.len - 1)), now)?;
+            }
+        }
+        Ok(!appearing.is_empty())
+    }
+
+    /// From now on another side may decide, and clients see what the phase shows.
+    pub fn enter(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            for side in Side::BOTH {
+                // Whoever decides now was not asked for what changed before.
+                self.mod_seqs.ask_from_the_beginning(side);
+            }
+        }
+    }
+
+    /// Its name on a side, if it exists there.
+    pub fn name_on(&self, side: Side) -> Option<MailboxName> {
+        let name = match side {
+            Side::Old => &self.record.old,
+            Side::New => &self.record.new,
+        };
+        name.clone().filter(|_| self.is_there(side))
     }
 
     /// Arrivals in a report: at or above the watermark, neither mapped, nor held, nor hidden.
@@ -176,13 +245,13 @@ impl Merged {
         if found.is_empty() {
             return found;
         }
-        let found = found.subtract(&self.map.side_uids(side).range_from(watermark));
+        let found = found
+            .subtract(&self.map.side_uids(side).range_from(watermark))
+            .subtract(&self.held[side].keys().copied().collect())
+            .subtract(&self.record.unshown[side]);
         match side {
             Side::Old => found.subtract(&self.waiting),
-            Side::New => found
-                .subtract(&self.held.keys().copied().collect())
-                .subtract(&self.record.unshown)
-                .subtract(&self.unmatched),
+            Side::New => found.subtract(&self.unmatched),
         }
     }
 
@@ -228,12 +297,10 @@ impl Merged {
             self.arrive(side, first, last, now)?;
             changed = true;
         }
-        if side == Side::New {
-            let waiting = arrived.intersect(&held);
-            for (uid, likeness) in report.hold {
-                if waiting.contains(*uid) {
-                    self.held.insert(*uid, *likeness);
-                }
+        let waiting = arrived.intersect(&held);
+        for (uid, likeness) in report.hold {
+            if waiting.contains(*uid) {
+                self.held[side].insert(*uid, *likeness);
             }
         }
         self.note_side(side, report, &gone, &mut changed);
@@ -310,18 +377,16 @@ impl Merged {
         let before = self.record.sides[side];
         let mut uid_next =
             before.map_or(report.snapshot.uid_next, |b| b.uid_next.max(report.snapshot.uid_next));
-        if side == Side::New {
-            // The watermark never passes an arrival that is held back.
-            let held = self.held.keys().next().copied();
-            uid_next = held.into_iter().chain(self.unmatched.first()).fold(uid_next, SideUid::min);
-        } else {
-            uid_next = self.waiting.first().into_iter().fold(uid_next, SideUid::min);
-        }
-        if side == Side::New {
-            let unshown = self.record.unshown.range_from(uid_next);
-            *changed |= unshown != self.record.unshown;
-            self.record.unshown = unshown;
-        }
+        // The watermark never passes an arrival that is held back.
+        let held = self.held[side].keys().next().copied();
+        let waiting = match side {
+            Side::Old => self.waiting.first(),
+            Side::New => self.unmatched.first(),
+        };
+        uid_next = held.into_iter().chain(waiting).fold(uid_next, SideUid::min);
+        let unshown = self.record.unshown[side].range_from(uid_next);
+        *changed |= unshown != self.record.unshown[side];
+        self.record.unshown[side] = unshown;
         let snapshot = Snapshot {
             uid_validity: report.snapshot.uid_validity,
             uid_next,
@@ -349,36 +414,49 @@ impl Merged {
     /// it is shown. Nor is anything of new before it is matched: whoever was told a value until then
     /// is told all of what lies there.
     pub fn absorb_mod_seq(&mut self, side: Side, told: Option<u64>, before: Option<u64>) {
-        let decided = match side {
-            Side::Old => self.waiting.is_empty(),
-            Side::New => self.held.is_empty() && !self.is_matching(),
-        };
+        let decided = self.held[side].is_empty()
+            && match side {
+                Side::Old => self.waiting.is_empty(),
+                Side::New => !self.is_matching(),
+            };
         if let Some(told) = told.filter(|_| decided) {
             self.mod_seqs.absorb(side, told, before);
         }
     }
 
     fn vanish(&mut self, side: Side, gone: &UidSet<SideUid>) -> bool {
-        let mut removed = Vec::new();
-        let mut moved = Vec::new();
+        let (mut removed, mut moved, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
         let mut cursor = self.map.cursor();
         for uid in gone.iter() {
+            self.held[side].remove(&uid);
+            self.record.unshown[side].remove(uid);
             if side == Side::New {
-                self.held.remove(&uid);
                 self.unmatched.remove(uid);
-                self.record.unshown.remove(uid);
             } else {
                 self.waiting.remove(uid);
             }
             let Some((virtual_uid, _)) = cursor.find(side, uid) else { continue };
             match (self.map.place(virtual_uid), side) {
-                (Some(Place::Both { new, .. }), Side::Old) => {
+                (Some(Place::Both { new, .. }), Side::Old) if self.phase != Phase::Old => {
                     moved.push((virtual_uid, Place::New(new)));
                 }
+                // Old decides, and whoever removed the copy did not remove the message.
+                (Some(Place::Both { old, .. }), Side::New) if self.phase == Phase::Old => {
+                    moved.push((virtual_uid, Place::Old(old)));
+                }
                 // Deleted on the authority, so it goes; an old copy stays there, hidden.
-                (Some(_), _) => removed.push(virtual_uid),
+                (Some(place), _) => {
+                    removed.push(virtual_uid);
+                    hidden.extend(place.on(side.other()));
+                }
                 (None, _) => {}
             }
+        }
+        // Below the watermark it is hidden because nothing maps it.
+        let other = side.other();
+        let mark = self.record.sides[other].map(|seen| seen.uid_next);
+        for copy in hidden.into_iter().filter(|copy| mark.is_none_or(|mark| *copy >= mark)) {
+            self.hide_copy(other, copy);
         }
         let changed = !removed.is_empty() || !moved.is_empty();
         moved.sort_unstable_by_key(|(uid, _)| *uid);
@@ -439,12 +517,7 @@ impl Merged {
 
     /// Makes sure that one message of a side is mapped, as its APPENDUID or COPYUID told.
     pub fn claim(&mut self, side: Side, uid: SideUid, now: u64) -> Result<Uid, Distrust> {
-        if side == Side::New {
-            self.held.remove(&uid);
-            self.unmatched.remove(uid);
-        } else {
-            self.waiting.remove(uid);
-        }
+        self.decided(side, uid);
         let claimed = match self.map.uid_of(side, uid) {
             Some(known) => known,
             None => self.arrive(side, uid, uid, now)?,
@@ -467,47 +540,59 @@ impl Merged {
         }
     }
 
-    /// A copy has been proved: the message lies on both sides from now on. False if it is not
-    /// `Old` any more; then the copy has no place in the view.
+    /// A copy on `to` has been proved: the message lies on both sides from now on. False if it does
+    /// not lie on the other side alone any more; then the copy has no place in the view.
     ///
     /// A copy that was taken for mail of its own meanwhile is the message's from now on.
-    pub fn copied(&mut self, uid: Uid, new: SideUid) -> bool {
-        let old = match self.map.place(uid) {
-            Some(Place::Old(old)) => old,
+    pub fn copied(&mut self, uid: Uid, to: Side, copy: SideUid) -> bool {
+        let place = match (self.map.place(uid), to) {
+            (Some(Place::Old(old)), Side::New) => Place::Both { old, new: copy },
+            (Some(Place::New(new)), Side::Old) => Place::Both { old: copy, new },
             // It was matched with its copy before the copy was told of.
-            Some(Place::Both { new: known, .. }) if known == new => return true,
+            (Some(known @ Place::Both { .. }), _) if known.on(to) == Some(copy) => return true,
             _ => return false,
         };
-        self.held.remove(&new);
-        self.unmatched.remove(new);
-        if let Some(twin) = self.map.uid_of(Side::New, new) {
-            if !matches!(self.map.place(twin), Some(Place::New(_))) {
+        self.decided(to, copy);
+        if let Some(twin) = self.map.uid_of(to, copy) {
+            if self.map.place(twin).is_some_and(|twin| twin.on(to.other()).is_some()) {
                 return false;
             }
             self.map.remove(&[twin].into_iter().collect());
         }
-        let done = self.map.set_place(uid, Place::Both { old, new });
-        self.add_live(Side::New, new);
+        let done = self.map.set_place(uid, place);
+        self.add_live(to, copy);
         done
     }
 
-    /// A message on new that shall not be seen: a copy that turned up late, and is removed.
-    pub fn hide_new(&mut self, new: SideUid) {
-        self.held.remove(&new);
-        self.unmatched.remove(new);
-        self.record.unshown.insert(new);
-        self.add_live(Side::New, new);
+    /// A message of a side that shall not be seen: a copy that turned up late and is removed, or one
+    /// whose message is gone.
+    pub fn hide_copy(&mut self, side: Side, copy: SideUid) {
+        self.decided(side, copy);
+        self.record.unshown[side].insert(copy);
+        self.add_live(side, copy);
+    }
+
+    fn decided(&mut self, side: Side, uid: SideUid) {
+        self.held[side].remove(&uid);
+        match side {
+            Side::Old => self.waiting.remove(uid),
+            Side::New => self.unmatched.remove(uid),
+        };
     }
 
     /// Shows what was held back for copies that are decided by now. Returns whether anything was.
     pub fn release(&mut self, now: u64) -> Result<bool, Distrust> {
-        let waiting = |held: &Likeness| self.intents.values().any(|intent| held.fits(intent));
-        let free: Vec<SideUid> =
-            self.held.iter().filter(|(_, held)| !waiting(held)).map(|(uid, _)| *uid).collect();
-        for uid in &free {
-            self.claim(Side::New, *uid, now)?;
+        let mut released = false;
+        for side in Side::BOTH {
+            let intents = &self.intents[side];
+            let waiting = |held: &Likeness| intents.values().any(|intent| held.fits(intent));
+            let held = self.held[side].iter().filter(|(_, held)| !waiting(held));
+            for uid in held.map(|(uid, _)| *uid).collect::<Vec<SideUid>>() {
+                self.claim(side, uid, now)?;
+                released = true;
+            }
         }
-        Ok(!free.is_empty())
+        Ok(released)
     }
 
     /// Removes messages that the authority has expunged.

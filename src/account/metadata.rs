@@ -80,6 +80,7 @@ impl Account {
             None => named_on(None),
             Some(name) => named_on(Some(&self.mailbox(access, name).await?.view().names)),
         };
+        let on = self.of_phase(on);
         let mut told = Metadata::default();
         let mut answered = false;
         let mut refused = None;
@@ -120,12 +121,13 @@ impl Account {
             None => named_on(None),
             Some(name) => {
                 let mailbox = self.mailbox(access, name).await?;
-                if !mailbox.is_shared() {
+                if !mailbox.stays_on_old() {
                     self.make_on_new(access, &mailbox).await?;
                 }
                 named_on(Some(&mailbox.view().names))
             }
         };
+        let on = self.of_phase(on);
         if let Some(name) = &on.new {
             set(access, Side::New, name, values).await?;
         }
@@ -149,6 +151,13 @@ impl Account {
         }
         warn!(account = %self.name, "annotations on new alone: {e}");
         Ok(())
+    }
+}
+
+impl Account {
+    fn of_phase(&self, on: Sides<Option<Parts>>) -> Sides<Option<Parts>> {
+        let phase = self.phase();
+        on.map(|side, name| name.filter(|_| phase.has(side)))
     }
 }
 

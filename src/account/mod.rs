@@ -7,6 +7,7 @@
 mod activity;
 mod change;
 mod error;
+mod flags;
 mod folders;
 mod hear;
 mod history;
@@ -19,12 +20,14 @@ mod merge;
 mod metadata;
 mod modseq;
 pub mod names;
+mod owed;
 mod phase;
 mod retry;
 mod roll;
 mod shared;
 mod status;
 mod told;
+mod verified;
 mod watch;
 
 use std::sync::{Arc, Mutex, Weak};
@@ -43,6 +46,7 @@ use crate::index::{AccountId, Index, MailboxId};
 pub use activity::Active;
 pub use change::{Unchanged, trimmed};
 pub use error::AccountError;
+pub use flags::write_flags;
 pub use folders::{Folder, Folders, SideFolders, command, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, likenesses, without_recent};
 pub use identity::Emails;
@@ -52,6 +56,7 @@ pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
 pub use merge::{Distrust, Likeness, Merged, Report};
 pub use metadata::Metadata;
 pub use modseq::ModSeqs;
+pub use phase::{Entered, Held};
 pub use shared::Foreign;
 pub use status::{Asked, Status, found, statuses};
 pub use watch::Idle;
@@ -83,10 +88,22 @@ pub struct Account {
     undecided: Arc<Undecided>,
     matchmaker: Arc<matching::Matchmaker>,
     history: history::History,
+    phases: Arc<phase::Phases>,
+    /// Shared by whatever a client does; who changes the phase holds it alone.
+    gate: Arc<tokio::sync::RwLock<()>>,
+    /// Held while the phase is being changed.
+    pub changing: tokio::sync::Mutex<()>,
 }
 
 impl Account {
-    fn new(name: AccountName, id: AccountId, index: Index, config: Arc<Config>) -> Account {
+    fn new(
+        name: AccountName,
+        id: AccountId,
+        index: Index,
+        config: Arc<Config>,
+        phases: Arc<phase::Phases>,
+    ) -> Account {
+        let undecided = Arc::new(Undecided::mirroring(config.copy.mirror));
         let matchmaker = Arc::new(matching::Matchmaker::new(config.copy.matching));
         let history = history::History::new(config.copy.history.as_deref());
         Account {
@@ -104,7 +121,10 @@ impl Account {
             access: DashMap::new(),
             background: Mutex::default(),
             activity: Activity::default(),
-            undecided: Arc::default(),
+            undecided,
+            phases,
+            gate: Arc::default(),
+            changing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -138,7 +158,7 @@ impl Account {
 #[cfg(test)]
 fn test_record() -> crate::index::MailboxRecord {
     use crate::base::MailboxName;
-    use crate::uid::{Uid, UidSet};
+    use crate::uid::Uid;
     crate::index::MailboxRecord {
         id: MailboxId(1),
         client: MailboxName::inbox(),
@@ -153,7 +173,7 @@ fn test_record() -> crate::index::MailboxRecord {
         checkpoints: Vec::new(),
         hidden: false,
         listed: Sides::default(),
-        unshown: UidSet::new(),
+        unshown: Sides::default(),
         matching: None,
         restored: Sides::default(),
     }

@@ -1,15 +1,34 @@
-//! The phase of every account (DESIGN §1): what the index says, else what the configuration says.
+//! The phase of every account (DESIGN §1): what the index says, else what the configuration says; and
+//! what an account's clients, connections and mailboxes do when it changes.
+//!
+//! How messages get to where they must be before that is `ferry`'s.
+
+use std::sync::Arc;
 
 use dashmap::DashMap;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
+use tokio::time::timeout;
+use tracing::info;
 
-use super::Accounts;
-use crate::base::{AccountName, Phase};
-use crate::index::{Index, IndexError};
+use super::mailbox::now;
+use super::{Access, Account, AccountError, Accounts, Mailbox};
+use crate::base::{AccountName, Phase, step};
+use crate::index::{Batch, Index, IndexError};
 
 /// The accounts' phases, as they are durable.
 pub(super) struct Phases {
     set: DashMap<AccountName, Phase>,
     default: Phase,
+}
+
+/// While it lives, the account's phase stays what it is.
+pub struct Entered {
+    _gate: OwnedRwLockReadGuard<()>,
+}
+
+/// While it lives, no client does anything in the account.
+pub struct Held {
+    _gate: OwnedRwLockWriteGuard<()>,
 }
 
 impl Phases {
@@ -21,7 +40,7 @@ impl Phases {
     }
 
     /// The phase of an account, known or not.
-    fn of(&self, account: &AccountName) -> Phase {
+    pub(super) fn of(&self, account: &AccountName) -> Phase {
         self.set.get(account).map_or(self.default, |phase| *phase)
     }
 }
@@ -42,5 +61,97 @@ impl Accounts {
     pub async fn known(&self) -> Result<Vec<(AccountName, Phase)>, IndexError> {
         let known = self.index().accounts().await?;
         Ok(known.into_iter().map(|(name, _, _)| (name.clone(), self.phase(&name))).collect())
+    }
+}
+
+impl Account {
+    /// The phase that the account is in.
+    pub fn phase(&self) -> Phase {
+        self.phases.of(&self.name)
+    }
+
+    /// Waits until no change of the phase is under way, and keeps the phase for as long as the result
+    /// lives.
+    ///
+    /// # Errors
+    /// It takes longer than `limits.phase_wait`.
+    pub async fn enter(&self) -> Result<Entered, AccountError> {
+        let entered = timeout(self.config.limits.phase_wait, Arc::clone(&self.gate).read_owned());
+        let gate = entered.await.map_err(|_| AccountError::Moving(self.name.clone()))?;
+        Ok(Entered { _gate: gate })
+    }
+
+    /// Waits until no client does anything, and keeps all of them waiting for as long as the result
+    /// lives.
+    ///
+    /// # Errors
+    /// A client has been busy for longer than `limits.phase_wait`.
+    pub async fn hold(&self) -> Result<Held, AccountError> {
+        let held = timeout(self.config.limits.phase_wait, Arc::clone(&self.gate).write_owned());
+        let gate = held.await.map_err(|_| AccountError::Moving(self.name.clone()))?;
+        Ok(Held { _gate: gate })
+    }
+
+    /// Lets a login's pools ask what the phase has, and nothing else.
+    pub(super) fn follow(&self, access: &Access) {
+        let phase = self.phase();
+        for (side, pool) in access.pools.iter() {
+            match phase.has(side) {
+                true => pool.reopen(),
+                false => pool.close(format!("the account is in phase {phase}")),
+            }
+        }
+    }
+
+    /// Puts the account into a phase, durably, and has connections and `mailboxes` follow: all those
+    /// that show something else in the new phase. From now on only the phase's sides are asked.
+    pub async fn switch(
+        &self,
+        _held: &Held,
+        phase: Phase,
+        mailboxes: &[Arc<Mailbox>],
+    ) -> Result<(), AccountError> {
+        let before = self.phase();
+        for mailbox in mailboxes {
+            mailbox.make_ready_for(phase).await?;
+        }
+        step("phase: mailboxes are ready");
+        let since = now();
+        let mut batch = Batch::new();
+        batch.edit_account(self.id, move |record| {
+            record.phase = Some(phase);
+            record.phase_since = since;
+        });
+        self.index.submit(batch).await?;
+        step("phase: it is durable");
+        self.phases.set.insert(self.name.clone(), phase);
+        self.all_access().iter().for_each(|access| self.follow(access));
+        let open: Vec<Arc<Mailbox>> = self.open.iter().map(|m| Arc::clone(&m)).collect();
+        for mailbox in open {
+            mailbox.show_phase(phase).await?;
+        }
+        self.folders.store(None);
+        info!(account = %self.name, %before, %phase, "phase changed");
+        Ok(())
+    }
+}
+
+impl Mailbox {
+    /// Gives what only the next phase shows UIDs above all that were told, while nobody sees it (V2).
+    async fn make_ready_for(self: &Arc<Self>, phase: Phase) -> Result<(), AccountError> {
+        self.change(|merged, _| {
+            let changed = merged.renumber_for(phase, now())?;
+            Ok(((), changed))
+        })
+        .await
+    }
+
+    /// Shows what the phase shows.
+    async fn show_phase(self: &Arc<Self>, phase: Phase) -> Result<(), AccountError> {
+        self.change(|merged, _| {
+            merged.enter(phase);
+            Ok(((), true))
+        })
+        .await
     }
 }

@@ -16,7 +16,7 @@ use super::folders::{command, listed_as, remembered_as};
 use super::names::{Joined, Listed};
 use super::{Access, Account, AccountError, Folder, Folders, Mailbox};
 use crate::backend::{Done, Want};
-use crate::base::{MailboxName, Side, Sides};
+use crate::base::{MailboxName, Phase, Side, Sides};
 use crate::imap::write::Parts;
 use crate::index::{Batch, MailboxId, MailboxRecord};
 
@@ -74,6 +74,11 @@ impl Mailbox {
     /// Whether it is another user's or shared: on old alone, and never to be carried.
     pub fn is_shared(&self) -> bool {
         self.peek(|m| is_olds_alone(&m.record))
+    }
+
+    /// Whether nothing of it may go to new: in this phase, or ever.
+    pub fn stays_on_old(&self) -> bool {
+        self.peek(|m| m.phase == Phase::Old || is_olds_alone(&m.record))
     }
 }
 

@@ -94,8 +94,16 @@ impl Mailbox {
             let Some(access) = self.idlers_access(side) else { return };
             let access = &*access;
             if self.view().names[side].is_none() {
-                // A folder that appears on this side is found by the listing of folders.
-                if stop.run_until_cancelled(sleep(access.poll_interval)).await.is_none() {
+                // A folder that appears on this side is found by the listing of folders, or by the
+                // account's next phase.
+                let mut changes = self.changes();
+                let seen = async {
+                    tokio::select! {
+                        () = sleep(access.poll_interval) => {}
+                        _ = changes.changed() => {}
+                    }
+                };
+                if stop.run_until_cancelled(seen).await.is_none() {
                     return;
                 }
                 continue;

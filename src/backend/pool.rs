@@ -59,6 +59,8 @@ struct State {
     away: Option<Away>,
     /// Who logged in last: on that client's behalf the next connection is opened.
     origin: Option<Arc<Origin>>,
+    /// Why nothing may be asked of this side at all.
+    closed: Option<String>,
     /// Rises when mailboxes were deleted or renamed: what was selected before may be another one.
     generation: u64,
 }
@@ -193,9 +195,41 @@ impl Pool {
     /// Takes a connection that was opened to judge a login; closes it if there are enough.
     pub fn adopt(&self, conn: Conn) {
         let mut state = self.state();
-        if state.idle.len() < self.slots.available_permits() {
+        if state.closed.is_none() && state.idle.len() < self.slots.available_permits() {
             state.idle.push((Instant::now(), conn));
         }
+    }
+
+    /// From now on nothing is asked of this side: what is idle is closed, what is lent follows when it
+    /// is given back, and nobody is lent anything.
+    pub fn close(&self, why: String) {
+        let mut state = self.state();
+        state.closed = Some(why);
+        state.idle.clear();
+        drop(state);
+        // Watchers give their connections back.
+        self.demand.notify_waiters();
+    }
+
+    /// The side may be asked again, and is at once, whatever was found before.
+    pub fn reopen(&self) {
+        let mut state = self.state();
+        if state.closed.take().is_some() {
+            state.away = None;
+        }
+    }
+
+    /// Another pool with the same login, to be closed and opened apart from this one.
+    pub fn another(&self) -> Arc<Pool> {
+        Pool::new(
+            self.side,
+            Arc::clone(&self.backend),
+            self.login.clone(),
+            Arc::clone(&self.limits),
+            Arc::clone(&self.learned),
+            Arc::clone(&self.strain),
+            Arc::clone(&self.breaker),
+        )
     }
 
     /// Closes what has been idle for long. Returns whether anything is left.
@@ -301,6 +335,9 @@ impl Pool {
     async fn open(&self) -> Result<Conn, BackendError> {
         let origin = {
             let state = self.state();
+            if let Some(why) = &state.closed {
+                return Err(BackendError::Away { side: self.side, why: why.clone() });
+            }
             if let Some(text) = &state.refused {
                 return Err(BackendError::Refused {
                     side: self.side,
@@ -360,7 +397,10 @@ impl Pool {
     fn put_idle(&self, mut conn: Conn) {
         if conn.is_clean() {
             conn.rest();
-            self.state().idle.push((Instant::now(), conn));
+            let mut state = self.state();
+            if state.closed.is_none() {
+                state.idle.push((Instant::now(), conn));
+            }
         }
     }
 

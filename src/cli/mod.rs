@@ -11,6 +11,7 @@ mod help;
 mod index;
 mod kick;
 mod logging;
+mod phase;
 mod plan;
 mod report;
 mod serve;
@@ -100,6 +101,9 @@ enum Command {
     /// Who moves when: waves, turns and logins.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
+    /// Put an account into a phase while its clients go on.
+    #[command(after_help = phase::EXAMPLES)]
+    Phase(phase::PhaseArgs),
     /// Make a certificate for trials, and the authority that signs it.
     #[command(after_help = certs::EXAMPLES)]
     Certs(certs::CertsArgs),
@@ -132,6 +136,7 @@ impl Cli {
             Command::Accounts(command) => accounts::run(load(self.config)?, command),
             Command::Completions(args) => help::completions(&args),
             Command::Man(args) => help::man(&args),
+            Command::Phase(args) => phase::run(&load(self.config)?, args),
             Command::Certs(args) => certs::run(&self.config, &args),
             Command::Index(command) => index::run(load(self.config)?, &command),
         }

@@ -55,6 +55,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
             spool_budget: raw.copy.spool_budget,
             grace: raw.copy.grace,
             retry: raw.copy.retry,
+            mirror: raw.copy.mirror,
         },
         snapshots: Snapshots {
             every: raw.snapshots.every,
@@ -384,16 +385,6 @@ fn password(
 }
 
 fn accounts(raw: raw::Accounts) -> Result<Accounts, Problem> {
-    let phase = match raw.phase {
-        None => Phase::Merged,
-        Some(phase) if *phase.as_ref() == Phase::Merged => Phase::Merged,
-        Some(phase) => {
-            return Err(Problem::at(
-                phase.span(),
-                "only the phase \"merged\" is there yet; \"old\" and \"new\" come with a later version",
-            ));
-        }
-    };
     let domains = raw.domains.into_iter().map(domain).collect::<Result<Vec<_>, _>>()?;
     let default_domain = match raw.default_domain {
         None => domains.first().cloned(),
@@ -406,7 +397,7 @@ fn accounts(raw: raw::Accounts) -> Result<Accounts, Problem> {
             Some(default)
         }
     };
-    Ok(Accounts { domains, default_domain, phase })
+    Ok(Accounts { domains, default_domain, phase: raw.phase.unwrap_or(Phase::Merged) })
 }
 
 fn domain(raw: Spanned<String>) -> Result<String, Problem> {

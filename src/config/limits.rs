@@ -58,6 +58,9 @@ pub struct Limits {
     /// How long a client hears nothing of its command before it is told that this goes on.
     #[serde(deserialize_with = "values::duration")]
     pub progress_interval: Duration,
+    /// How long clients are held while their account changes its phase.
+    #[serde(deserialize_with = "values::duration")]
+    pub phase_wait: Duration,
     /// So much is to be kept free on the disk of the index: with less, nothing new is taken on.
     #[serde(deserialize_with = "values::size")]
     pub free_space: u64,
@@ -85,6 +88,7 @@ impl Default for Limits {
             backend_pause: BACKEND_PAUSE,
             poll_interval: POLL_INTERVAL,
             progress_interval: PROGRESS_INTERVAL,
+            phase_wait: PHASE_WAIT,
             free_space: FREE_SPACE,
             postpone_indexing: false,
         }
@@ -155,3 +159,6 @@ pub const FREE_SPACE: u64 = 64 << 20;
 
 /// Clients give up a server that says nothing for a minute or so; nobody reads more than this.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Longer than any command but a large transfer takes, and shorter than clients wait for a login.
+const PHASE_WAIT: Duration = Duration::from_secs(20);

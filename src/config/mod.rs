@@ -306,6 +306,21 @@ pub struct Copying {
     pub grace: Duration,
     /// How long a message waits that new refused; each refusal doubles it, up to a day.
     pub retry: Duration,
+    /// What old is told of while both servers are one.
+    pub mirror: Mirror,
+}
+
+/// What old is told of while an account is in phase merged; when it goes back, old is told of all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mirror {
+    /// What lies on new alone is copied to old, flags follow, and what a client removes is removed.
+    All,
+    /// Flags of what lies on both.
+    Flags,
+    /// Nothing.
+    #[default]
+    None,
 }
 
 /// When snapshots of the index are taken, and for how long they are kept.

@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::error::Problem;
 use super::smtp::{Forward, InboundEndpoint, RawJournal, RawSmtp, SubmissionEndpoint};
-use super::{Compress, Endpoint, Limits, Match, Protocol, Quirk, Tls, trickle, values};
+use super::{Compress, Endpoint, Limits, Match, Mirror, Protocol, Quirk, Tls, trickle, values};
 use crate::base::{Phase, Side};
 
 pub(super) fn parse(text: &str) -> Result<File, Problem> {
@@ -133,7 +133,7 @@ impl Default for Auth {
 pub(super) struct Accounts {
     pub(super) domains: Vec<Spanned<String>>,
     pub(super) default_domain: Option<Spanned<String>>,
-    pub(super) phase: Option<Spanned<Phase>>,
+    pub(super) phase: Option<Phase>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +151,7 @@ pub(super) struct Copying {
     pub(super) grace: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub(super) retry: Duration,
+    pub(super) mirror: Mirror,
 }
 
 impl Default for Copying {
@@ -163,6 +164,7 @@ impl Default for Copying {
             spool_budget: SPOOL_BUDGET,
             grace: GRACE,
             retry: RETRY,
+            mirror: Mirror::None,
         }
     }
 }

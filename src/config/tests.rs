@@ -224,8 +224,6 @@ fn wrong_values_are_refused_with_line_and_what_is_right() {
             "proxy.toml:11: `progress_interval` must not be zero",
         ),
         ("[limits]\nlogin_timeout = \"0s\"", "proxy.toml:11: a timeout must not be zero"),
-        ("[accounts]\nphase = \"new\"", "proxy.toml:12: only the phase \"merged\" is there yet"),
-        ("[accounts]\nphase = \"old\"", "proxy.toml:12: only the phase \"merged\" is there yet"),
         ("[accounts]\ndomains = [\"a b\"]", "proxy.toml:12: `a b` is no domain"),
         (
             "[accounts]\ndomains = [\"a.example\"]\ndefault_domain = \"b.example\"",

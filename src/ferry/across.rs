@@ -24,7 +24,7 @@ impl Copier {
         to: &mut Lease,
         wanted: &UidSet<SideUid>,
     ) -> Result<Result<Vec<(SideUid, Option<SideUid>)>, Done>, AccountError> {
-        let carry = Carry::new(self, source);
+        let carry = Carry::new(self, source, to.side());
         let mut copied: Vec<(SideUid, Option<SideUid>)> = Vec::new();
         // One at a time: none of them is held longer than it takes.
         for uid in wanted.iter() {

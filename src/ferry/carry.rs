@@ -19,7 +19,7 @@ use crate::imap::fetch_scan::flags;
 use crate::imap::response::{Code, Status};
 use crate::imap::write::Parts;
 use crate::index::Intent;
-use crate::uid::{Place, SideUid, Uid, UidSet};
+use crate::uid::{SideUid, Uid, UidSet};
 
 /// A server that has no room for so many messages of a batch is full.
 const FULL: u32 = 8;
@@ -30,7 +30,8 @@ const PART: usize = 64 << 10;
 /// A message on its way.
 pub(super) struct Message {
     pub uid: Uid,
-    pub old: SideUid,
+    /// Its UID where it comes from.
+    pub source: SideUid,
     pub flags: Bytes,
     pub date: Bytes,
     pub body: Tee,
@@ -41,6 +42,8 @@ pub(super) struct Carry<'a> {
     pub(super) copier: &'a Copier,
     pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) access: Arc<Access>,
+    /// Where they go.
+    pub(super) to: Side,
     /// How fast it may go; nobody holds back what somebody waits for.
     pub(super) pace: Pace,
     /// Whether these are some of a great many, of which nobody waits for any.
@@ -77,14 +80,18 @@ enum Answer {
 }
 
 impl<'a> Carry<'a> {
-    pub(super) fn new(copier: &'a Copier, mailbox: &'a Arc<Mailbox>) -> Carry<'a> {
-        Carry {
-            copier,
-            mailbox,
-            access: copier.access.load_full(),
-            pace: Pace::default(),
-            is_bulk: false,
-        }
+    pub(super) fn new(copier: &'a Copier, mailbox: &'a Arc<Mailbox>, to: Side) -> Carry<'a> {
+        Carry::over(copier, mailbox, to, copier.access.load_full())
+    }
+
+    /// The same with another access than the copier's.
+    pub(super) fn over(
+        copier: &'a Copier,
+        mailbox: &'a Arc<Mailbox>,
+        to: Side,
+        access: Arc<Access>,
+    ) -> Carry<'a> {
+        Carry { copier, mailbox, access, to, pace: Pace::default(), is_bulk: false }
     }
 
     /// Carries what can be carried. Returns how many were, and what has to be tried again.
@@ -103,20 +110,20 @@ impl<'a> Carry<'a> {
         let mut tees: HashMap<Uid, Tee> = HashMap::new();
         let mut wanted: Vec<(Uid, SideUid)> = Vec::new();
         let mut undecided: Vec<(Uid, SideUid)> = Vec::new();
-        let intents = self.mailbox.intents();
+        let intents = self.mailbox.intents(self.to);
         for job in jobs {
-            let Some(Place::Old(old)) = self.mailbox.place(job.uid) else { continue };
+            let Some(source) = self.mailbox.to_be_copied(job.uid, self.to) else { continue };
             if intents.get(&job.uid).is_some_and(|intent| !intent.closed) {
-                // It may be on new already: that is decided first.
-                undecided.push((job.uid, old));
+                // It may be there already: that is decided first.
+                undecided.push((job.uid, source));
                 continue;
             }
-            wanted.push((job.uid, old));
+            wanted.push((job.uid, source));
             if let Some(tee) = job.tee {
                 tees.insert(job.uid, tee);
             }
         }
-        wanted.sort_unstable_by_key(|(_, old)| *old);
+        wanted.sort_unstable_by_key(|(_, source)| *source);
         let carried = if wanted.is_empty() {
             0
         } else if self.mailbox.is_matching() {
@@ -132,8 +139,7 @@ impl<'a> Carry<'a> {
                     count
                 }
                 Err(e) => {
-                    wanted
-                        .retain(|(uid, _)| matches!(self.mailbox.place(*uid), Some(Place::Old(_))));
+                    wanted.retain(|(uid, _)| self.mailbox.to_be_copied(*uid, self.to).is_some());
                     wanted.extend(undecided);
                     return Err((e, again(&wanted)));
                 }
@@ -148,31 +154,44 @@ impl<'a> Carry<'a> {
         tees: HashMap<Uid, Tee>,
     ) -> Result<usize, AccountError> {
         let _copying = self.mailbox.copying().await;
-        self.copier.account.make_on_new(&self.access, self.mailbox).await?;
-        let old = self.mailbox.lease(&self.access, Side::Old).await?;
-        let (mut old, messages) = self.read(old, wanted, tees).await?;
-        if messages.is_empty() {
-            self.mailbox.give_back(old).await;
-            return Ok(0);
-        }
-        let mut new = self.mailbox.lease(&self.access, Side::New).await?;
-        if self.mailbox.is_matching() {
-            self.mailbox.give_back(old).await;
-            self.mailbox.give_back(new).await;
+        self.copier.account.make_on(self.to, &self.access, self.mailbox).await?;
+        // Connections are borrowed in the order of the sides (see `backend::Pool`).
+        let mut old = self.mailbox.lease(&self.access, Side::Old).await?;
+        let (mut source, mut target, messages) = match self.to {
+            Side::New => {
+                let messages;
+                (old, messages) = self.read(old, wanted, tees).await?;
+                if messages.is_empty() {
+                    self.mailbox.give_back(old).await;
+                    return Ok(0);
+                }
+                let new = self.mailbox.lease(&self.access, Side::New).await?;
+                (old, new, messages)
+            }
+            Side::Old => {
+                let new = self.mailbox.lease(&self.access, Side::New).await?;
+                let (new, messages) = self.read(new, wanted, tees).await?;
+                (new, old, messages)
+            }
+        };
+        if messages.is_empty() || self.mailbox.is_matching() {
+            self.mailbox.give_back(source).await;
+            self.mailbox.give_back(target).await;
             return Ok(0);
         }
 
-        let mut messages = self.begin(&new, messages).await?;
+        let mut messages = self.begin(&target, messages).await?;
         let ended = async {
-            let mut appended = self.append_and_prove(&mut new, &mut messages).await?;
+            let mut appended = self.append_and_prove(&mut target, &mut messages).await?;
             self.abandon_put_off(&mut appended).await?;
-            let count = self.settle(&mut old, &mut new, &mut messages, appended.copies).await?;
+            let count =
+                self.settle(&mut source, &mut target, &mut messages, appended.copies).await?;
             Ok((count, appended.halt))
         };
         match ended.await {
             Ok((count, halt)) => {
-                self.mailbox.give_back(old).await;
-                self.mailbox.give_back(new).await;
+                self.mailbox.give_back(source).await;
+                self.mailbox.give_back(target).await;
                 halt.map_or(Ok(count), |halt| Err(halt.into()))
             }
             Err(e) => {
@@ -185,16 +204,17 @@ impl<'a> Carry<'a> {
     /// Writes the intents, durably. Returns the messages that may be appended now.
     pub(super) async fn begin(
         &self,
-        new: &Conn,
+        target: &Conn,
         messages: Vec<Message>,
     ) -> Result<Vec<Message>, AccountError> {
         if messages.is_empty() {
             return Ok(messages);
         }
-        let uid_next = new.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
+        let uid_next = target.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
         let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();
-        let begun: BTreeSet<Uid> = self.mailbox.begin_copies(intents).await?.into_iter().collect();
-        step("copy: intents are written");
+        let begun: BTreeSet<Uid> =
+            self.mailbox.begin_copies(self.to, intents).await?.into_iter().collect();
+        self.step("copy: intents are written", "way back: intents are written");
         Ok(messages.into_iter().filter(|m| begun.contains(&m.uid)).collect())
     }
 
@@ -203,7 +223,7 @@ impl<'a> Carry<'a> {
         let since = tokio::time::Instant::now();
         let mut unsure = lock(&self.copier.unsure);
         for message in messages {
-            unsure.entry((self.mailbox.id(), message.uid)).or_insert(since);
+            unsure.entry((self.mailbox.id(), self.to, message.uid)).or_insert(since);
         }
         drop(unsure);
         self.mailbox.look_into();
@@ -223,7 +243,7 @@ impl<'a> Carry<'a> {
         let mut halt = Halt::default();
         let answers = self.append(new, messages, &mut halt).await?;
         appended.halt = halt.why;
-        step("copy: messages are appended");
+        self.step("copy: messages are appended", "way back: messages are appended");
         let mut untold: Vec<&Message> = Vec::new();
         for (message, answer) in messages.iter().zip(&answers) {
             match answer {
@@ -239,7 +259,7 @@ impl<'a> Carry<'a> {
             self.find_untold(new, &untold, &mut appended.copies).await?;
         }
         self.prove(new, messages, &mut appended.copies).await?;
-        step("copy: copies are proved");
+        self.step("copy: copies are proved", "way back: copies are proved");
         Ok(appended)
     }
 
@@ -252,14 +272,14 @@ impl<'a> Carry<'a> {
         if put_off.is_empty() {
             return Ok(());
         }
-        self.mailbox.abandon_copies(put_off, false).await
+        self.mailbox.abandon_copies(self.to, put_off, false).await
     }
 
     /// Brings flags up to date and changes the places. Returns how many are carried.
     pub(super) async fn settle(
         &self,
-        old: &mut Lease,
-        new: &mut Lease,
+        source: &mut Lease,
+        target: &mut Lease,
         messages: &mut [Message],
         mut copies: BTreeMap<Uid, SideUid>,
     ) -> Result<usize, AccountError> {
@@ -268,27 +288,35 @@ impl<'a> Carry<'a> {
         }
         // From here to the change of place nobody else writes to these messages.
         let _alone = self.mailbox.alone().await;
-        let gone = self.match_flags(old, new, messages, &mut copies).await?;
-        step("copy: flags are matched");
+        let gone = self.match_flags(source, target, messages, &mut copies).await?;
+        self.step("copy: flags are matched", "way back: flags are matched");
         let settled: Vec<Copied> = copies
             .iter()
-            .map(|(uid, new)| Copied { uid: *uid, new: *new, doubtful: false })
+            .map(|(uid, copy)| Copied { uid: *uid, copy: *copy, doubtful: false })
             .collect();
         let count = settled.len();
         for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
-            self.mailbox.remember_flags(message.uid, message.flags.clone(), Side::New);
+            self.mailbox.remember_flags(message.uid, message.flags.clone(), self.to);
         }
         let octets =
             messages.iter().filter(|m| copies.contains_key(&m.uid)).map(|m| m.body.octets());
         let octets = octets.sum();
-        let refused = self.mailbox.commit_copies(settled).await?;
-        step("copy: places are changed");
+        let refused = self.mailbox.commit_copies(self.to, settled).await?;
+        self.step("copy: places are changed", "way back: places are changed");
         let carried = count - refused.len();
         metrics().copied(carried as u64, octets);
         let mut orphans = gone;
-        orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
-        remove_orphans(new, self.mailbox, &orphans, false).await?;
+        orphans.extend(refused.iter().map(|copy| (copy.uid, copy.copy)));
+        remove_orphans(target, self.mailbox, &orphans, false).await?;
         Ok(carried)
+    }
+
+    /// A place where tests have the program die, on the way to new or on the way back.
+    fn step(&self, to_new: &str, to_old: &str) {
+        step(match self.to {
+            Side::New => to_new,
+            Side::Old => to_old,
+        });
     }
 
     /// APPENDs all, in one command where the server can: it then takes all of them or none (RFC
@@ -374,7 +402,7 @@ impl<'a> Carry<'a> {
         if !is_put_off(&done) && has_keywords(&message.flags) {
             warn!(
                 mailbox = %self.mailbox.name(), uid = %message.uid,
-                "keywords dropped, new says: {}", done.words()
+                "keywords dropped, {} says: {}", self.to, done.words()
             );
             message.flags = system_flags(&message.flags);
             done = self.append_some(conn, std::slice::from_mut(message)).await?;
@@ -476,7 +504,7 @@ impl<'a> Carry<'a> {
     ) -> Result<(), AccountError> {
         conn.must("NOOP", &text("NOOP")).await?;
         conn.list_arrivals().await?;
-        let intents = self.mailbox.intents();
+        let intents = self.mailbox.intents(self.to);
         let from = untold.iter().filter_map(|m| Some(intents.get(&m.uid)?.new_uid_next)).min();
         let mut candidates = Candidates::list(conn, self.mailbox, from).await?;
         candidates.without(&copies.values().copied().collect());
@@ -543,10 +571,14 @@ impl<'a> Carry<'a> {
         for (uid, copy, kept, sent) in altered {
             copies.remove(&uid);
             let copy = [copy].into_iter().collect();
-            self.mailbox.hide_copies(&copy).await?;
+            self.mailbox.hide_copies(self.to, &copy).await?;
             remove_copies(conn, &copy).await?;
             let kept = kept.map_or("nothing".to_owned(), |n| format!("{n} octets"));
-            let why = format!("new kept {kept} of {sent}: altered, so it stays on old");
+            let why = format!(
+                "{} kept {kept} of {sent}: altered, so it stays on {}",
+                self.to,
+                self.to.other()
+            );
             self.stuck(uid, why).await?;
         }
         Ok(())
@@ -556,18 +588,18 @@ impl<'a> Carry<'a> {
     /// from old; they are taken out of `copies`.
     async fn match_flags(
         &self,
-        old: &mut Conn,
-        new: &mut Conn,
+        source: &mut Conn,
+        target: &mut Conn,
         messages: &mut [Message],
         copies: &mut BTreeMap<Uid, SideUid>,
     ) -> Result<BTreeMap<Uid, SideUid>, AccountError> {
         let set: UidSet<SideUid> =
-            messages.iter().filter(|m| copies.contains_key(&m.uid)).map(|m| m.old).collect();
-        let now_flags = latest_flags(self.mailbox, old, &set).await?;
+            messages.iter().filter(|m| copies.contains_key(&m.uid)).map(|m| m.source).collect();
+        let now_flags = latest_flags(self.mailbox, source, &set).await?;
         let mut gone = BTreeMap::new();
         for message in messages {
             let Some(copy) = copies.get(&message.uid).copied() else { continue };
-            match now_flags.get(&message.old) {
+            match now_flags.get(&message.source) {
                 None => {
                     copies.remove(&message.uid);
                     gone.insert(message.uid, copy);
@@ -575,14 +607,14 @@ impl<'a> Carry<'a> {
                 Some(flags) if !same_flags(flags, &message.flags) => {
                     let list = String::from_utf8_lossy(flags).into_owned();
                     let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
-                    let done = new.run(&command).await?;
+                    let done = target.run(&command).await?;
                     if !done.is_ok() {
                         let list = system_flags(flags);
                         let list = String::from_utf8_lossy(&list).into_owned();
                         let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
-                        new.must("UID STORE", &command).await?;
+                        target.must("UID STORE", &command).await?;
                     }
-                    self.mailbox.wrote_flags(new);
+                    self.mailbox.wrote_flags(target);
                     message.flags = flags.clone();
                 }
                 Some(_) => {}
@@ -594,7 +626,7 @@ impl<'a> Carry<'a> {
     pub(super) async fn stuck(&self, uid: Uid, reason: String) -> Result<(), AccountError> {
         metrics().refused();
         warn!(mailbox = %self.mailbox.name(), %uid, "stuck: {reason}");
-        self.mailbox.note_stuck(uid, reason, self.copier.config.copy.retry).await
+        self.mailbox.note_stuck(self.to, uid, reason, self.copier.config.copy.retry).await
     }
 }
 
@@ -660,11 +692,12 @@ pub(super) async fn remove_orphans(
         return Ok(());
     }
     let copies = orphans.values().copied().collect();
-    mailbox.hide_copies(&copies).await?;
+    let side = conn.side();
+    mailbox.hide_copies(side, &copies).await?;
     step("copy: orphans are hidden");
     remove_copies(conn, &copies).await?;
     step("copy: orphans are removed");
-    mailbox.abandon_copies(orphans.keys().copied().collect(), doubtful).await
+    mailbox.abandon_copies(side, orphans.keys().copied().collect(), doubtful).await
 }
 
 /// Removes copies from new that have no place in the view. Without UID EXPUNGE they stay there,

@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::carry::Carry;
+use super::mirror::Mirroring;
 use super::pass::Careful;
 use super::tee::{Budget, Tee};
-use crate::account::{Access, Account, AccountError, Mailbox, Undecided, now};
+use crate::account::{Access, Account, AccountError, Entered, Mailbox, Undecided, now};
 use crate::backend::{BackendError, Pace};
+use crate::base::{Phase, Side};
 use crate::config::Config;
 use crate::imap::response::Code;
 use crate::index::MailboxId;
@@ -47,7 +49,9 @@ pub struct Copier {
     /// How many wait for a turn to carry what somebody has opened.
     urgent: watch::Sender<usize>,
     /// Since when an intent's fate is unknown, by mailbox and UID.
-    pub(super) unsure: Mutex<HashMap<(MailboxId, Uid), Instant>>,
+    pub(super) unsure: Mutex<HashMap<(MailboxId, Side, Uid), Instant>>,
+    /// When old may be told of something again, and the pause if that fails.
+    pub(super) mirroring: Mutex<Mirroring>,
     /// Mailboxes in which new has hung up over many messages at once.
     pub(super) careful: Mutex<HashMap<MailboxId, Careful>>,
     /// Mailboxes with messages that new refused, to be tried again.
@@ -104,6 +108,7 @@ impl Copier {
             urgent: watch::Sender::new(0),
             unsure: Mutex::default(),
             careful: Mutex::default(),
+            mirroring: Mutex::default(),
             stuck: Mutex::default(),
         })
     }
@@ -148,7 +153,7 @@ impl Copier {
     /// A message's content was opened: it is to be carried over. The caller never waits.
     pub fn opened(&self, mailbox: &Arc<Mailbox>, uid: Uid, tee: Option<Tee>) {
         // What new refused is not offered to it with every look.
-        if mailbox.is_shared() || mailbox.is_stuck(uid) {
+        if mailbox.stays_on_old() || mailbox.is_stuck(uid) {
             return;
         }
         self.enqueue(mailbox, uid, tee);
@@ -218,7 +223,8 @@ impl Copier {
 
     /// Whether nothing waits and nothing is undecided.
     pub(super) fn is_idle(&self) -> bool {
-        lock(&self.queue).jobs.is_empty() && self.account.undecided().is_empty()
+        let undecided = self.account.undecided();
+        lock(&self.queue).jobs.is_empty() && undecided.is_empty() && !undecided.owes()
     }
 
     /// Has the worker look for intents and arrivals that are undecided.
@@ -238,6 +244,10 @@ impl Copier {
     /// in.
     async fn work_once(&self, pause: &mut Duration, shutdown: &CancellationToken) {
         for mailbox in self.account.undecided().take() {
+            let Some(_entered) = self.enter().await else {
+                // Of no concern in this phase; it is noted again when somebody opens the mailbox.
+                continue;
+            };
             let undecided = !shutdown.is_cancelled()
                 && self.recover(&mailbox).await.unwrap_or_else(|e| {
                     warn!(mailbox = %mailbox.name(), "undecided copies: {e}");
@@ -246,12 +256,18 @@ impl Copier {
             if undecided {
                 self.account.undecided().put_back(&mailbox);
             }
+            mailbox.look_for_debts();
             if !mailbox.stuck().is_empty() {
                 lock(&self.stuck).insert(mailbox.id(), Arc::downgrade(&mailbox));
             }
         }
         self.retry_stuck();
+        self.mirror(shutdown).await;
         while !shutdown.is_cancelled() {
+            let Some(_entered) = self.enter().await else {
+                *lock(&self.queue) = Queue::default();
+                return;
+            };
             let Some(jobs) = self.next_batch() else { return };
             let Some(mailbox) = jobs.first().map(|job| Arc::clone(&job.mailbox)) else { continue };
             let _urgent = self.urgent();
@@ -278,6 +294,12 @@ impl Copier {
             self.finish_jobs(&mailbox, &keys, again);
             mailbox.look_into();
         }
+    }
+
+    /// Keeps the account in phase merged while something is carried; `None` if it is in another one.
+    pub(super) async fn enter(&self) -> Option<Entered> {
+        let entered = self.account.enter().await.ok()?;
+        (self.account.phase() == Phase::Merged).then_some(entered)
     }
 
     fn finish_jobs(&self, mailbox: &Arc<Mailbox>, done: &[Uid], again: Vec<Job>) {
@@ -325,7 +347,7 @@ impl Copier {
         mailbox: &Arc<Mailbox>,
         jobs: Vec<Job>,
     ) -> Result<Vec<Job>, (AccountError, Vec<Job>)> {
-        let carried = Carry::new(self, mailbox).run(jobs).await;
+        let carried = Carry::new(self, mailbox, Side::New).run(jobs).await;
         if let Ok((count, _)) = &carried
             && *count > 0
         {
@@ -345,7 +367,8 @@ impl Copier {
             lock(&self.stuck).values().filter_map(Weak::upgrade).collect();
         let next = stuck.iter().flat_map(|mailbox| self.stuck(mailbox)).map(|(_, at)| at).min();
         let retry = next.map(|at| Instant::now() + Duration::from_secs(at.saturating_sub(now())));
-        waiting.into_iter().chain(looking).chain(retry).min()
+        let mirror = self.next_mirror();
+        waiting.into_iter().chain(looking).chain(retry).chain(mirror).min()
     }
 }
 

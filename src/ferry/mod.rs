@@ -2,14 +2,18 @@
 //!
 //! `copier` holds an account's queue and its worker, `carry` is one batch from its intents to the
 //! change of place, `recover` decides over what an earlier life of the proxy left open, `across` copies
-//! what is not carried. The ledger
+//! what is not carried. `phase` changes an account's phase, `back` is the way back to old, and `mirror` goes it
+//! all the time. The ledger
 //! itself is `account`'s; nothing here shows a client anything.
 
 mod across;
+mod back;
 mod carry;
 mod copier;
 mod governor;
+mod mirror;
 mod pass;
+mod phase;
 mod plan;
 mod progress;
 mod read;
@@ -29,9 +33,11 @@ use crate::account::{Access, Account};
 use crate::base::AccountName;
 use crate::config::Config;
 
+pub use back::Left;
 pub use copier::Copier;
 pub use governor::Governor;
 pub use pass::{Ended, Scope};
+pub use phase::{Changed, PhaseError};
 pub use plan::{FolderPlan, Plan, plan};
 pub use progress::{Figures, Progress, State, Tally};
 pub use sync::{Sync, Synced};

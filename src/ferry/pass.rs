@@ -245,6 +245,8 @@ impl Pass<'_> {
                 return Ok(Ended::Settled);
             };
             mailbox.matched(&UidSet::from_ranges([(*first, *last)])).await?;
+            // The phase stays while a block is on its way.
+            let Some(_entered) = self.copier.enter().await else { return Ok(Ended::Interrupted) };
             let turn = self.copier.turn(mailbox).await?;
             if !self.goes_on() {
                 return Ok(Ended::Interrupted);
@@ -282,6 +284,7 @@ impl Pass<'_> {
             (most, suspects.unwrap_or_default())
         };
         let carry = Carry {
+            to: Side::New,
             copier: self.copier,
             mailbox,
             access: Arc::clone(&self.access),
@@ -289,7 +292,7 @@ impl Pass<'_> {
             is_bulk: true,
         };
         for uid in suspects {
-            let open = mailbox.intents().get(&uid).is_some_and(|intent| !intent.closed);
+            let open = mailbox.intents(Side::New).get(&uid).is_some_and(|intent| !intent.closed);
             if !open && matches!(mailbox.place(uid), Some(Place::Old(_))) {
                 carry.stuck(uid, "new hangs up when it is appended".to_owned()).await?;
             }
@@ -317,7 +320,7 @@ impl Pass<'_> {
                     .or_insert_with(|| Careful { most: TOGETHER, ..Careful::default() });
                 if careful.most == 1 {
                     // What is undecided in this block is the one that was under way.
-                    let intents = mailbox.intents();
+                    let intents = mailbox.intents(Side::New);
                     let open = |(uid, _): &&(Uid, SideUid)| {
                         intents.get(uid).is_some_and(|intent| !intent.closed)
                     };

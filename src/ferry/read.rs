@@ -60,7 +60,7 @@ impl Carry<'_> {
                     let Some(uid) = virtual_uid.get(&old).copied() else { return };
                     if let Some(body) = tees.remove(&uid) {
                         let flags = without_recent(&flags);
-                        messages.push(Message { uid, old, flags, date, body });
+                        messages.push(Message { uid, source: old, flags, date, body });
                     }
                 })
                 .await?;
@@ -74,7 +74,7 @@ impl Carry<'_> {
         if !need.is_empty() {
             old = self.read_contents(old, &need, &mut messages).await?;
         }
-        messages.sort_by_key(|m| m.old);
+        messages.sort_by_key(|m| m.source);
         Ok((old, messages))
     }
 
@@ -119,7 +119,7 @@ impl Carry<'_> {
     async fn replace(&self, broken: Lease) -> Result<Lease, AccountError> {
         // Nobody waits for a connection while holding one.
         drop(broken);
-        self.mailbox.lease(&self.access, Side::Old).await
+        self.mailbox.lease(&self.access, self.to.other()).await
     }
 
     /// Reads one message.
@@ -166,11 +166,11 @@ impl Carry<'_> {
         };
         let each = |fetched: Fetched, collecting: &mut Collecting<'_>| {
             let body = collecting.body.take().filter(Tee::is_message);
-            if let (Some(old), Some(flags), Some(date), Some(body)) =
+            if let (Some(source), Some(flags), Some(date), Some(body)) =
                 (fetched.uid, fetched.flags(), fetched.internal_date(), body)
-                && let Some(uid) = virtual_uid.get(&old).copied()
+                && let Some(uid) = virtual_uid.get(&source).copied()
             {
-                messages.push(Message { uid, old, flags: without_recent(&flags), date, body });
+                messages.push(Message { uid, source, flags: without_recent(&flags), date, body });
             }
         };
         let done = conn.fetch_content(set, " FLAGS INTERNALDATE", &mut collecting, each).await?;

@@ -12,11 +12,11 @@ use tracing::info;
 
 use super::carry::{latest_flags, remove_copies, remove_orphans};
 use super::copier::{Copier, lock};
-use crate::account::{AccountError, Copied, Likeness, Mailbox, likenesses};
+use crate::account::{Access, AccountError, Copied, Likeness, Mailbox, likenesses};
 use crate::backend::{Collect, Conn, Fetched, text};
 use crate::base::Side;
 use crate::index::Intent;
-use crate::uid::{Place, SideUid, Uid, UidSet};
+use crate::uid::{SideUid, Uid, UidSet};
 
 /// Messages of new that are nobody's yet, among which copies are looked for.
 #[derive(Default)]
@@ -36,7 +36,8 @@ impl Candidates {
             return Ok(Candidates::default());
         };
         let above = selected.announced().range_from(from);
-        let unmapped = |uid: &SideUid| mailbox.uid_of(Side::New, *uid).is_none();
+        let side = conn.side();
+        let unmapped = |uid: &SideUid| mailbox.uid_of(side, *uid).is_none();
         let candidates: UidSet<SideUid> = above.iter().filter(unmapped).collect();
         let like = likenesses(conn, &candidates).await?;
         Ok(Candidates { like, hashes: HashMap::new() })
@@ -78,17 +79,31 @@ impl Copier {
     /// Decides what can be decided. Returns whether something stays undecided.
     pub(super) async fn recover(&self, mailbox: &Arc<Mailbox>) -> Result<bool, AccountError> {
         mailbox.forget_old_intents().await?;
+        let mut undecided = false;
+        let access = self.access.load_full();
+        for to in [Side::New, Side::Old] {
+            undecided |= self.recover_on(mailbox, &access, to).await?;
+        }
+        Ok(undecided)
+    }
+
+    /// The same for copies that were to go to one side.
+    pub(super) async fn recover_on(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        access: &Access,
+        to: Side,
+    ) -> Result<bool, AccountError> {
         let open: Vec<(Uid, Intent)> =
-            mailbox.intents().into_iter().filter(|(_, i)| !i.closed).collect();
-        if open.is_empty() && mailbox.held().is_empty() {
+            mailbox.intents(to).into_iter().filter(|(_, i)| !i.closed).collect();
+        if open.is_empty() && mailbox.held(to).is_empty() {
             return Ok(false);
         }
         // What is under way is decided by who carries it.
         let _turn = self.turn(mailbox).await?;
         let open: Vec<(Uid, Intent)> =
-            mailbox.intents().into_iter().filter(|(_, i)| !i.closed).collect();
-        let access = self.access.load_full();
-        let mut conn = mailbox.lease(&access, Side::New).await?;
+            mailbox.intents(to).into_iter().filter(|(_, i)| !i.closed).collect();
+        let mut conn = mailbox.lease(access, to).await?;
         mailbox.follow(&mut conn).await?;
         mailbox.hear(&mut conn).await?;
 
@@ -102,7 +117,8 @@ impl Copier {
                 found.push((uid, new));
                 continue;
             }
-            let since = *lock(&self.unsure).entry((mailbox.id(), uid)).or_insert_with(Instant::now);
+            let key = (mailbox.id(), to, uid);
+            let since = *lock(&self.unsure).entry(key).or_insert_with(Instant::now);
             if since.elapsed() >= self.config.copy.grace {
                 given_up.push(uid);
             } else {
@@ -110,62 +126,64 @@ impl Copier {
             }
         }
         if !found.is_empty() {
-            info!(mailbox = %mailbox.name(), messages = found.len(), "copies found again on new");
-            self.settle_found(mailbox, &mut conn, &found).await?;
+            info!(mailbox = %mailbox.name(), messages = found.len(), "copies found again on {to}");
+            self.settle_found(mailbox, access, &mut conn, &found).await?;
         }
         if !given_up.is_empty() {
             info!(mailbox = %mailbox.name(), messages = given_up.len(), "copies begun anew");
-            mailbox.abandon_copies(given_up.clone(), true).await?;
+            mailbox.abandon_copies(to, given_up.clone(), true).await?;
         }
         for uid in found.iter().map(|(uid, _)| *uid).chain(given_up) {
-            lock(&self.unsure).remove(&(mailbox.id(), uid));
+            lock(&self.unsure).remove(&(mailbox.id(), to, uid));
         }
         self.decide_held(mailbox, &mut conn).await?;
         mailbox.give_back(conn).await;
-        Ok(undecided || !mailbox.held().is_empty())
+        Ok(undecided || !mailbox.held(to).is_empty())
     }
 
     /// Flags as they are on old now, then the change of place, with nobody writing in between.
     async fn settle_found(
         &self,
         mailbox: &Arc<Mailbox>,
-        new: &mut Conn,
+        access: &Access,
+        target: &mut Conn,
         found: &[(Uid, SideUid)],
     ) -> Result<(), AccountError> {
         // The one place that waits for old while it holds new. It is one connection an account, and
         // every pool has two or more, so those who wait the right way round are never all held up.
-        let access = self.access.load_full();
-        let mut old = mailbox.lease(&access, Side::Old).await?;
+        let to = target.side();
+        let mut source = mailbox.lease(access, to.other()).await?;
         let _alone = mailbox.alone().await;
         let mut copies = Vec::new();
         let mut orphans = BTreeMap::new();
         let places: Vec<(Uid, SideUid, SideUid)> = found
             .iter()
-            .filter_map(|(uid, new)| match mailbox.place(*uid) {
-                Some(Place::Old(old)) => Some((*uid, old, *new)),
-                _ => {
-                    orphans.insert(*uid, *new);
+            .filter_map(|(uid, copy)| match mailbox.to_be_copied(*uid, to) {
+                Some(source) => Some((*uid, source, *copy)),
+                None => {
+                    orphans.insert(*uid, *copy);
                     None
                 }
             })
             .collect();
         let set: UidSet<SideUid> = places.iter().map(|(_, old, _)| *old).collect();
-        let flags = latest_flags(mailbox, &mut old, &set).await?;
+        let flags = latest_flags(mailbox, &mut source, &set).await?;
         for (uid, old, new_uid) in places {
             let Some(list) = flags.get(&old) else {
                 orphans.insert(uid, new_uid);
                 continue;
             };
             let list = String::from_utf8_lossy(list);
-            new.must("UID STORE", &text(&format!("UID STORE {new_uid} FLAGS.SILENT {list}")))
+            target
+                .must("UID STORE", &text(&format!("UID STORE {new_uid} FLAGS.SILENT {list}")))
                 .await?;
-            copies.push(Copied { uid, new: new_uid, doubtful: true });
+            copies.push(Copied { uid, copy: new_uid, doubtful: true });
         }
-        mailbox.wrote_flags(new);
-        let refused = mailbox.commit_copies(copies).await?;
-        orphans.extend(refused.iter().map(|copy| (copy.uid, copy.new)));
-        remove_orphans(new, mailbox, &orphans, true).await?;
-        mailbox.give_back(old).await;
+        mailbox.wrote_flags(target);
+        let refused = mailbox.commit_copies(to, copies).await?;
+        orphans.extend(refused.iter().map(|copy| (copy.uid, copy.copy)));
+        remove_orphans(target, mailbox, &orphans, true).await?;
+        mailbox.give_back(source).await;
         Ok(())
     }
 
@@ -175,8 +193,9 @@ impl Copier {
         mailbox: &Arc<Mailbox>,
         conn: &mut Conn,
     ) -> Result<(), AccountError> {
-        for uid in mailbox.held() {
-            let intents = mailbox.intents();
+        let side = conn.side();
+        for uid in mailbox.held(side) {
+            let intents = mailbox.intents(side);
             if intents.values().any(|intent| !intent.closed) {
                 // May still be claimed.
                 continue;
@@ -184,12 +203,12 @@ impl Copier {
             let hash = self.hash_of(conn, uid).await?;
             let late = intents.values().any(|intent| Some(intent.hash) == hash);
             if late {
-                info!(mailbox = %mailbox.name(), new = %uid, "a copy turned up late: removed");
+                info!(mailbox = %mailbox.name(), %side, %uid, "a copy turned up late: removed");
                 let copy = [uid].into_iter().collect();
-                mailbox.hide_copies(&copy).await?;
+                mailbox.hide_copies(side, &copy).await?;
                 remove_copies(conn, &copy).await?;
             } else {
-                mailbox.show_held(uid).await?;
+                mailbox.show_held(side, uid).await?;
             }
         }
         Ok(())

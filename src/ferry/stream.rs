@@ -192,7 +192,7 @@ mod tests {
         let mut body = budget.collect_anyway(octets as u64).unwrap();
         body.push(&vec![b'x'; octets]).unwrap();
         let (flags, date) = ("()".into(), "".into());
-        Message { uid: Uid(1), old: SideUid(1), flags, date, body }
+        Message { uid: Uid(1), source: SideUid(1), flags, date, body }
     }
 
     #[test]

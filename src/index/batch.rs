@@ -143,11 +143,11 @@ impl Batch {
         }
     }
 
-    /// Forgets a mailbox: record, map, intents, EMAILIDs and what is stuck. Its boundary and mark stay in
+    /// Forgets a mailbox: record, map, intents, EMAILIDs, what is owed and what is stuck. Its boundary and mark stay in
     /// the epoch log.
     pub fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) {
         self.ops.push(Op::Remove(Key::mailbox(account, mailbox)));
-        for tree in [Tree::Runs, Tree::Intents, Tree::Stuck, Tree::Emails] {
+        for tree in [Tree::Runs, Tree::Intents, Tree::Outbox, Tree::Stuck, Tree::Emails] {
             self.ops.push(Op::RemoveAll(Key::of_mailbox(tree, account, mailbox)));
         }
     }
@@ -185,6 +185,21 @@ impl Batch {
     /// The message is no longer stuck.
     pub fn del_stuck(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid) {
         self.ops.push(Op::Remove(Key::stuck(account, mailbox, uid)));
+    }
+
+    /// Writes what a mailbox owes to old.
+    pub fn put_owed(&mut self, account: AccountId, mailbox: MailboxId, owed: &records::Owed) {
+        let key = Key::owed(account, mailbox);
+        if owed.is_empty() {
+            self.ops.push(Op::Remove(key));
+        } else {
+            self.put(account, mailbox, key, records::pack_owed(owed));
+        }
+    }
+
+    /// Stamps an account as verified.
+    pub fn put_verified(&mut self, account: AccountId, verified: &records::Verified) {
+        self.ops.push(Op::Put(Key::verified(account), records::pack_verified(verified)));
     }
 
     /// A message has the EMAILID of the one that it is a copy of.

@@ -22,7 +22,7 @@ pub enum Tree {
     Runs = 4,
     /// Account id, mailbox id, UID, direction → intent.
     Intents = 5,
-    /// Account id, sequence → one mirror operation.
+    /// Account id, mailbox id → what is owed to old.
     Outbox = 6,
     /// Account id, mailbox id, UID → why a copy failed.
     Stuck = 7,
@@ -30,6 +30,8 @@ pub enum Tree {
     Counters = 8,
     /// Account id, mailbox id, UID → the EMAILID of what was copied there.
     Emails = 9,
+    /// Account id → the watermarks of its last clean `verify`.
+    Verified = 10,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -64,6 +66,11 @@ impl Key {
         Key::tree(Tree::Accounts).then(account.0)
     }
 
+    /// The stamp of an account's last clean `verify`.
+    pub fn verified(account: AccountId) -> Key {
+        Key::tree(Tree::Verified).then(account.0)
+    }
+
     /// An account's counter of mailbox ids.
     pub fn counter(account: AccountId) -> Key {
         Key::tree(Tree::Counters).then(account.0)
@@ -72,6 +79,11 @@ impl Key {
     /// A mailbox's record.
     pub fn mailbox(account: AccountId, mailbox: MailboxId) -> Key {
         Key::of_mailbox(Tree::Mailboxes, account, mailbox)
+    }
+
+    /// What a mailbox owes to old.
+    pub fn owed(account: AccountId, mailbox: MailboxId) -> Key {
+        Key::of_mailbox(Tree::Outbox, account, mailbox)
     }
 
     /// The chunk that begins with this UID.

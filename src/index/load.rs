@@ -7,8 +7,9 @@ use super::error::IndexError;
 use super::keys::{Key, Tree, direction_in, number_in};
 use super::pack::unpack_runs;
 use super::records::{
-    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stored, Stuck,
-    unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_stuck,
+    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Owed, Stored, Stuck,
+    Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_owed,
+    unpack_stuck, unpack_verified,
 };
 use super::store::Store;
 use crate::base::AccountName;
@@ -33,6 +34,13 @@ pub fn account(store: &dyn Store, account: AccountId) -> Result<AccountRecord, I
     let key = Key::account(account);
     let value = store.value(&key)?.ok_or(IndexError::UnknownAccount(account))?;
     read_account(&key, &value).map(|(_, record)| record)
+}
+
+/// The stamp of an account's last clean `verify`.
+pub fn verified(store: &dyn Store, account: AccountId) -> Result<Option<Verified>, IndexError> {
+    let key = Key::verified(account);
+    let value = store.value(&key)?;
+    value.map(|value| unpack_verified(&value).map_err(damaged(key.as_bytes()))).transpose()
 }
 
 /// An account's value.
@@ -74,7 +82,11 @@ pub fn stored(
     let (chunks, _) = chunks(store, account, mailbox)?;
     let map = UidMap::from_chunks(chunks).map_err(damaged(key.as_bytes()))?;
     let intents = intents(store, account, mailbox)?;
-    Ok(Stored { record, map, intents, stuck: stuck(store, account, mailbox)? })
+    let owed = match store.value(&Key::owed(account, mailbox))? {
+        Some(value) => unpack_owed(&value).map_err(damaged(key.as_bytes()))?,
+        None => Owed::default(),
+    };
+    Ok(Stored { record, map, intents, stuck: stuck(store, account, mailbox)?, owed })
 }
 
 /// The chunks of a mailbox's map, ascending, and their octets in the store.

@@ -53,8 +53,8 @@ pub use self::epoch::Remembered;
 pub use self::error::IndexError;
 pub use self::open::Opened;
 pub use self::records::{
-    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Roll,
-    Snapshot, Stored, Stuck, Style,
+    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Owed, Roll,
+    Snapshot, Stored, Stuck, Style, Verified,
 };
 pub use self::restore::{Restored, restore};
 pub use self::snapshot::{SnapshotFile, snapshots};
@@ -153,6 +153,11 @@ impl Index {
     /// What is known of an account besides its mailboxes.
     pub async fn account_record(&self, account: AccountId) -> Result<AccountRecord, IndexError> {
         self.read(move |store| load::account(store, account)).await
+    }
+
+    /// The stamp of an account's last clean `verify`.
+    pub async fn verified(&self, account: AccountId) -> Result<Option<Verified>, IndexError> {
+        self.read(move |store| load::verified(store, account)).await
     }
 
     /// The mailboxes of an account, by number.

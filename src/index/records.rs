@@ -2,9 +2,11 @@
 //! encoding; reading is total.
 
 use super::pack::{Malformed, Packer, Unpacker};
-use crate::base::{AccountName, MailboxName, Phase, Sides};
+use std::collections::BTreeMap;
+
+use crate::base::{AccountName, MailboxName, Phase, Side, Sides};
 use crate::imap::response::SpecialUse;
-use crate::uid::{EmailId, ObjectId, SideUid, Uid, UidMap, UidSet};
+use crate::uid::{EmailId, Number, ObjectId, SideUid, Uid, UidMap, UidSet};
 
 /// An account's number in this index. Another index may give the same account another one: what
 /// must outlive the index is kept by name.
@@ -96,8 +98,8 @@ pub struct MailboxRecord {
     /// Where it is, as each side's last complete listing told: while a side is away, or before it
     /// was asked again after a restart, this says what it has.
     pub listed: Sides<Option<ListedAs>>,
-    /// Messages on new, at or above the watermark, that were decided over and are not shown.
-    pub unshown: UidSet<SideUid>,
+    /// Messages on each side, at or above its watermark, that were decided over and are not shown.
+    pub unshown: Sides<UidSet<SideUid>>,
     /// While what lies on both sides is being matched: messages on new below this UID that the map
     /// does not know wait for it.
     pub matching: Option<SideUid>,
@@ -161,6 +163,37 @@ pub struct Stuck {
     pub next_try: u64,
 }
 
+/// What was done to a mailbox through the proxy and old has yet to be told of. A message that lies on
+/// new alone is owed as well: its place says so.
+///
+/// These are sets, and no operations: telling old twice is as good as once, and in whatever order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Owed {
+    /// Old copies of messages that a client removed, while new decided over them.
+    pub removed: UidSet<SideUid>,
+    /// Old copies of messages of which some are being removed: those that the map has afterwards
+    /// were not.
+    pub removing: UidSet<SideUid>,
+    /// Messages whose flags a client changed.
+    pub flags: UidSet<Uid>,
+}
+
+impl Owed {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.removing.is_empty() && self.flags.is_empty()
+    }
+}
+
+/// What both sides looked like when `verify` found nothing missing and nothing different.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// When, in Unix seconds.
+    pub at: u64,
+    /// For each mailbox the UIDVALIDITY and UIDNEXT of each side that has it.
+    pub mailboxes: BTreeMap<MailboxId, Sides<Option<(u32, SideUid)>>>,
+}
+
 /// All there is about one mailbox.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -172,6 +205,8 @@ pub struct Stored {
     pub intents: Vec<(Uid, Direction, Intent)>,
     /// Its messages that could not be copied, by UID.
     pub stuck: Vec<(Uid, Stuck)>,
+    /// What it owes to old.
+    pub owed: Owed,
 }
 
 /// An account's value: its name and record.
@@ -253,8 +288,7 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     ] {
         flags |= if set { bit } else { 0 };
     }
-    let restored = record.restored != Sides::default();
-    let mut out = Packer::versioned(if restored { RESTORED_VERSION } else { VERSION });
+    let mut out = Packer::versioned(MAILBOX_VERSION);
     out.byte(flags);
     out.octets(record.client.as_bytes());
     for name in [&record.old, &record.new, &record.first_name].into_iter().flatten() {
@@ -283,24 +317,21 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     for (_, listed) in record.listed.iter() {
         pack_listed(&mut out, listed.as_ref());
     }
-    out.number(record.unshown.range_count() as u64);
-    for (first, last) in record.unshown.ranges() {
-        out.number(first.0.into());
-        out.number(last.0.into());
-    }
+    pack_set(&mut out, &record.unshown.new);
+    pack_set(&mut out, &record.unshown.old);
     if let Some(below) = record.matching {
         out.number(below.0.into());
     }
-    if restored {
-        out.byte(u8::from(record.restored.old) | u8::from(record.restored.new) << 1);
-    }
+    out.byte(u8::from(record.restored.old) | u8::from(record.restored.new) << 1);
     out.done()
 }
 
 /// The other way round.
 pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malformed> {
-    let restored = bytes.first() == Some(&RESTORED_VERSION);
-    let version = if restored { RESTORED_VERSION } else { VERSION };
+    let version = match bytes.first() {
+        Some(known @ (&RESTORED_VERSION | &MAILBOX_VERSION)) => *known,
+        _ => VERSION,
+    };
     let mut input = Unpacker::versioned(bytes, version)?;
     let flags = input.byte()?;
     let has = |bit: u8| flags & bit != 0;
@@ -330,12 +361,12 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         checkpoints.push(before);
     }
     let listed = Sides { old: unpack_listed(&mut input)?, new: unpack_listed(&mut input)? };
-    let mut unshown = Vec::new();
-    for _ in 0..input.number()? {
-        unshown.push((SideUid(input.number32()?), SideUid(input.number32()?)));
+    let mut unshown = Sides { old: UidSet::new(), new: unpack_set(&mut input)? };
+    if version == MAILBOX_VERSION {
+        unshown.old = unpack_set(&mut input)?;
     }
     let matching = if has(MATCHING) { Some(SideUid(input.number32()?)) } else { None };
-    let restored = if restored { input.byte()? } else { 0 };
+    let restored = if version == VERSION { 0 } else { input.byte()? };
     input.finish()?;
     Ok(MailboxRecord {
         id,
@@ -351,10 +382,26 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         checkpoints,
         hidden: has(HIDDEN),
         listed,
-        unshown: UidSet::from_ranges(unshown),
+        unshown,
         matching,
         restored: Sides { old: restored & 1 != 0, new: restored & 2 != 0 },
     })
+}
+
+fn pack_set<U: Number>(out: &mut Packer, set: &UidSet<U>) {
+    out.number(set.range_count() as u64);
+    for (first, last) in set.ranges() {
+        out.number(first.into().into());
+        out.number(last.into().into());
+    }
+}
+
+fn unpack_set<U: Number>(input: &mut Unpacker<'_>) -> Result<UidSet<U>, Malformed> {
+    let mut ranges = Vec::new();
+    for _ in 0..input.number()? {
+        ranges.push((U::from(input.number32()?), U::from(input.number32()?)));
+    }
+    Ok(UidSet::from_ranges(ranges))
 }
 
 /// One byte of facts, and one for the special use: its place in [`SpecialUse::ALL`], from 1.
@@ -467,6 +514,63 @@ pub fn unpack_email(bytes: &[u8]) -> Result<EmailId, Malformed> {
     Ok(id)
 }
 
+/// The value of what is owed to old.
+pub fn pack_owed(owed: &Owed) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    pack_set(&mut out, &owed.removed);
+    pack_set(&mut out, &owed.removing);
+    pack_set(&mut out, &owed.flags);
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_owed(bytes: &[u8]) -> Result<Owed, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let owed = Owed {
+        removed: unpack_set(&mut input)?,
+        removing: unpack_set(&mut input)?,
+        flags: unpack_set(&mut input)?,
+    };
+    input.finish()?;
+    Ok(owed)
+}
+
+/// The value of a clean `verify`.
+pub fn pack_verified(verified: &Verified) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.number(verified.at);
+    out.number(verified.mailboxes.len() as u64);
+    for (id, sides) in &verified.mailboxes {
+        out.number(id.0.into());
+        for (_, mark) in sides.iter() {
+            out.byte(u8::from(mark.is_some()));
+            if let Some((validity, next)) = mark {
+                out.number((*validity).into());
+                out.number(next.0.into());
+            }
+        }
+    }
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_verified(bytes: &[u8]) -> Result<Verified, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let mut verified = Verified { at: input.number()?, ..Verified::default() };
+    for _ in 0..input.number()? {
+        let id = MailboxId(input.number32()?);
+        let mut sides = Sides::default();
+        for side in Side::BOTH {
+            if input.byte()? != 0 {
+                sides[side] = Some((input.number32()?, SideUid(input.number32()?)));
+            }
+        }
+        verified.mailboxes.insert(id, sides);
+    }
+    input.finish()?;
+    Ok(verified)
+}
+
 /// A stuck message's value. A reason longer than [`LONGEST_REASON`] is cut.
 pub fn pack_stuck(stuck: &Stuck) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
@@ -503,6 +607,8 @@ const LONGEST_REASON: usize = 2_000;
 const VERSION: u8 = 2;
 /// Of a mailbox's value with `restored`.
 const RESTORED_VERSION: u8 = 3;
+/// Of a mailbox's value with `restored`, and what is not shown of old.
+const MAILBOX_VERSION: u8 = 4;
 const HIDDEN: u8 = 1;
 const HAS_OLD: u8 = 1 << 1;
 const HAS_NEW: u8 = 1 << 2;
@@ -545,8 +651,7 @@ mod tests {
         let sides = (prop::option::of(any_snapshot()), prop::option::of(any_snapshot()));
         let checkpoints = prop::collection::vec(any::<(u64, u64, u64)>(), 0..5);
         let listed = (prop::option::of(any_listed()), prop::option::of(any_listed()));
-        let unshown = prop::collection::vec(any::<u32>(), 0..5)
-            .prop_map(|uids| uids.into_iter().map(SideUid).collect::<UidSet<SideUid>>());
+        let unshown = (any_set(), any_set()).prop_map(|(old, new)| Sides { old, new });
         let matching = prop::option::of(any::<u32>());
         let rest = (any::<bool>(), listed, unshown, matching, any::<(bool, bool)>());
         (any::<u32>(), names, numbers, sides, checkpoints, rest).prop_map(
@@ -581,6 +686,11 @@ mod tests {
                 }
             },
         )
+    }
+
+    fn any_set<U: Number + std::fmt::Debug>() -> impl Strategy<Value = UidSet<U>> {
+        let uids = prop::collection::vec(any::<u32>(), 0..5);
+        uids.prop_map(|uids| uids.into_iter().map(U::from).collect())
     }
 
     fn any_listed() -> impl Strategy<Value = ListedAs> {
@@ -625,6 +735,29 @@ mod tests {
         }
 
         #[test]
+        fn what_is_owed_survives_packing(
+            removed in any_set(), removing in any_set(), flags in any_set()
+        ) {
+            let owed = Owed { removed, removing, flags };
+            prop_assert_eq!(unpack_owed(&pack_owed(&owed)), Ok(owed));
+        }
+
+        #[test]
+        fn a_clean_verify_survives_packing(
+            at: u64, marks in prop::collection::btree_map(
+                any::<u32>().prop_map(MailboxId),
+                (any::<Option<(u32, u32)>>(), any::<Option<(u32, u32)>>()), 0..5,
+            )
+        ) {
+            let side = |mark: Option<(u32, u32)>| mark.map(|(v, next)| (v, SideUid(next)));
+            let marks = marks.into_iter();
+            let mailboxes =
+                marks.map(|(id, (old, new))| (id, Sides { old: side(old), new: side(new) }));
+            let verified = Verified { at, mailboxes: mailboxes.collect() };
+            prop_assert_eq!(unpack_verified(&pack_verified(&verified)), Ok(verified));
+        }
+
+        #[test]
         fn stuck_messages_survive_packing(reason: String, tries: u32, next_try: u64) {
             let stuck = Stuck { reason, tries, next_try };
             prop_assert_eq!(unpack_stuck(&pack_stuck(&stuck)), Ok(stuck));
@@ -664,6 +797,8 @@ mod tests {
             let _ = unpack_intent(&bytes);
             let _ = unpack_stuck(&bytes);
             let _ = unpack_email(&bytes);
+            let _ = unpack_owed(&bytes);
+            let _ = unpack_verified(&bytes);
         }
 
         #[test]

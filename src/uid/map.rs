@@ -85,6 +85,22 @@ impl UidMap {
         Ok(UidMap { spine: Arc::new(spine) })
     }
 
+    /// The messages that lie on a side, as if they lay nowhere else.
+    pub fn on_side(&self, side: Side) -> UidMap {
+        let mut runs: Vec<Run> = Vec::new();
+        for run in self.runs() {
+            let Some(first) = run.place.on(side) else { continue };
+            let place = match side {
+                Side::Old => Place::Old(first),
+                Side::New => Place::New(first),
+            };
+            super::chunk::join_onto(&mut runs, Run { place, ..run });
+        }
+        let mut spine = Vec::new();
+        push_runs(&mut spine, runs);
+        UidMap { spine: Arc::new(spine) }
+    }
+
     /// Whether both are the same snapshot; a map with equal content may be another one.
     pub fn is_same(&self, other: &UidMap) -> bool {
         Arc::ptr_eq(&self.spine, &other.spine)

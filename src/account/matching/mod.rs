@@ -9,11 +9,11 @@
 
 mod pair;
 mod print;
-mod read;
+pub(super) mod read;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -23,11 +23,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::mailbox::{Mailbox, lock, now};
-use super::{Access, AccountError, MAX_COMMAND, Merged};
+use super::{Access, AccountError, Merged, write_flags};
 use crate::backend::{BackendError, Conn, Pool, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Match;
-use crate::imap::fetch_scan::flags as each_flag;
 use crate::uid::{SideUid, Uid, UidSet};
 
 pub use pair::Pair;
@@ -422,7 +421,9 @@ impl Mailbox {
             let flags = if self.peek(|m| m.record.restored.new) {
                 flags_on_new(&mut old, &mut new, pairs).await?
             } else {
-                let flags = write_flags(&mut old, &mut new, pairs).await?;
+                let twins: Vec<(SideUid, SideUid)> =
+                    pairs.iter().map(|pair| (pair.old, pair.new)).collect();
+                let flags = write_flags(&mut old, &mut new, &twins).await?;
                 self.wrote_flags(&new);
                 flags
             };
@@ -558,72 +559,4 @@ async fn flags_on_new(
         tokio::try_join!(read::flags(old, &on_old), read::flags(new, &on_new))?;
     let there = pairs.iter().filter(|pair| there.contains_key(&pair.old));
     Ok(there.filter_map(|pair| Some((pair.old, flags.remove(&pair.new)?))).collect())
-}
-
-/// Gives the messages on new the flags that they have on old, which is what their owner has read and
-/// marked since (DESIGN §3). Returns old's flags of those that are still there.
-async fn write_flags(
-    old: &mut Conn,
-    new: &mut Conn,
-    pairs: &[Pair],
-) -> Result<HashMap<SideUid, Bytes>, BackendError> {
-    let on_old: UidSet<SideUid> = pairs.iter().map(|pair| pair.old).collect();
-    let on_new: UidSet<SideUid> = pairs.iter().map(|pair| pair.new).collect();
-    let (wanted, found) = tokio::try_join!(read::flags(old, &on_old), read::flags(new, &on_new))?;
-    let mut missing: BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>> = BTreeMap::new();
-    for pair in pairs {
-        let Some(list) = wanted.get(&pair.old) else { continue };
-        let flags = sorted(list);
-        if found.get(&pair.new).is_none_or(|found| sorted(found) != flags) {
-            missing.entry(flags).or_default().insert(pair.new);
-        }
-    }
-    let refused = store(new, &missing).await?;
-    // A keyword that new refuses is no reason to show the message twice.
-    let mut system: BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>> = BTreeMap::new();
-    for (flags, uids) in refused {
-        let flags = flags.into_iter().filter(|flag| flag.first() == Some(&b'\\')).collect();
-        let all = system.entry(flags).or_default();
-        *all = all.union(&uids);
-    }
-    if let Some((flags, uids)) = store(new, &system).await?.into_iter().next() {
-        let flags = flags.join(&b' ').escape_ascii().to_string();
-        return Err(new.protocol(format!("flags ({flags}) of {uids} are refused")));
-    }
-    Ok(wanted)
-}
-
-/// STOREs, all on their way at once. Returns those that the server refused.
-async fn store(
-    conn: &mut Conn,
-    wanted: &BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>>,
-) -> Result<Vec<(Vec<Vec<u8>>, UidSet<SideUid>)>, BackendError> {
-    let mut sent = Vec::new();
-    for (flags, uids) in wanted {
-        let list = flags.join(&b' ');
-        // What a server has told as a flag goes back as it came, if it is one.
-        let list = String::from_utf8_lossy(&list);
-        for set in uids.chunks_of(MAX_COMMAND.saturating_sub(list.len())) {
-            let command = text(&format!("UID STORE {set} FLAGS.SILENT ({list})"));
-            sent.push((conn.queue(&command), flags, uids));
-        }
-    }
-    let mut refused: Vec<(Vec<Vec<u8>>, UidSet<SideUid>)> = Vec::new();
-    for (pending, flags, uids) in sent {
-        if !conn.awaits(pending) {
-            return Err(conn.protocol("STOREs are not answered in their order".into()));
-        }
-        let done = conn.finish(pending).await?;
-        if !done.is_ok() && refused.last().is_none_or(|(known, _)| known != flags) {
-            debug!("flags refused: {}", done.words());
-            refused.push((flags.clone(), uids.clone()));
-        }
-    }
-    Ok(refused)
-}
-
-fn sorted(list: &[u8]) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = each_flag(list).map(<[u8]>::to_vec).collect();
-    all.sort_by_key(|flag| flag.to_ascii_lowercase());
-    all
 }

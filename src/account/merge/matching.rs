@@ -2,7 +2,7 @@
 
 use super::{Distrust, Merged, Report};
 use crate::account::matching::Pair;
-use crate::base::Side;
+use crate::base::{Phase, Side};
 use crate::index::Snapshot;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
@@ -18,7 +18,9 @@ impl Merged {
             Some(_) => !self.map.side_uids(Side::Old).is_empty(),
             None => self.is_there(Side::Old),
         };
-        if report.matching && old_has_some && !report.announced.is_empty() {
+        // Where old is not asked, nothing is known to be the same as what new has.
+        let both = self.phase == Phase::Merged;
+        if report.matching && both && old_has_some && !report.announced.is_empty() {
             self.record.matching = Some(report.snapshot.uid_next);
         }
     }
@@ -35,6 +37,7 @@ impl Merged {
     ) -> UidSet<SideUid> {
         let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
         if report.matching
+            && self.phase == Phase::Merged
             && !arrived.is_empty()
             && (self.late || (begins && !self.unpaired().is_empty()))
         {
@@ -178,10 +181,10 @@ impl Merged {
         self.record.matching = None;
         self.record.restored.new = false;
         self.late = false;
-        let mark = self.held.keys().next().map_or(below, |held| below.min(*held));
+        let mark = self.held.new.keys().next().map_or(below, |held| below.min(*held));
         if let Some(snapshot) = &mut self.record.sides.new {
             snapshot.uid_next = snapshot.uid_next.max(mark);
-            self.record.unshown = self.record.unshown.range_from(snapshot.uid_next);
+            self.record.unshown.new = self.record.unshown.new.range_from(snapshot.uid_next);
         }
         self.absorb_mod_seq(Side::New, told, None);
         true
@@ -244,9 +247,9 @@ impl Merged {
         self.record.sides.new = None;
         self.record.matching = None;
         self.late = false;
-        self.record.unshown = UidSet::new();
+        self.record.unshown.new = UidSet::new();
         self.live.new = None;
-        self.held.clear();
+        self.held.new.clear();
         self.unmatched = UidSet::new();
         self.mod_seqs.forget(Side::New);
     }
@@ -257,9 +260,9 @@ impl Merged {
         let lost = self.map.side_uids(Side::New).subtract(report.announced);
         self.without_new(&lost);
         let uid_next = report.snapshot.uid_next;
-        self.record.unshown.remove_range(uid_next, SideUid(u32::MAX));
+        self.record.unshown.new.remove_range(uid_next, SideUid(u32::MAX));
         self.record.matching = self.record.matching.map(|below| below.min(uid_next));
-        self.held.retain(|uid, _| report.announced.contains(*uid));
+        self.held.new.retain(|uid, _| report.announced.contains(*uid));
         self.unmatched = self.unmatched.intersect(report.announced);
         self.live.new = Some(report.announced.clone());
         if let Some(snapshot) = &mut self.record.sides.new {

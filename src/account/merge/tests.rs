@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Distrust, Likeness, Merged, Report, date_of};
 use crate::account::matching::Pair;
 use crate::account::test_record;
-use crate::base::{Side, Sides};
+use crate::base::{Phase, Side, Sides};
 use crate::index::{Intent, Snapshot};
 use crate::uid::{Place, SideUid, Uid, UidMap, UidSet};
 
@@ -52,7 +52,7 @@ fn listing_as(
 
 /// A mailbox that has seen these messages on new.
 fn seen(uid_next: u32, announced: &str) -> Merged {
-    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    let mut merged = Merged::new(test_record(), UidMap::default(), Sides::default(), Phase::Merged);
     listing(&mut merged, None, uid_next, announced).unwrap();
     merged
 }
@@ -151,13 +151,13 @@ fn v8_a_message_of_old_that_is_told_of_late_gets_a_uid_that_old_never_issues() {
 #[test]
 fn v5_a_hidden_copy_above_the_watermark_does_not_come_back() {
     let mut merged = seen(21, "1:20");
-    merged.hide_new(SideUid(25));
+    merged.hide_copy(Side::New, SideUid(25));
     assert_eq!(merged.arrivals(Side::New, &set("1:26")), set("21:24,26"));
     let before = merged.record.sides.new;
     listing(&mut merged, before, 27, "1:26").unwrap();
     assert_eq!(merged.map.uid_of(Side::New, SideUid(25)), None);
     // The watermark has passed it.
-    assert!(merged.record.unshown.is_empty());
+    assert!(merged.record.unshown.new.is_empty());
     assert!(merged.arrivals(Side::New, &set("1:26")).is_empty());
 }
 
@@ -166,13 +166,13 @@ fn v3_a_copy_that_was_taken_for_mail_becomes_the_messages_own() {
     let mut merged = seen_on_old(4, "1:3");
     listing(&mut merged, None, 1, "").unwrap();
     let twin = merged.claim(Side::New, SideUid(1), NOW).unwrap();
-    assert!(merged.copied(Uid(2), SideUid(1)));
+    assert!(merged.copied(Uid(2), Side::New, SideUid(1)));
     assert_eq!(merged.map.len(), 3);
     assert_eq!(merged.map.place(twin), None);
     let both = Place::Both { old: SideUid(2), new: SideUid(1) };
     assert_eq!(merged.map.place(Uid(2)), Some(both));
     // Of two messages neither may lose its copy to the other.
-    assert!(!merged.copied(Uid(3), SideUid(1)));
+    assert!(!merged.copied(Uid(3), Side::New, SideUid(1)));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn v3_what_new_lost_lies_on_old_again_and_is_not_shown_twice_when_it_is_back() {
     listing(&mut merged, None, 1, "").unwrap();
     merged.claim(Side::New, SideUid(1), NOW).unwrap();
     for (uid, copy) in [(2, 2), (3, 3)] {
-        assert!(merged.copied(Uid(uid), SideUid(copy)));
+        assert!(merged.copied(Uid(uid), Side::New, SideUid(copy)));
     }
     let before = merged.record.sides.new;
     let uids = merged.map.uids();
@@ -230,7 +230,7 @@ fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
     let mut merged = seen_on_old(4, "1:3");
     listing(&mut merged, None, 1, "").unwrap();
     merged.claim(Side::New, SideUid(1), NOW).unwrap();
-    assert!(merged.copied(Uid(2), SideUid(2)));
+    assert!(merged.copied(Uid(2), Side::New, SideUid(2)));
     merged.record.sides.new.as_mut().unwrap().uid_validity = 6;
     let before = merged.record.sides.new;
     listing(&mut merged, before, 5, "1:4").unwrap();
@@ -259,8 +259,11 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
     assert!(merged.late && merged.unmatched == set("1"), "an arrival is compared first");
     let pair = Pair { old: SideUid(2), new: SideUid(1) };
     assert_eq!(merged.join(&[pair]), [(Uid(2), pair)]);
-    assert!(merged.copied(Uid(2), SideUid(1)), "it has a place, and must not be removed");
-    assert!(!merged.copied(Uid(2), SideUid(5)), "a second copy has none");
+    assert!(
+        merged.copied(Uid(2), Side::New, SideUid(1)),
+        "it has a place, and must not be removed"
+    );
+    assert!(!merged.copied(Uid(2), Side::New, SideUid(5)), "a second copy has none");
     assert!(merged.end_matching(None) && !merged.late);
 }
 
@@ -282,7 +285,7 @@ fn old_listing(merged: &mut Merged, uid_next: u32, announced: &str) {
 
 #[test]
 fn v8_what_arrived_on_old_before_the_boundary_keeps_its_uid_after_a_restore() {
-    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    let mut merged = Merged::new(test_record(), UidMap::default(), Sides::default(), Phase::Merged);
     old_listing(&mut merged, 4, "1:3");
     // UIDs 4 and 5 came since, and then the boundary.
     merged.record.boundary = Some(Uid(500));
@@ -299,7 +302,7 @@ fn v8_what_arrived_on_old_before_the_boundary_keeps_its_uid_after_a_restore() {
 
 #[test]
 fn v2_once_something_got_a_uid_above_the_boundary_none_below_is_given() {
-    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    let mut merged = Merged::new(test_record(), UidMap::default(), Sides::default(), Phase::Merged);
     old_listing(&mut merged, 4, "1:3");
     merged.record.boundary = Some(Uid(500));
     merged.record.uid_next = Uid(1_600);
@@ -312,7 +315,7 @@ fn v2_once_something_got_a_uid_above_the_boundary_none_below_is_given() {
 
 #[test]
 fn v3_an_arrival_on_old_waits_where_it_may_be_what_new_has() {
-    let mut merged = Merged::new(test_record(), UidMap::default(), BTreeMap::new());
+    let mut merged = Merged::new(test_record(), UidMap::default(), Sides::default(), Phase::Merged);
     old_listing(&mut merged, 4, "1:3");
     listing_as(&mut merged, None, 2, "1", false).unwrap();
     let ours = merged.map.uid_of(Side::New, SideUid(1)).unwrap();

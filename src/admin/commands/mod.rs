@@ -3,6 +3,7 @@
 mod accounts;
 mod kick;
 mod pause;
+mod phase;
 mod plan;
 mod status;
 mod stuck;
@@ -18,6 +19,7 @@ use super::{AUDIT, Admin};
 pub use accounts::{Enroll, Enrolled, ListAccounts};
 pub use kick::{Kick, Kicked};
 pub use pause::{Pause, Paused};
+pub use phase::{LeftBehind, PhaseSet, SetPhase};
 pub use plan::PlanAccounts;
 pub use status::{AccountState, State, Status, Tally};
 pub use stuck::{Retry, ShowStuck, StuckMessage};
@@ -40,6 +42,7 @@ pub(super) async fn dispatch(
         Retry::NAME => run::<Retry>(admin, arguments, out).await,
         Enroll::NAME => run::<Enroll>(admin, arguments, out).await,
         ListAccounts::NAME => run::<ListAccounts>(admin, arguments, out).await,
+        SetPhase::NAME => run::<SetPhase>(admin, arguments, out).await,
         unknown => {
             let version = env!("CARGO_PKG_VERSION");
             let unknown = unknown.escape_debug();

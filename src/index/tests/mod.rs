@@ -297,7 +297,7 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         checkpoints: vec![],
         hidden: false,
         listed: Sides::default(),
-        unshown: UidSet::new(),
+        unshown: Sides::default(),
         matching: None,
         restored: Sides::default(),
     }

@@ -178,6 +178,7 @@ impl Session {
             login_by,
             failed_logins: self.failed_logins,
             said: Vec::new(),
+            entered: None,
             notifying: None,
         })
     }

@@ -153,7 +153,13 @@ impl Copy {
             let view = self.source.view();
             let wanted = self.wanted(&view);
             if self.crosses() || self.missing_on(&wanted).is_none() {
-                return self.copy(&view, &wanted, &emails).await;
+                let noted = match self.moving {
+                    true => self.source.removing(&self.uids).await?,
+                    false => UidSet::new(),
+                };
+                let copied = self.copy(&view, &wanted, &emails).await;
+                self.source.removed(&noted).await?;
+                return copied;
             }
         }
         let text = "The messages could not be brought to where the mailbox is, try again later";
@@ -163,7 +169,7 @@ impl Copy {
     /// Whether messages may have to be copied from one side to the other, for one of the mailboxes
     /// is on old alone, and stays there.
     fn crosses(&self) -> bool {
-        self.source.is_shared() || self.target.is_shared()
+        self.source.stays_on_old() || self.target.stays_on_old()
     }
 
     fn wanted(&self, view: &View) -> Sides<UidSet<SideUid>> {
@@ -194,13 +200,13 @@ impl Copy {
             self.user.copier.carry(&self.source, &on_old).await?;
             wanted = self.wanted(&self.source.view());
         }
-        if !wanted.new.is_empty() && !self.target.is_shared() {
+        if !wanted.new.is_empty() && !self.target.stays_on_old() {
             self.user.account.make_on_new(&self.user.access, &self.target).await?;
         }
         let names = &self.target.view().names;
         let unseen = |side| names[side].is_some() && !self.target.has_seen(side);
         // While arrivals came on old only, they keep old's UIDs: none may be passed over.
-        let on_old = !wanted.old.is_empty() || self.target.is_shared();
+        let on_old = !wanted.old.is_empty() || self.target.stays_on_old();
         if on_old || Side::BOTH.into_iter().any(unseen) {
             self.target.refresh(&self.user.access).await?;
         }

@@ -61,6 +61,19 @@ pub(super) async fn remove(
     }
     // Authority must not pass to new between the look at the map and the server's answer.
     let _guard = mailbox.guard.read().await;
+    let noted = mailbox.removing(uids).await?;
+    step("expunge: removals are noted");
+    let reply = remove_from(mailbox, access, uids, which).await;
+    mailbox.removed(&noted).await?;
+    reply
+}
+
+async fn remove_from(
+    mailbox: &Arc<Mailbox>,
+    access: &Access,
+    uids: &UidSet<Uid>,
+    which: Which,
+) -> Result<Reply, AccountError> {
     let view = mailbox.view();
     for side in Side::BOTH {
         let wanted = places(&view.map, uids, side);

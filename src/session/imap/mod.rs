@@ -37,7 +37,7 @@ use tracing::{debug, info};
 use super::client::{Client, ClientError};
 use super::roster::Entry;
 use super::server::Server;
-use crate::account::{Access, Account, SessionId};
+use crate::account::{Access, Account, Entered, SessionId};
 use crate::base::{Outcome, metrics};
 use crate::ferry::Copier;
 use crate::imap::command::{Command, Tag, Tagged};
@@ -83,6 +83,8 @@ pub(super) struct Session {
     failed_logins: u32,
     /// What the client said of itself by ID.
     said: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// While a command runs, the account's phase stays.
+    entered: Option<Arc<Entered>>,
     /// What the client wants to be told of without asking.
     notifying: Option<Box<Notifying>>,
 }
@@ -134,6 +136,7 @@ pub(super) async fn run(server: Arc<Server>, stream: Stream, id: SessionId, tls_
         login_by: deadline,
         failed_logins: 0,
         said: Vec::new(),
+        entered: None,
         notifying: None,
         server: Arc::clone(&server),
     };
@@ -209,9 +212,19 @@ impl Session {
                 Ok(Input::Append(append)) => {
                     let _active = self.user.as_ref().map(|user| user.account.active());
                     self.begin(&append.tag);
+                    if let Some(user) = self.user.clone() {
+                        match user.account.enter().await {
+                            Ok(entered) => self.entered = Some(Arc::new(entered)),
+                            Err(e) => {
+                                self.client.line(format!("* BYE {e}"));
+                                break Ok(());
+                            }
+                        }
+                    }
                     let since = Instant::now();
                     let reply = Box::pin(self.append(append.head)).await;
                     measure("APPEND", since, &reply);
+                    self.entered = None;
                     if let Err(e) = self.answer(&append.tag, reply) {
                         break Err(e);
                     }
@@ -307,7 +320,17 @@ impl Session {
 
             Command::Unknown { name } => Ok(Reply::bad(format!("Unknown command {name}"))),
             other => match self.user.clone() {
-                Some(user) => self.authenticated(tag, &user, other).await,
+                Some(user) => {
+                    // Who only waits holds up nobody who changes the account's phase.
+                    let waits = matches!(other, Command::Idle);
+                    self.entered = match waits {
+                        true => None,
+                        false => Some(Arc::new(user.account.enter().await?)),
+                    };
+                    let reply = self.authenticated(tag, &user, other).await;
+                    self.entered = None;
+                    reply
+                }
                 None => Ok(Reply::bad("Please log in first")),
             },
         }

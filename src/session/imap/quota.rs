@@ -4,7 +4,7 @@ use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::account::command;
 use crate::backend::Want;
-use crate::base::MailboxName;
+use crate::base::{MailboxName, Side};
 use crate::imap::response::Response;
 use crate::imap::write::{self, Parts};
 
@@ -23,8 +23,9 @@ impl Session {
         name: &MailboxName,
     ) -> Result<Reply, Failure> {
         let mailbox = user.account.mailbox(&user.access, name).await?;
-        let on_new = mailbox.view().names.new.clone().unwrap_or_else(MailboxName::inbox);
-        self.ask_quota(user, &command("GETQUOTAROOT ", &on_new), Some(name)).await
+        let on_it = mailbox.view().names[quotas_side(user)].clone();
+        let on_it = on_it.unwrap_or_else(MailboxName::inbox);
+        self.ask_quota(user, &command("GETQUOTAROOT ", &on_it), Some(name)).await
     }
 
     async fn ask_quota(
@@ -33,7 +34,7 @@ impl Session {
         ask: &Parts,
         name: Option<&MailboxName>,
     ) -> Result<Reply, Failure> {
-        let mut lease = user.access.pools.new.lend(&Want::Nothing).await?;
+        let mut lease = user.access.pools[quotas_side(user)].lend(&Want::Nothing).await?;
         if !lease.profile().can("QUOTA") {
             lease.give_back();
             return Ok(Reply::bad("QUOTA is not offered"));
@@ -67,4 +68,9 @@ impl Session {
         }
         Ok(Reply::from_server(&done))
     }
+}
+
+/// The side whose space a client uses up.
+fn quotas_side(user: &User) -> Side {
+    if user.account.phase().has(Side::New) { Side::New } else { Side::Old }
 }

@@ -134,6 +134,8 @@ impl Store {
     async fn run(self) -> Result<Outcome, AccountError> {
         // Authority must not pass to new between the look at the map and the server's answer.
         let guard = self.mailbox.guard.read().await;
+        self.mailbox.flagging(&self.uids).await?;
+        step("store: flags are noted");
         let view = self.mailbox.view();
         let mut outcome = Outcome::default();
         for side in Side::BOTH {

@@ -13,6 +13,12 @@ impl Session {
         &mut self,
         work: impl Future<Output = Result<T, AccountError>> + Send + 'static,
     ) -> Result<T, Failure> {
+        let entered = self.entered.clone();
+        let work = async move {
+            let result = work.await;
+            drop(entered);
+            result
+        };
         let work = self.server.writes.spawn(work);
         match self.client.patiently(work).await? {
             Ok(result) => Ok(result?),

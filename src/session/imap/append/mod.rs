@@ -309,7 +309,7 @@ impl Appending {
 
     async fn make_target(&self) -> Result<(), AccountError> {
         let (user, target) = (&self.user, &self.target);
-        if !target.is_shared() {
+        if !target.stays_on_old() {
             user.account.make_on_new(&user.access, target).await?;
         }
         let names = &target.view().names;

@@ -43,7 +43,7 @@ impl Upload {
         literal: Literal,
     ) -> Result<Upload, Failure> {
         target.room()?;
-        let side = if target.is_shared() { Side::Old } else { Side::New };
+        let side = if target.stays_on_old() { Side::Old } else { Side::New };
         let mut lease = target.lease(access, side).await?;
         let announced = lease.selected().map(|s| s.announced().clone()).unwrap_or_default();
         let Some(name) = target.view().names[side].clone() else {

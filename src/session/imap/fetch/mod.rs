@@ -18,7 +18,7 @@ use super::store::run_stores;
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId};
 use crate::backend::{Conn, Lease, text};
-use crate::base::{Side, Sides};
+use crate::base::{Phase, Side, Sides};
 use crate::imap::command::{FetchItem, PartialRange};
 use crate::imap::found::Found;
 use crate::uid::{Place, SeqSet, SideUid, Uid, UidMap, UidSet};
@@ -87,7 +87,9 @@ impl Session {
             true => Some(self.client.patiently(mailbox.emails(&uids)).await??),
             false => None,
         };
-        let carried = user.account.config().copy.on_access && !mailbox.is_shared();
+        let carried = user.account.config().copy.on_access
+            && user.account.phase() == Phase::Merged
+            && !mailbox.stays_on_old();
         let mut fetch = Fetch {
             client: &mut self.client,
             mailbox: Arc::clone(&mailbox),
@@ -201,6 +203,7 @@ async fn fetch_from(
         }
     }
     if guard.is_some() {
+        mailbox.flagging(uids).await.map_err(Broken::Between)?;
         for side in Side::BOTH {
             if let Some(conn) = &mut leases[side] {
                 let wanted = places(&view.map, uids, side);

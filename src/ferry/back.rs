@@ -1,0 +1,174 @@
+//! The way back to old: what lies on new alone is carried there, flags are brought up to date, and what
+//! a client removed is removed (DESIGN §7, phase changes). It can be done again at any time, and goes on
+//! where it broke off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use super::carry::{Carry, remove_copies};
+use super::copier::{Copier, Job};
+use crate::account::{Access, AccountError, Mailbox, write_flags};
+use crate::backend::text;
+use crate::base::{Side, step};
+use crate::uid::{SideUid, Uid, UidSet};
+
+/// Messages carried back together.
+const BATCH: usize = 32;
+/// While the fate of a copy is not known.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Messages whose flags are compared at once.
+const FLAGS: usize = 1_000;
+
+/// A message that could not be carried, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// Its mailbox, as the client names it.
+    pub mailbox: String,
+    /// Its UID, as clients know it.
+    pub uid: u32,
+    /// The server's own words, or ours.
+    pub why: String,
+}
+
+impl Copier {
+    /// Carries back what lies on new alone. Returns what cannot be.
+    pub(super) async fn carry_back(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        access: &Arc<Access>,
+    ) -> Result<Vec<Left>, AccountError> {
+        if !mailbox.peek(|m| m.is_there(Side::New)) {
+            return Ok(Vec::new());
+        }
+        self.account.make_on(Side::Old, access, mailbox).await?;
+        step("way back: the mailbox is on old");
+        mailbox.absorb_both(access).await?;
+        let give_up = Instant::now() + self.config.copy.grace * 2;
+        let mut tried = UidSet::new();
+        loop {
+            let missing = mailbox.missing_on(Side::Old);
+            let untried: Vec<Uid> =
+                missing.iter().map(|(uid, _)| *uid).filter(|uid| !tried.contains(*uid)).collect();
+            if untried.is_empty() && !mailbox.peek(open) {
+                return Ok(missing.into_iter().map(|(uid, _)| left(mailbox, uid)).collect());
+            }
+            let mut undecided = mailbox.peek(open);
+            for some in untried.chunks(BATCH) {
+                let _turn = self.turn(mailbox).await?;
+                let job = |uid: &Uid| Job { mailbox: Arc::clone(mailbox), uid: *uid, tee: None };
+                let carry = Carry::over(self, mailbox, Side::Old, Arc::clone(access));
+                let (carried, again) =
+                    carry.run(some.iter().map(job).collect()).await.map_err(|(e, _)| e)?;
+                if carried > 0 {
+                    info!(mailbox = %mailbox.name(), messages = carried, "carried back to old");
+                }
+                let again: UidSet<Uid> = again.iter().map(|job| job.uid).collect();
+                undecided |= !again.is_empty();
+                for uid in some.iter().filter(|uid| !again.contains(**uid)) {
+                    tried.insert(*uid);
+                }
+            }
+            if undecided {
+                if mailbox.is_matching() {
+                    mailbox.absorb_both(access).await?;
+                }
+                self.recover_on(mailbox, access, Side::Old).await?;
+                if Instant::now() > give_up {
+                    return Err(AccountError::Unmatched(mailbox.name()));
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    /// Gives what lies on both sides the flags that it has on `from`; of these messages, or of all.
+    pub(super) async fn level_flags(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        access: &Access,
+        from: Side,
+        uids: Option<&UidSet<Uid>>,
+    ) -> Result<(), AccountError> {
+        let twins = mailbox.on_both(uids);
+        for twins in twins.chunks(FLAGS) {
+            let mut old = mailbox.lease(access, Side::Old).await?;
+            let mut new = mailbox.lease(access, Side::New).await?;
+            // Flags are compared as they are now, not as a connection knew them.
+            mailbox.follow(&mut old).await?;
+            mailbox.follow(&mut new).await?;
+            match from {
+                Side::Old => {
+                    let pairs: Vec<_> = twins.iter().map(|(_, old, new)| (*old, *new)).collect();
+                    write_flags(&mut old, &mut new, &pairs).await?;
+                    mailbox.wrote_flags(&new);
+                }
+                Side::New => {
+                    let pairs: Vec<_> = twins.iter().map(|(_, old, new)| (*new, *old)).collect();
+                    write_flags(&mut new, &mut old, &pairs).await?;
+                    mailbox.wrote_flags(&old);
+                }
+            }
+            mailbox.give_back(old).await;
+            mailbox.give_back(new).await;
+            step("way back: flags are written");
+        }
+        Ok(())
+    }
+
+    /// Removes from old what a client removed while new decided over it, and nothing else (V6).
+    pub(super) async fn remove_back(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        access: &Access,
+    ) -> Result<(), AccountError> {
+        {
+            // Before any connection is borrowed, as by everybody who writes.
+            let _alone = mailbox.alone().await;
+            if !mailbox.owed().removing.is_empty() {
+                let mut new = mailbox.lease(access, Side::New).await?;
+                new.must("NOOP", &text("NOOP")).await?;
+                mailbox.hear(&mut new).await?;
+                new.give_back();
+                mailbox.settle_removals().await?;
+            }
+        }
+        let owed = mailbox.owed().removed;
+        if owed.is_empty() || !mailbox.peek(|m| m.is_there(Side::Old)) {
+            return Ok(());
+        }
+        let mut old = mailbox.lease(access, Side::Old).await?;
+        let announced = old.selected().map(|s| s.announced().clone()).unwrap_or_default();
+        let there = owed.intersect(&announced);
+        // What is mapped was not removed, whoever says so.
+        let there = there.subtract(&mailbox.peek(|m| m.map.side_uids(Side::Old)));
+        for some in there.iter().collect::<Vec<SideUid>>().chunks(FLAGS) {
+            remove_copies(&mut old, &some.iter().copied().collect()).await?;
+            step("way back: removed copies are removed");
+        }
+        mailbox.told_removed(&owed).await?;
+        step("way back: removals are settled");
+        mailbox.give_back(old).await;
+        if !there.is_empty() {
+            info!(mailbox = %mailbox.name(), messages = there.len(), "removed from old as well");
+        }
+        Ok(())
+    }
+}
+
+/// Whether the fate of a copy to old is not known.
+fn open(merged: &crate::account::Merged) -> bool {
+    let unsettled = merged.intents.old.values().any(|intent| !intent.closed);
+    unsettled || !merged.held.old.is_empty()
+}
+
+fn left(mailbox: &Mailbox, uid: Uid) -> Left {
+    let why = mailbox.peek(|m| m.stuck.get(&uid).map(|stuck| stuck.reason.clone()));
+    Left {
+        mailbox: mailbox.name().to_string(),
+        uid: uid.0,
+        why: why.unwrap_or_else(|| "it could not be read".to_owned()),
+    }
+}

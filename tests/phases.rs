@@ -1,0 +1,354 @@
+//! An account's phases: which servers are contacted, what its clients see, and what a change does to them
+//! (DESIGN §7, phase changes).
+
+mod lab;
+
+use std::collections::BTreeMap;
+use std::process::Output;
+use std::time::Duration;
+
+use lab::{
+    Courier, Cyrus, Dovecot, Fate, Mail, Proxy, Seen, Server, Shape, Way, World, eventually,
+    everything, mails, quoted, sorted,
+};
+use serde_json::Value;
+
+/// Puts ann's account into a phase, and tells what the command said.
+fn phase(proxy: &Proxy, arguments: &[&str]) -> Result<Value, String> {
+    let all = [&["phase", "ann", "--json"][..], arguments].concat();
+    let output: Output = proxy.run(&all);
+    match output.status.code() {
+        Some(0) => Ok(serde_json::from_slice(&output.stdout).expect("JSON")),
+        code => Err(format!("{code:?} {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+#[track_caller]
+fn go(world: &World, to: &str) -> Value {
+    phase(&world.proxy, &[to]).unwrap_or_else(|e| panic!("to {to}: {e}"))
+}
+
+/// How many logins a server has seen.
+fn logins(server: &Server) -> usize {
+    server.log().matches("Login: user=<ann").count()
+}
+
+/// Messages by their octets, with flags, wherever they lie.
+fn contents(seen: &[Seen]) -> Vec<Seen> {
+    sorted(seen.to_vec())
+}
+
+/// What a client sees of a message that stays the same in every phase.
+fn identity(seen: &[Seen]) -> BTreeMap<u32, Vec<u8>> {
+    seen.iter().map(|message| (message.uid, message.octets.clone())).collect()
+}
+
+/// The capabilities before and after login.
+fn capabilities(world: &World) -> [String; 2] {
+    let mut nobody = lab::Dialogue::connect(world.proxy.port);
+    let line = |client: &mut lab::Dialogue| {
+        let lines = client.ok("CAPABILITY").lines();
+        let line = lines.into_iter().find(|l| l.starts_with("* CAPABILITY"));
+        line.expect("CAPABILITY").replace(" AUTH=PLAIN", "").replace(" SASL-IR", "")
+    };
+    [line(&mut nobody), line(&mut world.proxy.client())]
+}
+
+#[test]
+fn phase_old_contacts_old_alone_and_behaves_like_it() {
+    let world = World::new().set("accounts.phase", "\"old\"").seeded(|old, new| {
+        old.seed("INBOX", &mails(0..5));
+        new.seed("INBOX", &mails(50..53));
+    });
+    let (before, on_old) = (logins(&world.new), everything(&mut world.old.client(), "INBOX"));
+    let mut client = world.proxy.client();
+    assert_eq!(everything(&mut client, "INBOX"), on_old, "UIDs, flags and octets are old's");
+    client.ok("SELECT INBOX");
+    client.ok("UID FETCH 1:* BODY[]");
+    client.ok("STORE 2 +FLAGS (\\Flagged)");
+    client.append("INBOX", "(\\Seen)", &Mail::numbered(7).octets);
+    client.ok("STORE 1 +FLAGS (\\Deleted)");
+    client.ok("EXPUNGE");
+    let [made, renamed, gone] = ["Made", "Renamed", "Gone"].map(|name| world.old.name(name));
+    client.ok(&format!("CREATE {made}"));
+    client.ok(&format!("COPY 1 {made}"));
+    client.ok(&format!("MOVE 2 {made}"));
+    client.ok(&format!("RENAME {made} {renamed}"));
+    client.ok(&format!("SUBSCRIBE {renamed}"));
+    client.ok(&format!("STATUS {renamed} (MESSAGES UNSEEN UIDNEXT)"));
+    client.ok(&format!("CREATE {gone}"));
+    client.ok(&format!("DELETE {gone}"));
+    for folder in ["INBOX", &renamed] {
+        let seen = everything(&mut client, folder);
+        assert_eq!(seen, everything(&mut world.old.client(), folder), "{folder}");
+    }
+    let folders = lab::folder_names(&mut world.old.client());
+    assert!(folders.contains(&renamed) && !folders.contains(&gone), "{folders:?}");
+    assert_eq!(logins(&world.new), before, "new was contacted");
+    assert_eq!(everything(&mut world.new.client(), "INBOX").len(), 3);
+}
+
+#[test]
+fn phase_new_contacts_new_alone_and_keeps_uids() {
+    let mut world = World::new().seeded(|old, _| {
+        old.seed("INBOX", &mails(0..6));
+        old.seed("Work", &mails(10..13));
+    });
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    let before = [everything(&mut client, "INBOX"), everything(&mut client, &work)];
+    let offered = capabilities(&world);
+
+    let refused = phase(&world.proxy, &["new"]).unwrap_err();
+    assert!(refused.contains("never verified"), "{refused}");
+    // All is copied, though nothing was compared.
+    for folder in ["INBOX", &work] {
+        client.ok(&format!("SELECT {}", quoted(folder)));
+        client.ok("UID FETCH 1:* BODY[]");
+    }
+    eventually("all is copied", || {
+        let on_new = everything(&mut world.new.client(), "INBOX").len();
+        (on_new == 6
+            && world
+                .new
+                .client()
+                .cmd("STATUS Work (MESSAGES)")
+                .lines()
+                .join("")
+                .contains("MESSAGES 3"))
+        .then_some(())
+    });
+    client.ok("STORE 1:* -FLAGS (\\Seen)");
+    let set = phase(&world.proxy, &["new", "--force"]).unwrap();
+    assert_eq!((&set["to"], &set["left"]), (&"new".into(), &Value::Array(Vec::new())), "{set}");
+
+    let logins_before = logins(&world.old);
+    world.old.stop();
+    let after = [everything(&mut client, "INBOX"), everything(&mut client, &work)];
+    let identities = |all: &[Vec<Seen>; 2]| [identity(&all[0]), identity(&all[1])];
+    assert_eq!(identities(&after), identities(&before), "V2: a session goes on, UIDs stay");
+    let mut another = world.proxy.client();
+    another.ok("SELECT INBOX");
+    another.ok("STORE 1 +FLAGS (\\Deleted)");
+    another.ok("EXPUNGE");
+    another.append("INBOX", "()", &Mail::numbered(77).octets);
+    let projects = world.old.name("Projects");
+    another.ok(&format!("CREATE {projects}"));
+    another.ok(&format!("COPY 1 {projects}"));
+    another.ok("STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)");
+    assert_eq!(capabilities(&world), offered, "V10");
+    // It is durable.
+    world.proxy.kill9();
+    world.proxy.restart();
+    let mut again = world.proxy.client();
+    assert_eq!(everything(&mut again, "INBOX").len(), 6);
+    assert_eq!(everything(&mut again, &projects).len(), 1);
+    assert_eq!(logins(&world.old), logins_before, "old was contacted");
+}
+
+/// Half copied, some only on new, some moved and flagged, then back: a client that talks to old directly
+/// sees everything exactly once.
+fn way_back(world: &mut World, count: u32) {
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok(&format!("UID FETCH 1:{} BODY[]", count / 2));
+    eventually("half is copied", || {
+        let on_new = everything(&mut world.new.client(), "INBOX").len();
+        (on_new as u32 >= count / 2).then_some(())
+    });
+    for n in 0..8 {
+        world.new.deliver("INBOX", &Mail::numbered(10_000 + n));
+    }
+    lab::eventually_holds(&mut client, "INBOX", count as usize + 8);
+    client.ok("SELECT INBOX");
+    client.append("INBOX", "(\\Flagged)", &Mail::numbered(10_100).octets);
+    client.append(&work, "(\\Answered)", &Mail::numbered(10_101).octets);
+    client.ok("NOOP");
+    // Of what was copied, and of what was not.
+    client.ok("STORE 2 +FLAGS (\\Flagged $Label1)");
+    client.ok(&format!("STORE {} +FLAGS (\\Answered)", count - 1));
+    client.ok(&format!("MOVE 4,{} {}", count - 3, quoted(&work)));
+    client.ok(&format!("COPY 5 {}", quoted(&work)));
+    client.ok("STORE 1 +FLAGS (\\Deleted)");
+    client.ok("EXPUNGE");
+    let before = [everything(&mut client, "INBOX"), everything(&mut client, &work)];
+
+    let mut idler = world.proxy.client();
+    idler.ok("SELECT INBOX");
+    idler.idle();
+    let set = go(world, "old");
+    assert_eq!(
+        (&set["from"], &set["left"]),
+        (&"merged".into(), &Value::Array(Vec::new())),
+        "{set}"
+    );
+    idler.done();
+
+    for (folder, before) in ["INBOX", &work].into_iter().zip(&before) {
+        let direct = everything(&mut world.old.client(), folder);
+        assert_eq!(contents(&direct), contents(before), "{folder}: old has it all, once");
+        assert!(lab::view::copies(&direct).values().all(|n| *n == 1));
+        let seen = everything(&mut client, folder);
+        assert_eq!(identity(&seen), identity(before), "V2: {folder}");
+    }
+    // From now on old decides, and new is left alone.
+    let on_new = everything(&mut world.new.client(), "INBOX");
+    client.ok("SELECT INBOX");
+    client.ok("STORE 1 +FLAGS (\\Deleted)");
+    client.ok("STORE 2 +FLAGS (\\Draft)");
+    client.ok("EXPUNGE");
+    client.append("INBOX", "()", &Mail::numbered(10_200).octets);
+    assert_eq!(everything(&mut world.new.client(), "INBOX"), on_new);
+    let seen = everything(&mut client, "INBOX");
+    assert_eq!(contents(&seen), contents(&everything(&mut world.old.client(), "INBOX")));
+
+    // And forth: what was removed stays away, and new's copies get old's flags.
+    go(world, "merged");
+    let mut client = world.proxy.client();
+    let merged = everything(&mut client, "INBOX");
+    assert_eq!(contents(&merged), contents(&seen), "nothing is resurrected");
+    assert_eq!(identity(&merged), identity(&seen));
+    go(world, "old");
+    assert_eq!(contents(&everything(&mut world.old.client(), "INBOX")), contents(&seen));
+    assert_eq!(contents(&everything(&mut world.proxy.client(), "INBOX")), contents(&seen));
+}
+
+fn half(old: impl Into<Shape>, new: impl Into<Shape>, count: u32) -> World {
+    World::new().old(old).new(new).seeded(|old, _| {
+        old.seed("INBOX", &mails(0..count));
+        old.seed("Work", &mails(count..count + 3));
+    })
+}
+
+#[test]
+fn v5_the_way_back_loses_nothing_and_doubles_nothing() {
+    way_back(&mut half(Dovecot::old_style(), Dovecot::new_style(), 40), 40);
+}
+
+#[test]
+fn v5_the_way_back_from_cyrus() {
+    way_back(&mut half(Dovecot::old_style(), Cyrus::styled(true, true), 20), 20);
+}
+
+#[test]
+fn v5_the_way_back_to_courier() {
+    way_back(&mut half(Courier::plain(), Dovecot::new_style(), 20), 20);
+}
+
+#[test]
+fn there_and_back_again_from_new() {
+    let world = half(Dovecot::old_style(), Dovecot::new_style(), 10);
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    for folder in ["INBOX", &work] {
+        client.ok(&format!("SELECT {}", quoted(folder)));
+        client.ok("UID FETCH 1:* BODY[]");
+    }
+    eventually("all is copied", || {
+        let on_new = everything(&mut world.new.client(), "INBOX").len();
+        (on_new == 10
+            && world
+                .new
+                .client()
+                .cmd("STATUS Work (MESSAGES)")
+                .lines()
+                .join("")
+                .contains("MESSAGES 3"))
+        .then_some(())
+    });
+    phase(&world.proxy, &["new", "--force"]).unwrap();
+    // In phase new: mail comes, mail goes, mail is moved and marked.
+    world.new.deliver("INBOX", &Mail::numbered(500));
+    lab::eventually_holds(&mut client, "INBOX", 11);
+    client.ok("SELECT INBOX");
+    client.ok("STORE 1:2 +FLAGS (\\Deleted)");
+    client.ok("EXPUNGE");
+    client.ok(&format!("MOVE 1 {}", quoted(&work)));
+    client.ok("STORE 1 +FLAGS (\\Flagged)");
+    let fresh = world.old.name("Fresh");
+    client.ok(&format!("CREATE {fresh}"));
+    client.append(&fresh, "()", &Mail::numbered(501).octets);
+    let folders = ["INBOX", &work, &fresh];
+    let before = folders.map(|folder| everything(&mut client, folder));
+    // It came to old all the same.
+    world.old.deliver("INBOX", &Mail::numbered(502));
+    eventually("it is there", || {
+        let direct = everything(&mut world.old.client(), "INBOX");
+        direct.iter().any(|m| m.octets == Mail::numbered(502).octets).then_some(())
+    });
+
+    go(&world, "old");
+    for (folder, before) in folders.into_iter().zip(&before) {
+        let direct = everything(&mut world.old.client(), folder);
+        let late: Vec<Seen> =
+            direct.iter().filter(|m| m.octets == Mail::numbered(502).octets).cloned().collect();
+        assert_eq!(late.len(), usize::from(folder == "INBOX"), "what came late is there");
+        let others: Vec<Seen> =
+            direct.into_iter().filter(|m| m.octets != Mail::numbered(502).octets).collect();
+        assert_eq!(contents(&others), contents(before), "{folder}");
+    }
+    for to in ["merged", "old", "merged"] {
+        go(&world, to);
+        let seen = everything(&mut world.proxy.client(), "INBOX");
+        let direct = everything(&mut world.old.client(), "INBOX");
+        assert_eq!(contents(&seen), contents(&direct), "{to}");
+    }
+}
+
+#[test]
+fn forced_to_new_what_is_on_old_alone_is_listed_and_comes_back() {
+    let mut world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..4)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("UID FETCH 1 BODY[]");
+    eventually("one is copied", || {
+        (everything(&mut world.new.client(), "INBOX").len() == 1).then_some(())
+    });
+    let before = everything(&mut client, "INBOX");
+    world.old.stop();
+    let refused = phase(&world.proxy, &["new"]).unwrap_err();
+    assert!(refused.starts_with("Some(1)"), "{refused}");
+    let set = phase(&world.proxy, &["new", "--force"]).unwrap();
+    let left: Vec<u64> =
+        set["left"].as_array().unwrap().iter().map(|l| l["uid"].as_u64().unwrap()).collect();
+    let uids: Vec<u64> = before[1..].iter().map(|m| u64::from(m.uid)).collect();
+    assert_eq!(left, uids, "{set}");
+    assert_eq!(everything(&mut client, "INBOX").len(), 1);
+    world.new.deliver("INBOX", &Mail::numbered(9));
+    let in_new = lab::eventually_holds(&mut client, "INBOX", 2);
+
+    // It was not dead after all.
+    world.old.start();
+    eventually("old is there again", || phase(&world.proxy, &["merged"]).ok());
+    let merged = everything(&mut world.proxy.client(), "INBOX");
+    assert_eq!(merged.len(), 5);
+    let known = in_new.last().unwrap().uid;
+    let reappeared = merged.iter().filter(|m| !in_new.iter().any(|known| known.uid == m.uid));
+    assert!(
+        reappeared.clone().count() == 3 && reappeared.clone().all(|m| m.uid > known),
+        "V2: they ascend"
+    );
+}
+
+#[test]
+fn a_busy_client_keeps_its_account_in_its_phase_and_others_wait_for_a_bounded_time() {
+    let world = World::new()
+        .set("limits.phase_wait", "\"1s\"")
+        .wired()
+        .seeded(|old, _| old.seed("INBOX", &mails(0..3)));
+    let mut busy = world.proxy.client();
+    busy.ok("SELECT INBOX");
+    // Its FETCH hangs.
+    world.old_wire.rule(|way, _| match way {
+        Way::ToServer => Fate::Pass,
+        Way::ToProxy => Fate::Hold,
+    });
+    busy.send("x UID FETCH 1:* BODY.PEEK[]");
+    assert!(busy.next_within(Duration::from_millis(300)) == Ok(None), "it hangs");
+    let refused = phase(&world.proxy, &["new", "--force"]).unwrap_err();
+    assert!(refused.contains("is being moved"), "{refused}");
+    world.old_wire.release();
+    busy.until("x");
+    busy.ok("NOOP");
+}
