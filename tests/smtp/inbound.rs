@@ -286,7 +286,7 @@ fn nothing_is_accepted_before_a_server_accepted_it() {
     assert_eq!(between.new.taken().len(), 1);
     // Dead in the moment in which the server accepted it: the sender has no answer, and comes again.
     between.world.proxy.kill9();
-    between.world.proxy.restart_to_die_at("accepted=return");
+    between.world.proxy.restart_to_die_at("smtp: accepted=return");
     let mut talk = between.stranger();
     talk.expect("MAIL FROM:<>", "250");
     talk.expect("RCPT TO:<ann@example.com>", "250");

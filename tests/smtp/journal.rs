@@ -97,7 +97,7 @@ fn what_is_not_archived_is_not_accepted() {
 fn dead_between_the_archive_and_the_server() {
     let (mut between, archive) = between(&[]);
     between.world.proxy.kill9();
-    between.world.proxy.restart_to_die_at("archived=return");
+    between.world.proxy.restart_to_die_at("smtp: archived=return");
     let mut talk = between.stranger();
     talk.expect("MAIL FROM:<>", "250");
     talk.expect("RCPT TO:<ann@example.com>", "250");

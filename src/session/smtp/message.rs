@@ -229,7 +229,7 @@ impl Session {
                     return not_archived();
                 }
             }
-            crate::base::step("archived");
+            crate::base::step("smtp: archived");
         }
         match mail.end(&end, patience).await {
             Ok(reply) => {
@@ -237,7 +237,7 @@ impl Session {
                 let octets = outgoing.size;
                 if reply.code().is_positive() {
                     info!(%side, octets, recipients, "message accepted: {reply}");
-                    crate::base::step("accepted");
+                    crate::base::step("smtp: accepted");
                 } else {
                     info!(%side, octets, recipients, "message refused by the server: {reply}");
                 }
