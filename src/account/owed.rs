@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::mailbox::Mailbox;
 use super::{AccountError, Merged};
 use crate::base::{Phase, Side};
-use crate::config::Mirror;
 use crate::index::Owed;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
@@ -61,11 +60,9 @@ impl Mailbox {
         self.owe(|_, owed| owed.removed = owed.removed.subtract(copies)).await
     }
 
-    /// A client is about to change the flags of these messages: noted, durably, where old is told.
+    /// A client is about to change the flags of these messages: those over which new decides are noted,
+    /// durably. Where nobody mirrors, what was noted tells `verify` which flags may differ.
     pub async fn flagging(self: &Arc<Self>, uids: &UidSet<Uid>) -> Result<(), AccountError> {
-        if self.undecided.mirror == Mirror::None {
-            return Ok(());
-        }
         let shared = self.peek(|m| match m.phase {
             Phase::Old => UidSet::new(),
             Phase::Merged | Phase::New => on_both(m, uids).map(|(uid, _)| uid).collect(),

@@ -34,7 +34,7 @@ use commands::Tally;
 
 pub use local::alone;
 pub use socket::{Door, SocketError};
-pub use wire::{Command, Gone, Refusal, Teller};
+pub use wire::{Command, Gone, Password, Refusal, Teller};
 
 /// The target of what the audit log is made of: who changed what, and when.
 pub const AUDIT: &str = "mailferry::audit";

@@ -1,6 +1,9 @@
-//! Which accounts are meant.
+//! Which accounts are meant, and how both servers are reached for them.
 
-use super::{Admin, Refusal};
+use std::sync::Arc;
+
+use super::{Admin, Password, Refusal};
+use crate::account::{Access, Account};
 use crate::base::AccountName;
 
 impl Admin {
@@ -39,5 +42,26 @@ impl Admin {
             true => Err(Refusal::usage("no account was named")),
             false => Ok(all),
         }
+    }
+
+    /// Both servers for an account, with a login of the proxy's own, or with that of a client that
+    /// is there; with the user's password, with that where the proxy has none.
+    pub async fn reach(
+        &self,
+        name: &AccountName,
+        password: Option<&Password>,
+    ) -> Result<(Arc<Account>, Arc<Access>), Refusal> {
+        if let Some(Password(password)) = password {
+            let reached = self.server.accounts.background_with(name, password).await;
+            return reached.map_err(|e| Refusal::failed(format!("logging in for {name}: {e}")));
+        }
+        self.server.accounts.background(name).await?.ok_or_else(|| {
+            Refusal::failed(format!("nobody can log in for {name} now")).next(
+                "the proxy has no login of its own for one of the servers, and the user is not \
+                 connected: give a login for background work in [old.credentials] and \
+                 [new.credentials], give the user's password, or ask again while the user is \
+                 connected",
+            )
+        })
     }
 }

@@ -15,11 +15,12 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Admin;
+use crate::base::{ExposeSecret, SecretString};
 use crate::index::IndexError;
 
 /// The longest request: a wave of some fifty thousand accounts.
@@ -90,6 +91,22 @@ impl std::error::Error for Refusal {}
 impl From<IndexError> for Refusal {
     fn from(error: IndexError) -> Refusal {
         Refusal::failed(format!("index: {error}"))
+    }
+}
+
+/// A password on its way to the proxy; never shown.
+#[derive(Clone, Debug)]
+pub struct Password(pub SecretString);
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Password, D::Error> {
+        String::deserialize(from).map(|text| Password(SecretString::from(text)))
     }
 }
 

@@ -14,7 +14,7 @@ use self::findings::{
     Certificate, Configuration, Failed, Feature, Findings, Folder, Login, Namespace, Outcome,
     SideFindings, Tls,
 };
-use super::{ExitCode, Failure, report};
+use super::{ExitCode, Failure, report, secret};
 use crate::account::names::{Joined, join};
 use crate::account::{SideFolders, explicit_names, list_with};
 use crate::backend::{BackendError, Breaker, Conn, Profile, connect, text};
@@ -88,36 +88,8 @@ impl User {
 
 impl PasswordArgs {
     fn read(&self) -> Result<SecretString, Failure> {
-        let (text, place) = match (&self.password_file, &self.password_env) {
-            (Some(file), _) => return read_password(file),
-            (None, Some(name)) => {
-                let place = format!("the environment variable `{}`", name.escape_debug());
-                // The error of a value that is no text quotes it; it is not passed on.
-                let text = std::env::var(name)
-                    .map_err(|_| Failure::usage(format!("{place} is not set")))?;
-                (text, place)
-            }
-            (None, None) => return Err(Failure::usage("a password is missing")),
-        };
-        password(text, &place)
+        secret::read(self.password_file.as_deref(), self.password_env.as_deref())
     }
-}
-
-/// A user's password, as it stands in a file.
-pub(super) fn read_password(file: &Path) -> Result<SecretString, Failure> {
-    let place = format!("the file {}", file.display());
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::usage(format!("cannot read {place}: {error}")))?;
-    password(text, &place)
-}
-
-fn password(text: String, place: &str) -> Result<SecretString, Failure> {
-    let text = zeroize::Zeroizing::new(text);
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() || password.contains(['\0', '\r', '\n']) {
-        return Err(Failure::usage(format!("{place} must hold one line: the password")));
-    }
-    Ok(SecretString::from(password))
 }
 
 async fn check(path: &Path, config: &Config, user: Option<&User>) -> Findings {

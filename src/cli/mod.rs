@@ -14,11 +14,13 @@ mod logging;
 mod phase;
 mod plan;
 mod report;
+mod secret;
 mod serve;
 mod status;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -104,6 +106,9 @@ enum Command {
     /// Put an account into a phase while its clients go on.
     #[command(after_help = phase::EXAMPLES)]
     Phase(phase::PhaseArgs),
+    /// Prove that all of an account lies on new, or name what does not.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
     /// Make a certificate for trials, and the authority that signs it.
     #[command(after_help = certs::EXAMPLES)]
     Certs(certs::CertsArgs),
@@ -137,6 +142,7 @@ impl Cli {
             Command::Completions(args) => help::completions(&args),
             Command::Man(args) => help::man(&args),
             Command::Phase(args) => phase::run(&load(self.config)?, args),
+            Command::Verify(args) => verify::run(load(self.config)?, args),
             Command::Certs(args) => certs::run(&self.config, &args),
             Command::Index(command) => index::run(load(self.config)?, &command),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
 
-use super::check::read_password;
+use super::secret;
 use super::sync::{SelectionArgs, account};
 use super::{ExitCode, Failure, ask, report};
 use crate::account::Accounts;
@@ -54,7 +54,8 @@ pub(super) fn run(config: Config, args: PlanArgs) -> Result<ExitCode, Failure> {
             let (index, _) = opened.map_err(Failure::failed)?;
             let names = args.accounts.iter().map(|typed| account(&config, typed));
             let names: Vec<AccountName> = names.collect::<Result<_, _>>()?;
-            let password = args.password_file.as_deref().map(read_password).transpose()?;
+            let file = args.password_file.as_deref();
+            let password = file.map(|file| secret::read(Some(file), None)).transpose()?;
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()

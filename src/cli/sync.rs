@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::check::read_password;
+use super::secret;
 use super::{ExitCode, Failure, ask, report};
 use crate::account::Accounts;
 use crate::admin::commands::{Selection, SyncAccounts, SyncProgress};
@@ -97,7 +97,8 @@ pub(super) fn run(config: Config, args: SyncArgs) -> Result<ExitCode, Failure> {
             }
             let names = args.accounts.iter().map(|typed| account(&config, typed));
             let names: Vec<AccountName> = names.collect::<Result<_, _>>()?;
-            let password = args.password_file.as_deref().map(read_password).transpose()?;
+            let file = args.password_file.as_deref();
+            let password = file.map(|file| secret::read(Some(file), None)).transpose()?;
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()

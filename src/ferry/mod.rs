@@ -22,6 +22,7 @@ mod stream;
 mod sync;
 mod tee;
 mod trickle;
+pub mod verify;
 
 use std::sync::Arc;
 

@@ -31,6 +31,7 @@ use crate::uid::{SideUid, Uid, UidSet};
 
 pub use pair::Pair;
 use pair::{Alike, Contents};
+pub use read::{contents, fetch_in_windows, header_of};
 
 /// So many mailboxes of an account are matched at once: each borrows a connection of either side.
 const AT_ONCE: usize = 1;

@@ -29,7 +29,8 @@ pub async fn prints(conn: &mut Conn, uids: &UidSet<SideUid>) -> Result<Vec<Print
         format!("RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS ({FIELDS})]<0.{MAX_BLOCK}>");
     fetch_in_windows(conn, uids, &items, |fetched| {
         let date = fetched.internal_date().and_then(|date| internal_date(&date));
-        if let (Some(uid), Some(size), Some(block)) = (fetched.uid, fetched.size(), block(&fetched))
+        if let (Some(uid), Some(size), Some(block)) =
+            (fetched.uid, fetched.size(), header_of(&fetched))
             && uids.contains(uid)
         {
             prints.push(Print::of(uid, size, date, &block));
@@ -77,14 +78,14 @@ pub async fn flags(
 }
 
 /// The header fields; `None`: NIL, or nothing.
-fn block(fetched: &Fetched) -> Option<Vec<u8>> {
+pub fn header_of(fetched: &Fetched) -> Option<Vec<u8>> {
     let value = fetched.value(ItemKind::Body)?;
     Scan::new(&value).nstring().flatten().map(|block| block.into_owned())
 }
 
 /// Fetches in windows, some of them on their way at once. Where a server refuses one, each of its
 /// messages is asked for alone: a broken one never keeps the others from being matched.
-async fn fetch_in_windows(
+pub async fn fetch_in_windows(
     conn: &mut Conn,
     uids: &UidSet<SideUid>,
     items: &str,

@@ -8,6 +8,7 @@ mod plan;
 mod status;
 mod stuck;
 mod sync;
+mod verify;
 
 use serde_json::Value;
 use tokio::io::AsyncWrite;
@@ -24,6 +25,7 @@ pub use plan::PlanAccounts;
 pub use status::{AccountState, State, Status, Tally};
 pub use stuck::{Retry, ShowStuck, StuckMessage};
 pub use sync::{Selection, SyncAccounts, SyncProgress};
+pub use verify::{Verified, Verify};
 
 /// Does what was asked for, and answers.
 pub(super) async fn dispatch(
@@ -33,6 +35,7 @@ pub(super) async fn dispatch(
     out: &mut (impl AsyncWrite + Unpin + Send),
 ) {
     match command {
+        Verify::NAME => run::<Verify>(admin, arguments, out).await,
         Kick::NAME => run::<Kick>(admin, arguments, out).await,
         SyncAccounts::NAME => run::<SyncAccounts>(admin, arguments, out).await,
         PlanAccounts::NAME => run::<PlanAccounts>(admin, arguments, out).await,
