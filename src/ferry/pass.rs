@@ -277,11 +277,13 @@ impl Pass<'_> {
         block: &[(Uid, SideUid)],
         room: &AtomicI64,
     ) -> Result<Streamed, AccountError> {
-        let (most, suspects) = {
+        let intents = mailbox.intents(Side::New);
+        let is_open = |uid: &Uid| intents.get(uid).is_some_and(|intent| !intent.closed);
+        let (most, proved) = {
             let mut all = lock(&self.copier.careful);
             let most = all.get(&mailbox.id()).map_or(TOGETHER, |careful| careful.most);
-            let suspects = all.get_mut(&mailbox.id()).map(Careful::take_suspects);
-            (most, suspects.unwrap_or_default())
+            let proved = all.get_mut(&mailbox.id()).map(|careful| careful.take_proved(is_open));
+            (most, proved.unwrap_or_default())
         };
         let carry = Carry {
             to: Side::New,
@@ -291,9 +293,8 @@ impl Pass<'_> {
             pace: self.pace.clone(),
             is_bulk: true,
         };
-        for uid in suspects {
-            let open = mailbox.intents(Side::New).get(&uid).is_some_and(|intent| !intent.closed);
-            if !open && matches!(mailbox.place(uid), Some(Place::Old(_))) {
+        for uid in proved {
+            if matches!(mailbox.place(uid), Some(Place::Old(_))) {
                 carry.stuck(uid, "new hangs up when it is appended".to_owned()).await?;
             }
         }
@@ -363,10 +364,14 @@ impl Pass<'_> {
 }
 
 impl Careful {
-    fn take_suspects(&mut self) -> Vec<Uid> {
-        let proved: Vec<Uid> =
-            self.suspects.iter().filter(|(_, times)| **times > 1).map(|(uid, _)| *uid).collect();
-        self.suspects.retain(|_, times| *times <= 1);
+    /// Those over which new hung up twice. Where it is open whether the last APPEND arrived after all,
+    /// the suspicion stays.
+    fn take_proved(&mut self, is_open: impl Fn(&Uid) -> bool) -> Vec<Uid> {
+        let proved = |(uid, times): (&Uid, &u32)| (*times > 1 && !is_open(uid)).then_some(*uid);
+        let proved: Vec<Uid> = self.suspects.iter().filter_map(proved).collect();
+        for uid in &proved {
+            self.suspects.remove(uid);
+        }
         proved
     }
 }
