@@ -83,13 +83,12 @@
 //! - **A FETCH that sets `\Seen` is a STORE and a FETCH with PEEK**, in one round trip: the write is
 //!   under the guard, and the octets, which may take long, are not.
 //! - **A message that new alters is not joined.** If neither size nor content of the copy is what was
-//!   sent, the copy is removed, the message stays on old, and why is noted as stuck. Accepting such
-//!   copies wants `verify`, which is not there.
+//!   sent, the copy is removed, the message stays on old, and why is noted as stuck. There is no way yet
+//!   to accept such copies.
 //! - **The background sync is off unless it is switched on** ([`Trickle`](ferry::Trickle)). The server
 //!   that judges passwords may have a `master` or a `table` as well: they are for the background alone.
 //!   There is no mode `learned`. With `same` on a side, an account is copied while a client's login is
 //!   remembered, and the pass that is then under way goes on to its end.
-//! - **Stuck messages are tried again when they are opened or copied again**, not by the clock.
 //! - **A side that becomes another one is believed.** If its UIDVALIDITY changed, or its UIDNEXT and
 //!   its messages fell, what it lacks is the other side's alone, and what it has is matched anew; what
 //!   only that side had and counts anew gets fresh UIDs, under the UIDVALIDITY that the client knows.
@@ -131,7 +130,7 @@
 //! - **A copy that another tool altered is joined all the same** (mbsync adds a header), and is read
 //!   from new from then on: its size is then another one than the client was told before.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
-//!   write to the index, and after a restart the virtual value goes on above what was reserved, so
+//!   write of its MODSEQ, and after a restart the virtual value goes on above what was reserved, so
 //!   that it does not equal old's any more even where nothing lies on new.
 //! - **A copy's flags are no news.** A flag that somebody changes on old directly, in the moment in
 //!   which the message is copied, is on the copy; an idle client may hear of it only when it asks.
