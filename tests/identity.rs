@@ -95,10 +95,11 @@ const INDEXER: &str = "ID (\"name\" \"com.apple.email.maild\" \"event\" \"indexe
 const BACK_FILL: &str = "ID (\"event\" \"sync,Back-Fill\")";
 const PERSON: &str = "ID (\"name\" \"com.apple.email.maild\" \"event\" \"user\")";
 
-/// Old begins to say that it is asked too much.
+/// Old says once that it is asked too much: the proxy asks again, and heeds it for a minute.
 fn throttle(world: &World) {
-    world.old_wire.rule(|way, chunk| {
-        if way == Way::ToProxy && has(chunk, "OK NOOP") {
+    let mut said = false;
+    world.old_wire.rule(move |way, chunk| {
+        if way == Way::ToProxy && has(chunk, "OK NOOP") && !std::mem::replace(&mut said, true) {
             let text = String::from_utf8_lossy(chunk).replace("OK NOOP", "NO [THROTTLED] NOOP");
             return Fate::Instead(text.into_bytes());
         }
@@ -106,7 +107,7 @@ fn throttle(world: &World) {
     });
     let mut client = world.proxy.client();
     client.ok("SELECT INBOX");
-    client.cmd("NOOP");
+    client.ok("NOOP");
     world.old_wire.release();
 }
 
