@@ -28,6 +28,21 @@ fn go(world: &World, to: &str) -> Value {
     phase(&world.proxy, &[to]).unwrap_or_else(|e| panic!("to {to}: {e}"))
 }
 
+/// Opens all that lies on old in INBOX and Work, and waits until new has as much.
+fn copy_all(world: &World, client: &mut lab::Dialogue) {
+    for folder in ["INBOX", "Work"] {
+        client.ok(&format!("SELECT {}", quoted(&world.old.name(folder))));
+        client.ok("UID FETCH 1:* BODY[]");
+        let count = client.ok("UID SEARCH ALL").found().len();
+        let there = format!("MESSAGES {count})");
+        let name = quoted(&world.new.name(folder));
+        eventually("all is copied", || {
+            let told = world.new.client().cmd(&format!("STATUS {name} (MESSAGES)"));
+            told.lines().join("").contains(&there).then_some(())
+        });
+    }
+}
+
 /// How many logins a server has seen.
 fn logins(server: &Server) -> usize {
     server.log().matches("Login: user=<ann").count()
@@ -102,22 +117,7 @@ fn phase_new_contacts_new_alone_and_keeps_uids() {
     let refused = phase(&world.proxy, &["new"]).unwrap_err();
     assert!(refused.contains("never verified"), "{refused}");
     // All is copied, though nothing was compared.
-    for folder in ["INBOX", &work] {
-        client.ok(&format!("SELECT {}", quoted(folder)));
-        client.ok("UID FETCH 1:* BODY[]");
-    }
-    eventually("all is copied", || {
-        let on_new = everything(&mut world.new.client(), "INBOX").len();
-        (on_new == 6
-            && world
-                .new
-                .client()
-                .cmd("STATUS Work (MESSAGES)")
-                .lines()
-                .join("")
-                .contains("MESSAGES 3"))
-        .then_some(())
-    });
+    copy_all(&world, &mut client);
     client.ok("STORE 1:* -FLAGS (\\Seen)");
     let set = phase(&world.proxy, &["new", "--force"]).unwrap();
     assert_eq!((&set["to"], &set["left"]), (&"new".into(), &Value::Array(Vec::new())), "{set}");
@@ -144,6 +144,54 @@ fn phase_new_contacts_new_alone_and_keeps_uids() {
     assert_eq!(everything(&mut again, "INBOX").len(), 6);
     assert_eq!(everything(&mut again, &projects).len(), 1);
     assert_eq!(logins(&world.old), logins_before, "old was contacted");
+}
+
+/// The index is lost while an account is in phase new: it stays there, old is not asked for anything, folders
+/// keep their names, and no UID gets a second meaning.
+#[test]
+fn v8_a_lost_index_leaves_an_account_in_its_phase() {
+    let mut world = World::new().seeded(|old, _| {
+        old.seed("INBOX", &mails(0..6));
+        old.seed("Work", &mails(10..13));
+    });
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    copy_all(&world, &mut client);
+    phase(&world.proxy, &["new", "--force"]).unwrap();
+    let folders = ["INBOX", &work];
+    let seen = |client: &mut lab::Dialogue| folders.map(|folder| everything(client, folder));
+    let names = lab::folder_names(&mut client);
+    let mut told: Vec<[Vec<Seen>; 2]> = vec![seen(&mut client)];
+    drop(client);
+    let before = logins(&world.old);
+    let index = world.dir.path().join("proxy/state/index");
+    for damage in ["torn", "gone"] {
+        world.proxy.stop();
+        match damage {
+            "torn" => {
+                let database = std::fs::File::options().write(true).open(index.join("db/db"));
+                database.expect("the database").set_len(100).expect("torn");
+            }
+            _ => std::fs::remove_dir_all(index.join("db")).expect("the database"),
+        }
+        world.proxy.restart();
+        let mut client = world.proxy.client();
+        assert_eq!(lab::folder_names(&mut client), names, "{damage}");
+        let now = seen(&mut client);
+        for earlier in &told {
+            for (was, is) in earlier.iter().zip(&now) {
+                assert_eq!(contents(is), contents(was), "{damage}");
+                let (was, is) = (identity(was), identity(is));
+                let same = |(uid, octets): (&u32, &Vec<u8>)| {
+                    was.get(uid).is_none_or(|before| before == octets)
+                };
+                assert!(is.iter().all(same), "V2: {damage}");
+            }
+        }
+        told.push(now);
+        assert!(world.proxy.log().contains("could not be trusted"), "{damage}");
+    }
+    assert_eq!(logins(&world.old), before, "old was contacted");
 }
 
 /// Half copied, some only on new, some moved and flagged, then back: a client that talks to old directly
@@ -241,22 +289,7 @@ fn there_and_back_again_from_new() {
     let world = half(Dovecot::old_style(), Dovecot::new_style(), 10);
     let work = world.old.name("Work");
     let mut client = world.proxy.client();
-    for folder in ["INBOX", &work] {
-        client.ok(&format!("SELECT {}", quoted(folder)));
-        client.ok("UID FETCH 1:* BODY[]");
-    }
-    eventually("all is copied", || {
-        let on_new = everything(&mut world.new.client(), "INBOX").len();
-        (on_new == 10
-            && world
-                .new
-                .client()
-                .cmd("STATUS Work (MESSAGES)")
-                .lines()
-                .join("")
-                .contains("MESSAGES 3"))
-        .then_some(())
-    });
+    copy_all(&world, &mut client);
     phase(&world.proxy, &["new", "--force"]).unwrap();
     // In phase new: mail comes, mail goes, mail is moved and marked.
     world.new.deliver("INBOX", &Mail::numbered(500));

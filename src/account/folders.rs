@@ -357,8 +357,12 @@ impl Account {
             Some(before) => uid_validity_above(before, own_uid_validity(now(), &HashSet::new())),
             None => remembered.map_or(0, |r| r.uid_validity),
         };
-        // Without a boundary every UID that was given out is old's own, and is kept again.
-        let ours = remembered.filter(|r| r.boundary.is_some());
+        // Without a boundary every UID that was given out is old's own, and is kept again; but where
+        // old is not asked, none of new's messages may get one of them.
+        let boundary = remembered.and_then(|r| {
+            let above = || r.mark.max(Uid::of_time(now()));
+            r.boundary.or_else(|| (!self.phase().has(Side::Old)).then(above))
+        });
         MailboxRecord {
             id,
             client,
@@ -366,8 +370,12 @@ impl Account {
             old,
             new,
             uid_validity,
-            uid_next: ours.map_or(Uid(1), |r| r.mark),
-            boundary: remembered.and_then(|r| r.boundary),
+            uid_next: match (remembered, boundary) {
+                (Some(r), Some(boundary)) if r.boundary.is_none() => boundary,
+                (Some(r), Some(_)) => r.mark,
+                _ => Uid(1),
+            },
+            boundary,
             sides: Sides::default(),
             mod_seq: 1,
             checkpoints: Vec::new(),

@@ -235,6 +235,7 @@ impl Committer {
         };
         edit(&mut record);
         staged.writes.put(key, pack_account(&name, &record));
+        staged.records.insert(name, record);
         Ok(())
     }
 
@@ -247,6 +248,7 @@ impl Committer {
         let id = AccountId(self.last_account);
         let record = AccountRecord { created_at: unix_now(), ..AccountRecord::default() };
         staged.writes.put(Key::account(id), pack_account(&name, &record));
+        staged.records.insert(name.clone(), record);
         staged.writes.put(Key::meta(ACCOUNTS), id.0.to_be_bytes().to_vec());
         staged.accounts.insert(name, id);
         id
@@ -264,6 +266,8 @@ impl Committer {
         let marks = staged.marks.into_iter();
         let mut entries: Vec<Entry> =
             marks.map(|((account, client), mark)| Entry::Mailbox(account, client, mark)).collect();
+        entries
+            .extend(staged.records.into_iter().map(|(name, record)| Entry::Account(name, record)));
         entries.push(Entry::Sequence(sequence));
         self.log.append(entries)?;
         step("index: a batch is durable");
@@ -306,6 +310,7 @@ struct Staged {
     writes: Writes,
     marks: HashMap<(AccountName, MailboxName), Remembered>,
     accounts: HashMap<AccountName, AccountId>,
+    records: HashMap<AccountName, AccountRecord>,
 }
 
 /// Who waits for a group.

@@ -2,8 +2,9 @@
 //!
 //! It carries the sequence number last acknowledged, so that a database that lost its tail or
 //! opens empty is noticed; and for each mailbox its boundary and high-water mark, so that even then
-//! no UID gets a second meaning (V8). Mailboxes stand in it by name, for numbers die with the
-//! database.
+//! no UID gets a second meaning (V8); and each account's record, so that no account falls back into
+//! another phase, nor its folders into other names. Mailboxes and accounts stand in it by name, for
+//! numbers die with the database.
 //!
 //! It is written *after* the database and before anybody hears of the batch: it is never ahead of
 //! a healthy database, and may be one group behind after a crash.
@@ -21,7 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::batch::Mark;
 use super::error::IndexError;
 use super::pack::{Malformed, Packer, Unpacker};
-use super::records::{account_name, mailbox_name};
+use super::records::{AccountRecord, account_name, mailbox_name, pack_account, unpack_account};
 use crate::base::{AccountName, MailboxName};
 use crate::uid::Uid;
 
@@ -50,6 +51,7 @@ pub struct Memory {
     /// Every UID given out before is below it, in whatever mailbox: what was known of them is lost.
     floor: Option<Uid>,
     mailboxes: HashMap<AccountName, HashMap<MailboxName, Remembered>>,
+    accounts: HashMap<AccountName, AccountRecord>,
 }
 
 impl Remembered {
@@ -83,6 +85,8 @@ pub enum Entry {
     Sequence(u64),
     /// A mailbox's boundary and mark.
     Mailbox(AccountName, MailboxName, Remembered),
+    /// What is known of an account.
+    Account(AccountName, AccountRecord),
     /// The database is damaged; `None` once it was put aside.
     Condemned(Option<String>),
     /// Every UID given out before is below it.
@@ -153,6 +157,18 @@ impl Memory {
         Some(Remembered { boundary, mark: known.mark.max(floor), ..known })
     }
 
+    /// What is remembered of an account.
+    pub fn account(&self, name: &AccountName) -> Option<&AccountRecord> {
+        self.accounts.get(name)
+    }
+
+    /// All accounts that are remembered, in the order in which they were first seen.
+    pub fn accounts(&self) -> Vec<(&AccountName, &AccountRecord)> {
+        let mut accounts: Vec<_> = self.accounts.iter().collect();
+        accounts.sort_by_key(|(name, record)| (record.created_at, name.as_str().to_owned()));
+        accounts
+    }
+
     /// The log lost what it knew, and so did the database: from now on nothing below this UID is
     /// given out, but for messages of old that have their own.
     pub fn doubt(&mut self, now: u64) {
@@ -178,6 +194,7 @@ impl Memory {
             Entry::Mailbox(account, client, remembered) => {
                 self.mailboxes.entry(account).or_default().insert(client, remembered);
             }
+            Entry::Account(account, record) => drop(self.accounts.insert(account, record)),
             Entry::Condemned(why) => self.condemned = why,
             Entry::Floor(floor) => self.floor = self.floor.max(Some(floor)),
         }
@@ -192,6 +209,9 @@ impl Memory {
                 let entry = Entry::Mailbox(account.clone(), client.clone(), remembered.clone());
                 push_record(&mut bytes, &entry);
             }
+        }
+        for (account, record) in &self.accounts {
+            push_record(&mut bytes, &Entry::Account(account.clone(), record.clone()));
         }
         if self.condemned.is_some() {
             push_record(&mut bytes, &Entry::Condemned(self.condemned.clone()));
@@ -313,6 +333,10 @@ fn print(entry: &Entry) -> Vec<u8> {
                 out.octets(name.as_bytes());
             }
         }
+        Entry::Account(account, record) => {
+            out = Packer::versioned(KIND_ACCOUNT);
+            out.octets(&pack_account(account, record));
+        }
         Entry::Condemned(why) => {
             out = Packer::versioned(KIND_CONDEMNED);
             out.byte(u8::from(why.is_some()));
@@ -348,6 +372,10 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
             let remembered = Remembered { uid_validity, passed, first_name, boundary, mark };
             Entry::Mailbox(account, client, remembered)
         }
+        KIND_ACCOUNT => {
+            let (account, record) = unpack_account(input.octets()?)?;
+            Entry::Account(account, record)
+        }
         KIND_FLOOR => Entry::Floor(Uid(input.number32()?)),
         KIND_CONDEMNED => {
             let condemned = input.byte()? != 0;
@@ -363,11 +391,12 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
 const FILE: &str = "epoch.log";
 const FRESH: &str = "epoch.log.new";
 const MAGIC: &[u8; 7] = b"MFEPOCH";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const KIND_SEQUENCE: u8 = 1;
 const KIND_MAILBOX: u8 = 2;
 const KIND_CONDEMNED: u8 = 3;
 const KIND_FLOOR: u8 = 4;
+const KIND_ACCOUNT: u8 = 5;
 
 /// So many UIDs above those that the time of day gives may have been given out: more than a busy
 /// mailbox gets in a year.
@@ -389,6 +418,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::Phase;
 
     fn entry(n: u32) -> Entry {
         let account = account_name(&format!("user{}@example.com", n % 7)).unwrap();
@@ -422,6 +452,22 @@ mod tests {
     }
 
     #[test]
+    fn v8_what_was_known_of_an_account_last_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = EpochLog::start(dir.path(), Memory::default()).unwrap();
+        let name = account_name("ann@example.com").unwrap();
+        for phase in [None, Some(Phase::Merged), Some(Phase::New)] {
+            let record = AccountRecord { phase, wave: Some("one".into()), ..Default::default() };
+            log.append(vec![Entry::Account(name.clone(), record.clone())]).unwrap();
+            for _ in 0..2 {
+                let (memory, found) = Memory::read(dir.path()).unwrap();
+                assert_eq!((found, memory.account(&name)), (Found::Whole, Some(&record)));
+                log = EpochLog::start(dir.path(), memory).unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn a_condemnation_lasts_until_it_is_lifted() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = EpochLog::start(dir.path(), Memory::default()).unwrap();
@@ -436,9 +482,9 @@ mod tests {
     #[test]
     fn a_newer_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), b"MFEPOCH\x04").unwrap();
+        fs::write(dir.path().join(FILE), b"MFEPOCH\x05").unwrap();
         let refused = Memory::read(dir.path());
-        assert!(matches!(refused, Err(IndexError::Newer { found: 4, known: 3, .. })));
+        assert!(matches!(refused, Err(IndexError::Newer { found: 5, known: 4, .. })));
     }
 
     #[test]

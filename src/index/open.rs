@@ -12,10 +12,11 @@ use super::epoch::{Entry, EpochLog, Found, Memory, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
 use super::load;
-use super::records::AccountId;
+use super::records::{AccountId, AccountRecord, pack_account};
 use super::sled_store::SledStore;
 use super::store::{Store, Writes};
 use super::unix_now;
+use crate::base::AccountName;
 
 /// How an index was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +41,7 @@ pub struct Parts {
     pub log: EpochLog,
     /// Held as long as the index is open.
     pub lock: Lock,
-    pub accounts: Vec<(crate::base::AccountName, AccountId)>,
+    pub accounts: Vec<(AccountName, AccountId)>,
     pub counters: HashMap<AccountId, u32>,
     /// The last sequence number, inside and outside.
     pub sequence: u64,
@@ -73,6 +74,9 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
     }
     let sequence = memory.sequence.max(inside.unwrap_or_default());
     let written = load::meta(&store, VERSION)?.map(u32::from_be_bytes);
+    if inside.is_none() {
+        put_accounts(&store, &memory)?;
+    }
     if inside.is_none() || written != Some(FORMAT) {
         // From now on there may be what an earlier version does not know.
         let mut writes = Writes::default();
@@ -88,11 +92,14 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
         tracing::warn!(dir = %dir.display(), "the epoch log is gone and made anew from the index");
     }
     let mut log = EpochLog::start(dir, memory)?;
-    let records = load::accounts(&store)?;
-    let accounts: Vec<_> = records.into_iter().map(|(name, id, _)| (name, id)).collect();
-    if behind {
+    let accounts = load::accounts(&store)?;
+    // One of before it knew of accounts does not know them.
+    let unknown =
+        log.with(|memory| accounts.iter().any(|(name, ..)| memory.account(name).is_none()));
+    if behind || unknown {
         catch_up(&store, &mut log, &accounts, sequence)?;
     }
+    let accounts = accounts.into_iter().map(|(name, id, _)| (name, id)).collect();
     let counters = load::counters(&store)?;
     Ok((Parts { store: Box::new(store), log, lock, accounts, counters, sequence }, opened))
 }
@@ -155,15 +162,39 @@ fn judge(dir: &Path, memory: &Memory) -> Result<Verdict, IndexError> {
     }
 }
 
-/// Tells a log that lost its end, or was one batch behind, what the mailboxes say.
+/// Gives an index that was lost its accounts back, and one of before their records as they were last:
+/// no server knows an account's phase.
+pub fn put_accounts(store: &dyn Store, memory: &Memory) -> Result<(), IndexError> {
+    let there: HashMap<_, _> =
+        load::accounts(store)?.into_iter().map(|(name, id, _)| (name, id)).collect();
+    let mut last = there.values().map(|id| id.0).max().unwrap_or_default();
+    let mut writes = Writes::default();
+    for (name, record) in memory.accounts() {
+        let id = there.get(name).copied().unwrap_or_else(|| {
+            last = last.saturating_add(1);
+            AccountId(last)
+        });
+        writes.put(Key::account(id), pack_account(name, record));
+    }
+    if !writes.0.is_empty() {
+        writes.put(Key::meta(ACCOUNTS), last.to_be_bytes().to_vec());
+        store.apply(&writes)?;
+    }
+    Ok(())
+}
+
+/// Tells a log that lost its end, or was one batch behind, what accounts and mailboxes say.
 pub fn catch_up(
     store: &dyn Store,
     log: &mut EpochLog,
-    accounts: &[(crate::base::AccountName, AccountId)],
+    accounts: &[(AccountName, AccountId, AccountRecord)],
     sequence: u64,
 ) -> Result<(), IndexError> {
     let mut entries = Vec::new();
-    for (name, account) in accounts {
+    for (name, account, record) in accounts {
+        if log.with(|memory| memory.account(name) != Some(record)) {
+            entries.push(Entry::Account(name.clone(), record.clone()));
+        }
         for record in load::mailboxes(store, *account)? {
             let known = log.with(|memory| memory.of(name, &record.client));
             let mark = Mark {

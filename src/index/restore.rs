@@ -9,6 +9,7 @@
 //!   arrival on new, and is matched with its original; held against an intent that was settled long
 //!   ago it might be taken for a stray one, and be removed.
 //! - HIGHESTMODSEQ goes on above all that can have been told since.
+//! - Accounts stay in the phase in which they were last: the epoch log knows their records, too.
 //! - A mailbox whose name has been given up, or belongs to another one by now, is hidden.
 //!
 //! All else that happened since is absorbed from both servers, as after an outage of the proxy. What
@@ -102,6 +103,8 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
     let (accounts, mailboxes) = (restoring.accounts.len(), restoring.mailboxes);
     // What makes it an index comes last: without it the next start would put it aside again.
     let sequence = memory.sequence.max(snapshot.sequence);
+    store.apply(&std::mem::take(&mut writes))?;
+    open::put_accounts(&store, &memory)?;
     writes.put(Key::meta(VERSION), FORMAT.to_be_bytes().to_vec());
     writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
     store.apply(&writes)?;
@@ -109,8 +112,7 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
     open::sync_dir(dir)?;
     memory.condemned = None;
     let mut log = EpochLog::start(dir, memory)?;
-    let known = load::accounts(&store)?.into_iter().map(|(name, id, _)| (name, id));
-    open::catch_up(&store, &mut log, &known.collect::<Vec<_>>(), sequence)?;
+    open::catch_up(&store, &mut log, &load::accounts(&store)?, sequence)?;
     drop(lock);
     Ok(Restored { snapshot, put_aside, accounts, mailboxes })
 }

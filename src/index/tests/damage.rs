@@ -51,6 +51,48 @@ async fn v8_a_lost_database_is_noticed_and_the_marks_are_kept() {
     expect_rebuild(dir.path(), remembered, true).await;
 }
 
+/// No server knows in which phase an account is, nor what its folders were called on the other side.
+#[tokio::test]
+async fn v8_accounts_are_what_they_were_whatever_is_lost() {
+    for damage in ["gone", "torn", "condemned", "the log torn"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, account, _) = with_inbox(dir.path()).await;
+        let mut batch = Batch::new();
+        for phase in [Phase::Merged, Phase::New] {
+            batch.edit_account(account, move |record| record.phase = Some(phase));
+        }
+        batch.enroll(bob(), |record| record.roll.priority = Some(3));
+        index.submit(batch).await.unwrap();
+        let before = index.accounts().await.unwrap();
+        index.close().await;
+        let (db, log) = (dir.path().join("db/db"), dir.path().join("epoch.log"));
+        match damage {
+            "gone" => fs::remove_dir_all(dir.path().join("db")).unwrap(),
+            "torn" => {
+                let octets = fs::metadata(&db).unwrap().len();
+                fs::File::options().write(true).open(&db).unwrap().set_len(octets / 3).unwrap();
+            }
+            "condemned" => {
+                let (memory, _) = epoch::Memory::read(dir.path()).unwrap();
+                let mut log = epoch::EpochLog::start(dir.path(), memory).unwrap();
+                log.append(vec![epoch::Entry::Condemned(Some("a bad page".into()))]).unwrap();
+            }
+            _ => {
+                let octets = fs::metadata(&log).unwrap().len();
+                fs::File::options().write(true).open(&log).unwrap().set_len(octets / 2).unwrap();
+            }
+        }
+        let (index, opened) = Index::open(dir.path()).unwrap();
+        let rebuilt = matches!(opened, Opened::Rebuild { .. });
+        assert_eq!(rebuilt, damage != "the log torn", "{damage}: {opened:?}");
+        assert_eq!(index.accounts().await.unwrap(), before, "{damage}");
+        let carl = AccountName::canonical("carl@example.com", None).unwrap();
+        let carls = index.account(&carl).await.unwrap();
+        assert!(before.iter().all(|(_, id, _)| *id != carls), "{damage}");
+        index.close().await;
+    }
+}
+
 #[tokio::test]
 async fn v8_an_older_database_put_back_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
