@@ -1,21 +1,12 @@
 //! The commands beside `serve`: what they say of servers and index, and with which exit code.
 
 mod lab;
-
-use std::process::Output;
+#[path = "lab/ran.rs"]
+mod ran;
 
 use lab::{Dovecot, Servers, World, mails};
+use ran::{json, told};
 use serde_json::Value;
-
-/// What a command wrote, and its exit code.
-fn told(output: &Output) -> (String, Option<i32>) {
-    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    (String::from_utf8_lossy(&text).into_owned(), output.status.code())
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", told(output).0))
-}
 
 #[test]
 fn check_shows_both_servers_and_how_folders_map() {

@@ -51,41 +51,35 @@ usage() {
     sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
 }
 
-crash() {
-    local rounds=300 seed=$RANDOM
-    while (($# > 1)); do
-        case $1 in
-            --rounds) rounds=$2 ;;
-            --seed) seed=$2 ;;
-            --old) export CRASH_OLD=$2 ;;
-            --new) export CRASH_NEW=$2 ;;
-            *) usage >&2; exit 2 ;;
-        esac
+# Reads `--name value` into variables of these names, which are the caller's: `options "seed old" "$@"`.
+options() {
+    local known=" $1 "
+    shift
+    while (($#)); do
+        [[ $1 == --* && $known == *" ${1#--} "* && $# -ge 2 ]] || { usage >&2; exit 2; }
+        printf -v "${1#--}" %s "$2"
         shift 2
     done
-    (($# == 0)) || { usage >&2; exit 2; }
+}
+
+crash() {
+    local rounds=300 seed=$RANDOM old=dovecot new=dovecot
+    options "rounds seed old new" "$@"
     install_all
-    echo "$rounds rounds of seed $seed"
+    echo "$rounds rounds of seed $seed, $old to $new"
     cd "$root"
-    CRASH_ROUNDS=$rounds CRASH_SEED=$seed cargo test --test kills -- --nocapture killed_at_random the_power_goes
+    CRASH_ROUNDS=$rounds CRASH_SEED=$seed CRASH_OLD=$old CRASH_NEW=$new \
+        cargo test --test kills -- --nocapture killed_at_random the_power_goes
 }
 
 line() {
-    local seed=$RANDOM
-    while (($# > 1)); do
-        case $1 in
-            --seed) seed=$2 ;;
-            --old) export CRASH_OLD=$2 ;;
-            --new) export CRASH_NEW=$2 ;;
-            *) usage >&2; exit 2 ;;
-        esac
-        shift 2
-    done
-    (($# == 0)) || { usage >&2; exit 2; }
+    local seed=$RANDOM old=dovecot new=dovecot
+    options "seed old new" "$@"
     install_all
-    echo "seed $seed"
+    echo "seed $seed, $old to $new"
     cd "$root"
-    LINE_STRIDE=1 CRASH_SEED=$seed cargo test --test kills -- --nocapture every_command the_line_is_cut
+    LINE_STRIDE=1 CRASH_SEED=$seed CRASH_OLD=$old CRASH_NEW=$new \
+        cargo test --test kills -- --nocapture every_command the_line_is_cut
 }
 
 # Idempotent and silent; says what went wrong if something did.
@@ -178,11 +172,7 @@ run_tests() {
 
 stress() {
     local seconds=60 clients=20 seed=$RANDOM pair=dovecot
-    while (($#)); do
-        [[ ${1-} == --@(seconds|clients|seed|pair) && $# -ge 2 ]] || { usage >&2; exit 2; }
-        printf -v "${1#--}" %s "$2"
-        shift 2
-    done
+    options "seconds clients seed pair" "$@"
     install_all
     cd "$root"
     echo "pair $pair, $clients clients, $seconds seconds, seed $seed"
@@ -192,11 +182,7 @@ stress() {
 
 mail() {
     local messages=10000 seed=$RANDOM
-    while (($#)); do
-        [[ ${1-} == --@(messages|seed) && $# -ge 2 ]] || { usage >&2; exit 2; }
-        printf -v "${1#--}" %s "$2"
-        shift 2
-    done
+    options "messages seed" "$@"
     install_all
     cd "$root"
     echo "$messages messages, seed $seed"

@@ -13,18 +13,7 @@ use lab::{
 
 /// A world whose proxy may log in to both sides by itself, and copies in the background.
 fn trickling(old: Dovecot, new: impl Into<Shape>) -> lab::Builder {
-    World::new()
-        .old(old.master("migrator", "migrator-secret"))
-        .new(new)
-        .file("migrator", "migrator-secret")
-        .file("table.csv", "account,login,password\nann@example.com,,secret\n")
-        .set("old.credentials.mode", "\"master\"")
-        .set("old.credentials.user", "\"migrator\"")
-        .set("old.credentials.password_file", "\"migrator\"")
-        .set("old.credentials.login", "\"{account}\"")
-        .set("old.credentials.style", "\"separator\"")
-        .set("new.credentials.mode", "\"table\"")
-        .set("new.credentials.file", "\"table.csv\"")
+    World::unattended(old, new)
         .set("trickle.enabled", "true")
         .set("trickle.quiet", "\"0s\"")
         .set("trickle.again", "\"500ms\"")

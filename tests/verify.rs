@@ -1,23 +1,15 @@
 //! `verify`: what it finds, what it lets be, and how it reports.
 
 mod lab;
+#[path = "lab/ran.rs"]
+mod ran;
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use lab::{Dialogue, World, eventually, mails};
+use ran::{json, told};
 use serde_json::Value;
-
-/// What a command wrote, and its exit code.
-fn told(output: &Output) -> (String, Option<i32>) {
-    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    (String::from_utf8_lossy(&text).into_owned(), output.status.code())
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", told(output).0))
-}
 
 /// A client straight at one of the servers.
 fn direct(server: &lab::Server) -> Dialogue {

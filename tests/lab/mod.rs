@@ -125,6 +125,29 @@ impl World {
             wired: false,
         }
     }
+
+    /// A proxy that may log in to both sides by itself for ann@example.com.
+    pub fn unattended(old: Dovecot, new: impl Into<Shape>) -> Builder {
+        World::unattended_for(&["ann@example.com"], old, new)
+    }
+
+    /// The same for these accounts: to old as an administrator, to new with a table of passwords.
+    pub fn unattended_for(accounts: &[&str], old: Dovecot, new: impl Into<Shape>) -> Builder {
+        let rows: String = accounts.iter().map(|name| format!("{name},,secret\n")).collect();
+        let world = accounts.iter().fold(World::new(), |world, name| world.account(name, "secret"));
+        world
+            .old(old.master("migrator", "migrator-secret"))
+            .new(new)
+            .file("migrator", "migrator-secret")
+            .file("table.csv", &format!("account,login,password\n{rows}"))
+            .set("old.credentials.mode", "\"master\"")
+            .set("old.credentials.user", "\"migrator\"")
+            .set("old.credentials.password_file", "\"migrator\"")
+            .set("old.credentials.login", "\"{account}\"")
+            .set("old.credentials.style", "\"separator\"")
+            .set("new.credentials.mode", "\"table\"")
+            .set("new.credentials.file", "\"table.csv\"")
+    }
 }
 
 impl Builder {
