@@ -1,25 +1,17 @@
 //! The administrator's commands to the running proxy.
 
 mod lab;
+#[path = "lab/ran.rs"]
+mod ran;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Output;
 use std::time::Duration;
 
 use lab::{Dovecot, World, eventually, mails};
+use ran::{json, told};
 use serde_json::Value;
-
-/// What a command wrote, and its exit code.
-fn told(output: &Output) -> (String, Option<i32>) {
-    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    (String::from_utf8_lossy(&text).into_owned(), output.status.code())
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", told(output).0))
-}
 
 #[test]
 fn kick_ends_the_sessions_of_one_account() {
@@ -129,6 +121,67 @@ fn accounts_are_imported_all_or_none_and_exported_as_they_were() {
     // Without a proxy it is the same index.
     world.proxy.stop();
     assert_eq!(told(&world.proxy.run(&["accounts", "export"])).0, exported);
+}
+
+#[test]
+fn a_wave_is_moved_proved_and_put_into_a_phase_together() {
+    let names = ["ann@example.com", "bob@example.com", "eve@example.com"];
+    let world = World::unattended_for(&names, Dovecot::old_style(), Dovecot::new_style()).seeded(
+        |old, _| {
+            for name in names {
+                old.seed_of(name, "INBOX", &mails(0..3));
+            }
+        },
+    );
+    let run = |arguments: &[&str]| world.proxy.run(arguments);
+    let file = world.dir.path().join("waves.csv");
+    std::fs::write(&file, "account,wave\nann,first\nbob,first\neve,second\n").expect("a file");
+    assert_eq!(told(&run(&["accounts", "import", &file.display().to_string()])).1, Some(0));
+
+    let (text, code) = told(&run(&["sync", "--wave", "first", "--folder", "INBOX"]));
+    assert_eq!(code, Some(0), "{text}");
+    for name in &names[..2] {
+        assert!(text.contains(&format!("{name}: 3 of 3 messages are on new")), "{text}");
+    }
+    assert!(!text.contains("eve"), "{text}");
+    // Nothing is verified yet.
+    let (text, code) = told(&run(&["phase", "--wave", "first", "new"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("ann@example.com: NOT in phase new: "), "{text}");
+    let verified = json(&run(&["verify", "--wave", "first", "--json"]));
+    assert_eq!(verified["result"]["clean"], serde_json::json!(names[..2]));
+    // Something arrives for one of them meanwhile; that holds up none of the others.
+    world.old.client_of(names[1], "secret").append("INBOX", "", &lab::small(9));
+    let moved = run(&["phase", "--wave", "first", "new", "--json"]);
+    assert_eq!(moved.status.code(), Some(1));
+    let moved = json(&moved);
+    assert_eq!(moved["set"][0]["account"], "ann@example.com", "{moved}");
+    assert_eq!(moved["failed"][0]["account"], "bob@example.com", "{moved}");
+    let status = json(&run(&["status", "--wave", "first", "--json"]));
+    let phases = [&status["accounts"][0]["phase"], &status["accounts"][1]["phase"]];
+    assert_eq!(phases, ["new", "merged"], "{status}");
+
+    let paused = json(&run(&["pause", "--wave", "first", "--json"]));
+    assert_eq!(paused, serde_json::json!({"accounts": names[..2], "paused": true}));
+    let status = json(&run(&["status", "--json"]));
+    let paused: Vec<_> = (0..3).map(|n| status["accounts"][n]["paused"].as_bool()).collect();
+    assert_eq!(paused, [Some(true), Some(true), Some(false)]);
+    assert_eq!(told(&run(&["resume", "--wave", "first"])).1, Some(0));
+    let status = json(&run(&["status", "--json"]));
+    assert_eq!(status["accounts"][0]["paused"], false);
+    for wrong in [
+        &["phase", "ann"][..],
+        &["phase", "--wave", "first"],
+        &["phase", "ann", "new", "--wave", "first"],
+        &["phase", "ann", "soon"],
+    ] {
+        assert_eq!(told(&run(wrong)).1, Some(2), "{wrong:?}");
+    }
+    for command in [&["phase", "--wave", "last", "new"][..], &["verify", "--wave", "last"]] {
+        let (text, code) = told(&run(command));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("no account is in wave `last`"), "{text}");
+    }
 }
 
 #[test]

@@ -1,25 +1,12 @@
 //! `mailferry sync` and `mailferry plan`: with the running proxy and without one.
 
 mod lab;
+#[path = "lab/ran.rs"]
+mod ran;
 
 use lab::{Dovecot, Mail, World, everything, folder_names, large, mails, sorted};
+use ran::json;
 use serde_json::Value;
-
-/// A world whose proxy may log in to both sides by itself.
-fn world(new: Dovecot) -> lab::Builder {
-    World::new()
-        .old(Dovecot::old_style().master("migrator", "migrator-secret"))
-        .new(new)
-        .file("migrator", "migrator-secret")
-        .file("table.csv", "account,login,password\nann@example.com,,secret\n")
-        .set("old.credentials.mode", "\"master\"")
-        .set("old.credentials.user", "\"migrator\"")
-        .set("old.credentials.password_file", "\"migrator\"")
-        .set("old.credentials.login", "\"{account}\"")
-        .set("old.credentials.style", "\"separator\"")
-        .set("new.credentials.mode", "\"table\"")
-        .set("new.credentials.file", "\"table.csv\"")
-}
 
 /// Runs `sync --json`: its exit code, how often it told how far it is, and how it ended.
 fn sync(world: &World, more: &[&str]) -> (i32, usize, Value) {
@@ -50,12 +37,13 @@ fn both_have(world: &World, folder: &str) {
 
 #[test]
 fn v5_an_account_is_moved_without_a_running_proxy() {
-    let mut world = world(Dovecot::new_style()).seeded(|old, new| {
-        old.seed("INBOX", &mails(0..700));
-        old.seed("Work.Deep", &mails(700..720));
-        old.seed("Large", &[Mail::of(large(9, 6_000_000)), Mail::numbered(800)]);
-        new.seed("INBOX", &mails(0..10));
-    });
+    let mut world =
+        World::unattended(Dovecot::old_style(), Dovecot::new_style()).seeded(|old, new| {
+            old.seed("INBOX", &mails(0..700));
+            old.seed("Work.Deep", &mails(700..720));
+            old.seed("Large", &[Mail::of(large(9, 6_000_000)), Mail::numbered(800)]);
+            new.seed("INBOX", &mails(0..10));
+        });
     assert_eq!(world.proxy.stop(), Some(0));
     let (code, _, done) = sync(&world, &[]);
     assert_eq!(code, 0, "{done}");
@@ -79,7 +67,7 @@ fn v5_an_account_is_moved_without_a_running_proxy() {
 
 #[test]
 fn v5_the_running_proxy_moves_an_account_and_tells_how_far_it_is() {
-    let world = world(Dovecot::new_style()).seeded(|old, _| {
+    let world = World::unattended(Dovecot::old_style(), Dovecot::new_style()).seeded(|old, _| {
         old.seed("INBOX", &mails(0..3000));
         old.seed("Work", &mails(3000..3010));
     });
@@ -102,9 +90,11 @@ fn a_password_is_judged_before_anything_is_moved_with_it() {
         .seeded(|old, _| old.seed("INBOX", &mails(0..20)));
     let file = |name: &str| world.dir.path().join("proxy").join(name).display().to_string();
     let (right, wrong) = (file("right"), file("wrong"));
-    // Through the running proxy nobody's password goes.
-    let (code, _, _) = sync(&world, &["--password-file", &right]);
-    assert_eq!(code, 2);
+    // The running proxy takes it as well.
+    let (code, _, done) = sync(&world, &["--password-file", &right]);
+    assert_eq!((code, figure(&done, "copied")), (0, 20), "{done}");
+    assert!(!world.proxy.log().contains("secret"), "V9");
+    world.old.deliver("INBOX", &Mail::numbered(20));
     assert_eq!(world.proxy.stop(), Some(0));
     let (code, _, done) = sync(&world, &[]);
     assert_eq!(code, 1, "{done}");
@@ -115,7 +105,7 @@ fn a_password_is_judged_before_anything_is_moved_with_it() {
     assert!(done["why"].as_str().expect("why").contains("not accepted"), "{done}");
     assert_eq!(world.new.log().matches("auth failed").count(), before, "never tried on new");
     let (code, _, done) = sync(&world, &["--password-file", &right]);
-    assert_eq!((code, figure(&done, "copied")), (0, 20), "{done}");
+    assert_eq!((code, figure(&done, "copied")), (0, 21), "{done}");
     both_have(&world, "INBOX");
 }
 
@@ -125,7 +115,7 @@ fn a_plan_tells_what_there_is_to_do_and_does_nothing() {
         "IMAP4rev1 LITERAL+ UIDPLUS ESEARCH SPECIAL-USE LIST-EXTENDED NAMESPACE UNSELECT \
          MULTIAPPEND CONDSTORE APPENDLIMIT=100000",
     );
-    let mut world = world(new).seeded(|old, new| {
+    let mut world = World::unattended(Dovecot::old_style(), new).seeded(|old, new| {
         old.seed("INBOX", &mails(0..50));
         old.seed("Work.Deep", &[Mail::numbered(60), Mail::of(large(61, 200_000))]);
         new.seed("INBOX", &mails(0..10));
@@ -133,9 +123,7 @@ fn a_plan_tells_what_there_is_to_do_and_does_nothing() {
     let folders = folder_names(&mut world.new.client());
     let plan = |world: &World| {
         let ran = world.proxy.run(&["plan", "ann@example.com", "--json"]);
-        let plan: Value = serde_json::from_slice(&ran.stdout)
-            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&ran.stderr)));
-        (ran.status.code(), plan[0].clone())
+        (ran.status.code(), json(&ran)[0].clone())
     };
     let (code, planned) = plan(&world);
     assert_eq!(code, Some(1), "something stands against it: {planned}");
@@ -155,7 +143,11 @@ fn a_plan_tells_what_there_is_to_do_and_does_nothing() {
     assert_eq!(folder_names(&mut world.new.client()), folders, "nothing was made");
     // The same without a running proxy, and for people.
     assert_eq!(world.proxy.stop(), Some(0));
+    let state = world.dir.path().join("proxy/state");
     assert_eq!(plan(&world).1, planned);
+    std::fs::remove_dir_all(&state).expect("the state");
+    assert_eq!(plan(&world).1, planned);
+    assert!(!state.exists(), "what only looks leaves nothing behind");
     let told = world.proxy.run(&["plan", "ann@example.com"]);
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(

@@ -33,6 +33,7 @@ use crate::session::Server;
 use commands::Tally;
 
 pub use local::alone;
+pub use reach::Whose;
 pub use socket::{Door, SocketError};
 pub use wire::{Command, Gone, Password, Refusal, Teller};
 

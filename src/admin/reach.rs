@@ -1,10 +1,39 @@
 //! Which accounts are meant, and how both servers are reached for them.
 
+use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Admin, Password, Refusal};
 use crate::account::{Access, Account};
 use crate::base::AccountName;
+
+/// Whose mail a command is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Whose {
+    /// Accounts, as typed.
+    pub accounts: Vec<String>,
+    /// All accounts of this wave, too.
+    pub wave: Option<String>,
+}
+
+impl Whose {
+    /// Whether nobody is named.
+    pub fn is_nobody(&self) -> bool {
+        self.accounts.is_empty() && self.wave.is_none()
+    }
+}
+
+/// As the audit log has it.
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wave = self.wave.iter().map(|wave| format!("wave {wave}"));
+        let all: Vec<String> = self.accounts.iter().cloned().chain(wave).collect();
+        write!(f, "{}", all.join(" ").escape_debug())
+    }
+}
 
 impl Admin {
     /// The account meant by what the administrator typed, whether anybody has ever seen it or not.
@@ -16,16 +45,12 @@ impl Admin {
     }
 
     /// The accounts named, and those of a wave; each once, in that order.
-    pub async fn accounts(
-        &self,
-        named: &[String],
-        wave: Option<&str>,
-    ) -> Result<Vec<AccountName>, Refusal> {
+    pub async fn accounts(&self, whose: &Whose) -> Result<Vec<AccountName>, Refusal> {
         let mut all = Vec::new();
-        for typed in named {
+        for typed in &whose.accounts {
             all.push(self.account(typed)?);
         }
-        if let Some(wave) = wave {
+        if let Some(wave) = whose.wave.as_deref() {
             let known = self.server.accounts.index().accounts().await?;
             let of_wave = known.into_iter().filter(|(_, _, r)| r.wave.as_deref() == Some(wave));
             let before = all.len();

@@ -15,6 +15,7 @@ mod phase;
 mod plan;
 mod report;
 mod secret;
+mod select;
 mod serve;
 mod status;
 mod sync;

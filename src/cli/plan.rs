@@ -1,21 +1,15 @@
 //! `mailferry plan`: what moving accounts would do, changing nothing on either server.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
 
-use super::secret;
-use super::sync::{SelectionArgs, account};
+use super::select::SelectionArgs;
 use super::{ExitCode, Failure, ask, report};
-use crate::account::Accounts;
-use crate::admin::commands::{PlanAccounts, Selection};
-use crate::base::{AccountName, SecretString};
+use crate::admin::commands::PlanAccounts;
 use crate::config::Config;
-use crate::ferry::{FolderPlan, Plan, plan};
-use crate::index::{Index, IndexError};
+use crate::ferry::{FolderPlan, Plan};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -25,14 +19,8 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(super) struct PlanArgs {
-    /// Which accounts.
-    #[arg(required = true, value_name = "ACCOUNT")]
-    accounts: Vec<String>,
     #[command(flatten)]
     selection: SelectionArgs,
-    /// A file with the user's own password, where no administrator can log in; without a running proxy.
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
     /// Write one JSON array.
     #[arg(long)]
     json: bool,
@@ -40,29 +28,9 @@ pub(super) struct PlanArgs {
 
 /// Finds out what moving them would do.
 pub(super) fn run(config: Config, args: PlanArgs) -> Result<ExitCode, Failure> {
-    let selection = args.selection.selection();
-    selection.scope().map_err(Failure::usage)?;
-    let plans = match Index::open(&config.state.join("index")) {
-        Err(IndexError::Locked { .. }) => {
-            if args.password_file.is_some() {
-                return Err(Failure::usage("the proxy runs: it takes no password from here")
-                    .next("give both sides credentials of mode `master` or `table`"));
-            }
-            ask::ask(&config, &PlanAccounts { accounts: args.accounts, selection }, |()| {})?
-        }
-        opened => {
-            let (index, _) = opened.map_err(Failure::failed)?;
-            let names = args.accounts.iter().map(|typed| account(&config, typed));
-            let names: Vec<AccountName> = names.collect::<Result<_, _>>()?;
-            let file = args.password_file.as_deref();
-            let password = file.map(|file| secret::read(Some(file), None)).transpose()?;
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .map_err(Failure::failed)?;
-            runtime.block_on(alone(config, index, &names, &selection, password.as_ref()))?
-        }
-    };
+    let (whose, selection, password) = args.selection.read()?;
+    let command = PlanAccounts { whose, selection, password };
+    let plans = ask::ask_or_do(config, &command, |()| {})?;
     match args.json {
         true => report::print_json(&plans)?,
         false => {
@@ -73,29 +41,6 @@ pub(super) fn run(config: Config, args: PlanArgs) -> Result<ExitCode, Failure> {
     }
     let hindered = plans.iter().any(|plan| !plan.hindrances.is_empty());
     Ok(if hindered { ExitCode::Failed } else { ExitCode::Done })
-}
-
-async fn alone(
-    config: Config,
-    index: Index,
-    names: &[AccountName],
-    selection: &Selection,
-    password: Option<&SecretString>,
-) -> Result<Vec<Plan>, Failure> {
-    let scope = selection.scope().map_err(Failure::usage)?;
-    let accounts =
-        Accounts::open(Arc::new(config), index.clone()).await.map_err(Failure::failed)?;
-    let mut plans = Vec::with_capacity(names.len());
-    for name in names {
-        let access = accounts.preview(name, password).await.map_err(Failure::failed)?;
-        let access = access.ok_or_else(|| {
-            Failure::failed(format!("nobody can log in for {name}"))
-                .next("give both sides credentials of mode `master` or `table`, or --password-file")
-        })?;
-        plans.push(plan(&accounts, name, &access, &scope).await.map_err(Failure::failed)?);
-    }
-    index.close().await;
-    Ok(plans)
 }
 
 struct Shown<'a>(&'a Plan);

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 
 use super::{ExitCode, Failure, ask, report};
+use crate::admin::Whose;
 use crate::admin::commands::{AccountState, Pause, Retry, ShowStuck, State, Status};
 use crate::config::Config;
 
@@ -70,7 +71,7 @@ pub(super) struct PauseArgs {
 /// Shows how far everything is.
 pub(super) fn status(config: &Config, args: StatusArgs) -> Result<ExitCode, Failure> {
     let StatusArgs { account, wave, watch, json } = args;
-    let command = Status { accounts: account, wave, watch };
+    let command = Status { whose: Whose { accounts: account, wave }, watch };
     let mut trouble = None;
     let mut show = |state: State| {
         let shown = match (json, watch) {
@@ -129,7 +130,8 @@ pub(super) fn retry(config: &Config, args: StuckArgs) -> Result<ExitCode, Failur
 /// Pauses copying, or goes on with it.
 pub(super) fn pause(config: Config, args: PauseArgs, on: bool) -> Result<ExitCode, Failure> {
     let PauseArgs { account, wave, json } = args;
-    let done = ask::ask_or_do(config, &Pause { accounts: account, wave, on }, |()| {})?;
+    let done =
+        ask::ask_or_do(config, &Pause { whose: Whose { accounts: account, wave }, on }, |()| {})?;
     if json {
         report::print_json(&done)?;
         return Ok(ExitCode::Done);

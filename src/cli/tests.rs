@@ -45,6 +45,18 @@ fn a_login_is_tried_with_name_and_one_password() {
 }
 
 #[test]
+fn accounts_are_named_or_a_wave_is() {
+    for good in
+        ["sync --wave w", "sync ann bob --wave w", "plan --wave w", "sync ann --password-file f"]
+    {
+        assert!(parse(&format!("mailferry {good}")).is_ok(), "{good}");
+    }
+    for bad in ["sync", "plan", "sync --wave w --password-file f"] {
+        assert!(parse(&format!("mailferry {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn every_command_has_help() {
     for mut command in Cli::command().get_subcommands().cloned() {
         assert!(command.get_about().is_some(), "{}", command.get_name());

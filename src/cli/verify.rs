@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::report::Report;
-use super::{ExitCode, Failure, ask, secret};
-use crate::admin::Password;
+use super::select::password_of;
+use super::{ExitCode, Failure, ask};
+use crate::admin::Whose;
 use crate::admin::commands::Verify;
 use crate::config::Config;
 use crate::ferry::verify::{Finding, Kind, Thoroughness};
@@ -51,16 +52,9 @@ pub(super) struct VerifyArgs {
 /// Verifies through the running proxy, or without one.
 pub(super) fn run(config: Config, args: VerifyArgs) -> Result<ExitCode, Failure> {
     let mut report = Report::new(args.report.as_deref(), args.json)?;
-    let password = match &args.password_file {
-        None => None,
-        Some(_) if args.account.len() > 1 => {
-            return Err(Failure::usage("--password-file is the password of one account"));
-        }
-        Some(file) => Some(Password(secret::read(Some(file), None)?)),
-    };
+    let password = password_of(args.password_file, args.account.len())?;
     let command = Verify {
-        accounts: args.account,
-        wave: args.wave,
+        whose: Whose { accounts: args.account, wave: args.wave },
         how: Thoroughness { deep: args.deep, ignore: args.ignore },
         password,
     };

@@ -20,7 +20,7 @@ use super::{AUDIT, Admin};
 pub use accounts::{Enroll, Enrolled, ListAccounts};
 pub use kick::{Kick, Kicked};
 pub use pause::{Pause, Paused};
-pub use phase::{LeftBehind, PhaseSet, SetPhase};
+pub use phase::{LeftBehind, PhaseKept, PhaseSet, PhasesSet, SetPhase};
 pub use plan::PlanAccounts;
 pub use status::{AccountState, State, Status, Tally};
 pub use stuck::{Retry, ShowStuck, StuckMessage};

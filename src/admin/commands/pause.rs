@@ -2,17 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{Admin, Command, Refusal, Teller};
+use crate::admin::{Admin, Command, Refusal, Teller, Whose};
 use crate::index::{Batch, Setting};
 
 /// Pauses copying in the background, or goes on with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
-    /// Whose; none: of all.
-    pub accounts: Vec<String>,
-    /// Of the accounts of this wave.
-    pub wave: Option<String>,
+    /// Whose; nobody: of all.
+    pub whose: Whose,
     /// Whether it is to be paused from now on.
     pub on: bool,
 }
@@ -32,12 +30,11 @@ impl Command for Pause {
     type Done = Paused;
 
     fn noted(&self) -> Option<String> {
-        let all = self.accounts.is_empty() && self.wave.is_none();
-        let whose = self.accounts.iter().cloned();
-        let wave = self.wave.iter().map(|wave| format!("wave {wave}"));
-        let whose = whose.chain(wave).chain(all.then(|| "all".to_owned()));
         let what = if self.on { "pause" } else { "resume" };
-        Some(format!("{what} {}", whose.collect::<Vec<_>>().join(" ").escape_debug()))
+        Some(match self.whose.is_nobody() {
+            true => format!("{what} all"),
+            false => format!("{what} {}", self.whose),
+        })
     }
 
     async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<Paused, Refusal> {
@@ -45,7 +42,7 @@ impl Command for Pause {
         let index = server.accounts.index();
         let mut batch = Batch::new();
         let mut names = Vec::new();
-        if self.accounts.is_empty() && self.wave.is_none() {
+        if self.whose.is_nobody() {
             batch.put_setting(Setting::Paused, on.then(Vec::new));
             if !on {
                 // To go on with all is to go on with each.
@@ -56,7 +53,7 @@ impl Command for Pause {
                 }
             }
         } else {
-            names = admin.accounts(&self.accounts, self.wave.as_deref()).await?;
+            names = admin.accounts(&self.whose).await?;
             for name in &names {
                 batch.enroll(name.clone(), move |record| record.paused = on);
             }

@@ -1,19 +1,19 @@
-//! `phase`: puts an account into a phase.
+//! `phase`: puts accounts into a phase.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{Admin, Command, Refusal, Teller};
-use crate::base::Phase;
+use crate::admin::{Admin, Command, Refusal, Teller, Whose};
+use crate::base::{AccountName, Phase};
 use crate::ferry::PhaseError;
 
-/// Puts an account into a phase while its clients go on.
+/// Puts accounts into a phase while their clients go on.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetPhase {
     /// Whose.
-    pub account: String,
+    pub whose: Whose,
     /// Which.
     pub phase: Phase,
     /// Also where messages will be out of sight, or where nothing was verified.
@@ -22,6 +22,15 @@ pub struct SetPhase {
 }
 
 /// What it came to.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct PhasesSet {
+    /// Accounts that are in the phase now.
+    pub set: Vec<PhaseSet>,
+    /// Accounts that stay where they were, and why.
+    pub failed: Vec<PhaseKept>,
+}
+
+/// An account whose phase was set.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PhaseSet {
     /// The account's canonical name.
@@ -32,6 +41,15 @@ pub struct PhaseSet {
     pub to: Phase,
     /// Messages that its clients do not see now.
     pub left: Vec<LeftBehind>,
+}
+
+/// An account that could not be put into the phase.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PhaseKept {
+    /// The account's canonical name.
+    pub account: String,
+    /// Why.
+    pub why: Refusal,
 }
 
 /// A message that clients do not see now.
@@ -48,15 +66,28 @@ pub struct LeftBehind {
 impl Command for SetPhase {
     const NAME: &'static str = "phase";
     type Progress = ();
-    type Done = PhaseSet;
+    type Done = PhasesSet;
 
     fn noted(&self) -> Option<String> {
         let forced = if self.force { " by force" } else { "" };
-        Some(format!("{} {}{forced}", self.account.escape_debug(), self.phase))
+        Some(format!("{} {}{forced}", self.whose, self.phase))
     }
 
-    async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<PhaseSet, Refusal> {
-        let account = admin.account(&self.account)?;
+    async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<PhasesSet, Refusal> {
+        let mut done = PhasesSet::default();
+        for name in admin.accounts(&self.whose).await? {
+            // One that cannot be moved holds up none of the others.
+            match self.one(admin, &name).await {
+                Ok(set) => done.set.push(set),
+                Err(why) => done.failed.push(PhaseKept { account: name.to_string(), why }),
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl SetPhase {
+    async fn one(&self, admin: &Admin, account: &AccountName) -> Result<PhaseSet, Refusal> {
         let server = Arc::clone(&admin.server);
         let (name, to, force) = (account.clone(), self.phase, self.force);
         // What has begun goes on without whoever asked.

@@ -3,18 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::Selection;
-use crate::admin::{Admin, Command, Refusal, Teller};
+use crate::admin::{Admin, Command, Password, Refusal, Teller, Whose};
 use crate::ferry::{Plan, plan};
 
 /// Finds out what moving accounts would do.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct PlanAccounts {
-    /// Which, as typed.
-    pub accounts: Vec<String>,
+    /// Which.
+    pub whose: Whose,
     /// What of them.
-    #[serde(default)]
     pub selection: Selection,
+    /// The password of the one account, where the proxy has no login of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
 }
 
 impl Command for PlanAccounts {
@@ -29,13 +31,15 @@ impl Command for PlanAccounts {
     async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<Vec<Plan>, Refusal> {
         let scope = self.selection.scope().map_err(Refusal::usage)?;
         let accounts = &admin.server.accounts;
-        let mut plans = Vec::with_capacity(self.accounts.len());
-        for typed in &self.accounts {
-            let name = admin.account(typed)?;
-            let access = accounts.preview(&name, None).await.map_err(Refusal::failed)?;
+        let password = self.password.as_ref().map(|Password(password)| password);
+        let mut plans = Vec::new();
+        for name in admin.accounts(&self.whose).await? {
+            let access = accounts.preview(&name, password).await.map_err(Refusal::failed)?;
             let access = access.ok_or_else(|| {
-                Refusal::failed(format!("nobody can log in for {name}"))
-                    .next("give both sides credentials of mode `master` or `table`")
+                Refusal::failed(format!("nobody can log in for {name}")).next(
+                    "give both sides credentials for background work, or the user's password by \
+                     --password-file",
+                )
             })?;
             let planned = plan(accounts, &name, &access, &scope).await;
             plans.push(planned.map_err(|e| Refusal::failed(format!("{name}: {e}")))?);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::account::now;
-use crate::admin::{Admin, Command, Refusal, Teller};
+use crate::admin::{Admin, Command, Refusal, Teller, Whose};
 use crate::base::{AccountName, Phase};
 use crate::ferry::State as Doing;
 use crate::index::{AccountRecord, Setting};
@@ -21,10 +21,8 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Status {
-    /// Only these accounts.
-    pub accounts: Vec<String>,
-    /// Only those of this wave.
-    pub wave: Option<String>,
+    /// Only these accounts; nobody: all.
+    pub whose: Whose,
     /// Goes on telling until whoever asked goes away.
     pub watch: bool,
 }
@@ -103,9 +101,9 @@ impl Command for Status {
     }
 
     async fn run(self, admin: &Admin, teller: &mut Teller<'_, State>) -> Result<State, Refusal> {
-        let only = match self.accounts.is_empty() && self.wave.is_none() {
+        let only = match self.whose.is_nobody() {
             true => None,
-            false => Some(admin.accounts(&self.accounts, self.wave.as_deref()).await?),
+            false => Some(admin.accounts(&self.whose).await?),
         };
         loop {
             let state = admin.status(only.as_deref()).await?;

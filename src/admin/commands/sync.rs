@@ -6,20 +6,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Admin, Command, Refusal, Teller};
-use crate::base::AccountName;
+use crate::admin::{Admin, Command, Password, Refusal, Teller, Whose};
 use crate::config::Day;
 use crate::ferry::{Figures, Scope, Sync, Synced};
 
 /// Moves accounts, in the foreground of whoever asks.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct SyncAccounts {
-    /// Which, as typed.
-    pub accounts: Vec<String>,
+    /// Which.
+    pub whose: Whose,
     /// What of them.
-    #[serde(default)]
     pub selection: Selection,
+    /// The password of the one account, where the proxy has no login of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
 }
 
 /// What of an account is to be copied, as an administrator says it.
@@ -67,7 +68,7 @@ impl Command for SyncAccounts {
     type Done = Vec<Synced>;
 
     fn noted(&self) -> Option<String> {
-        Some(self.accounts.join(" ").escape_debug().to_string())
+        Some(self.whose.to_string())
     }
 
     async fn run(
@@ -75,8 +76,7 @@ impl Command for SyncAccounts {
         admin: &Admin,
         teller: &mut Teller<'_, SyncProgress>,
     ) -> Result<Vec<Synced>, Refusal> {
-        let names = self.accounts.iter().map(|typed| admin.account(typed));
-        let names: Vec<AccountName> = names.collect::<Result<_, _>>()?;
+        let names = admin.accounts(&self.whose).await?;
         let scope = self.selection.scope().map_err(Refusal::usage)?;
         // Where whoever asked goes away, batches under way come to their end.
         let stop = admin.server.shutdown.child_token();
@@ -88,7 +88,7 @@ impl Command for SyncAccounts {
                 accounts: &server.accounts,
                 ferry: &server.ferry,
                 scope,
-                password: None,
+                password: self.password.map(|Password(password)| password),
                 stop: CancellationToken::clone(&stop),
             };
             sync.run(&names, EVERY, |account, figures| {
@@ -109,4 +109,4 @@ impl Command for SyncAccounts {
 const LINES: usize = 1_000;
 
 /// How often it tells how far it is.
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_millis(250);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::admin::{Admin, Command, Password, Refusal, Teller};
+use crate::admin::{Admin, Command, Password, Refusal, Teller, Whose};
 use crate::ferry::verify::{Finding, Thoroughness, verify};
 
 /// Findings that wait for whoever asked.
@@ -14,9 +14,7 @@ const WAITING: usize = 64;
 #[serde(default, deny_unknown_fields)]
 pub struct Verify {
     /// Whose mail.
-    pub accounts: Vec<String>,
-    /// All accounts of this wave, too.
-    pub wave: Option<String>,
+    pub whose: Whose,
     /// How thorough.
     pub how: Thoroughness,
     /// The password of the one account, where the proxy has no login of its own.
@@ -48,8 +46,7 @@ impl Command for Verify {
     type Done = Verified;
 
     fn noted(&self) -> Option<String> {
-        let wave = self.wave.as_ref().map(|wave| format!("wave {wave}"));
-        Some(self.accounts.iter().cloned().chain(wave).collect::<Vec<_>>().join(" "))
+        Some(self.whose.to_string())
     }
 
     async fn run(
@@ -58,7 +55,7 @@ impl Command for Verify {
         teller: &mut Teller<'_, Finding>,
     ) -> Result<Verified, Refusal> {
         let mut done = Verified::default();
-        for name in admin.accounts(&self.accounts, self.wave.as_deref()).await? {
+        for name in admin.accounts(&self.whose).await? {
             let (account, access) = match admin.reach(&name, self.password.as_ref()).await {
                 Ok(reached) => reached,
                 Err(refusal) => {
