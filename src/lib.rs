@@ -155,7 +155,10 @@
 //!   without BINARYMIME nothing is lost by it. A message that does not end with a line end gets one.
 //! - **An LMTP server takes one recipient at a time**: its answers are for each, SMTP's is for all.
 //! - **XCLIENT names no client name**, because the proxy looks none up.
-//! - **Users who send log in by PLAIN and LOGIN**, as they do for IMAP.
+//! - **A token is judged by the primary side alone**, also of who sends: it must be good for IMAP.
+//!   OAUTHBEARER and XOAUTH2 are offered together where that side has one of them
+//!   ([`Accounts::takes_tokens`](account::Accounts::takes_tokens)), and each is passed on as the other. A
+//!   client whose token has expired, and who has no later one, is sent away by BYE.
 //! - **Mail is measured in the log alone**: there are no counters of it yet.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.

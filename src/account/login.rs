@@ -11,9 +11,9 @@ use super::mailbox::lock;
 use super::phase::Phases;
 use super::{Access, Account, AccountError};
 use crate::backend::{
-    BackendError, Breaker, Learned, Origin, Pool, Profile, Strain, Want, connect,
+    BackendError, Breaker, Conn, Learned, Origin, Pool, Profile, Strain, Want, connect,
 };
-use crate::base::{AccountName, ExposeSecret, Phase, SecretString, Side, Sides};
+use crate::base::{AccountName, Phase, Proof, SecretString, Side, Sides, TokenRefusal};
 use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
 use crate::index::{Batch, Index, IndexError};
 
@@ -31,6 +31,9 @@ pub enum LoginError {
     /// The primary side said no, or the name is no account's.
     #[error("{0}")]
     Refused(String),
+    /// The primary side does not take the token.
+    #[error("{0}")]
+    TokenRefused(String, Box<TokenRefusal>),
     /// The primary side could not be asked.
     #[error(transparent)]
     Backend(BackendError),
@@ -126,7 +129,7 @@ impl Accounts {
     pub async fn login(
         &self,
         typed: &str,
-        password: &SecretString,
+        proof: &Proof,
         origin: Origin,
     ) -> Result<(Arc<Account>, Arc<Access>), LoginError> {
         self.remember_found().await?;
@@ -134,10 +137,10 @@ impl Accounts {
         let refuse = |why: &str| LoginError::Refused(why.to_owned());
         let name = self.config.accounts.account(typed).ok_or_else(|| refuse("no such account"))?;
         // An empty password makes some directories say yes to anybody (RFC 4513 §5.1.2).
-        if password.expose_secret().is_empty() {
+        if proof.expose_secret().is_empty() {
             return Err(refuse("empty password"));
         }
-        let digest = self.digest(typed, password);
+        let digest = self.digest(typed, proof);
         if let Some(account) = self.open.get(&name).map(|a| Arc::clone(&a))
             && let Some(access) = account.remembered(&digest, self.config.auth.remember)
         {
@@ -158,10 +161,13 @@ impl Accounts {
             Phase::New => Side::New,
         };
         let backend = &self.backends[primary];
-        let own = self.credentials(primary, &name).own(typed, &name, password);
+        let own = self.credentials(primary, &name).own(typed, &name, proof);
         let breaker = &self.breakers[primary];
         let judge = connect(primary, backend, &own, &self.limits, Some(&origin), breaker).await;
         let mut conn = judge.map_err(|e| match e {
+            BackendError::Refused { text, token: Some(token), .. } => {
+                LoginError::TokenRefused(text, token)
+            }
             BackendError::Refused { text, .. } => LoginError::Refused(text),
             other => {
                 self.strain[primary].note(Instant::now());
@@ -178,7 +184,10 @@ impl Accounts {
         if self.phase(&name) != phase {
             return Err(LoginError::Moving(AccountError::Moving(name)));
         }
-        let access = account.admit(digest, || self.access(typed, &name, password));
+        let access = account.admit(digest, || self.access(typed, &name, proof));
+        if proof.is_token() {
+            account.renew_tokens(&access);
+        }
         account.follow(&access);
         for (_, pool) in access.pools.iter() {
             pool.try_again();
@@ -202,6 +211,26 @@ impl Accounts {
             }
         });
         Ok((account, access))
+    }
+
+    /// Asks the primary side what it offers before anybody is logged in, if nobody ever was.
+    ///
+    /// # Errors
+    /// It cannot be asked now.
+    pub async fn meet(&self) -> Result<(), BackendError> {
+        let primary = self.config.auth.primary;
+        if self.learned.profile(primary).is_none() {
+            let mut conn = Conn::greet(primary, &self.backends[primary], &self.limits).await?;
+            conn.learn_capabilities().await?;
+            self.learned.note_stranger(primary, conn.profile());
+        }
+        Ok(())
+    }
+
+    /// Whether users are let in with a bearer token: by the side that judges, and whatever the
+    /// other one does, so that a token of one server never opens the mailboxes of the other.
+    pub fn takes_tokens(&self) -> bool {
+        self.learned.takes_tokens(self.config.auth.primary)
     }
 
     /// An account and what may be reached of it on both sides, whatever its phase and whether or not
@@ -300,9 +329,10 @@ impl Accounts {
         name: &AccountName,
         password: &SecretString,
     ) -> Result<Arc<Access>, LoginError> {
+        let proof = Proof::Password(password.clone());
         let logins = Sides::from_fn(|side| {
             let credentials = self.credentials(side, name);
-            let own = || credentials.own(name.as_str(), name, password);
+            let own = || credentials.own(name.as_str(), name, &proof);
             Some(credentials.for_background(name).unwrap_or_else(own))
         });
         let access = Arc::new(self.access_with(name, logins));
@@ -325,13 +355,13 @@ impl Accounts {
         Ok(())
     }
 
-    fn access(&self, typed: &str, name: &AccountName, password: &SecretString) -> Access {
-        // The side that judges is shown the client's own password by all of its connections.
+    fn access(&self, typed: &str, name: &AccountName, proof: &Proof) -> Access {
+        // The side that judges is shown the client's own password or token by all of its connections.
         let login = |side: Side| {
             let credentials = self.credentials(side, name);
             match side == self.config.auth.primary {
-                true => Some(credentials.own(typed, name, password)),
-                false => credentials.for_login(typed, name, password),
+                true => Some(credentials.own(typed, name, proof)),
+                false => credentials.for_login(typed, name, proof),
             }
         };
         self.access_with(name, Sides::from_fn(login))
@@ -346,7 +376,7 @@ impl Accounts {
             let login = login.unwrap_or_else(|| BackendLogin {
                 authzid: None,
                 authcid: name.to_string(),
-                password: SecretString::from(""),
+                proof: Proof::Password(SecretString::from("")),
             });
             let (limits, learned) = (Arc::clone(&self.limits), Arc::clone(&self.learned));
             let strain = Arc::clone(&self.strain[side]);
@@ -364,11 +394,12 @@ impl Accounts {
         Access { pools, poll_interval: self.limits.poll_interval }
     }
 
-    fn digest(&self, typed: &str, password: &SecretString) -> Digest {
+    fn digest(&self, typed: &str, proof: &Proof) -> Digest {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&(typed.len() as u64).to_be_bytes());
         hasher.update(typed.as_bytes());
-        hasher.update(password.expose_secret().as_bytes());
+        hasher.update(&[u8::from(proof.is_token())]);
+        hasher.update(proof.expose_secret().as_bytes());
         *hasher.finalize().as_bytes()
     }
 
@@ -418,7 +449,8 @@ impl Account {
 
     fn remembered(&self, digest: &Digest, remember: std::time::Duration) -> Option<Arc<Access>> {
         let judged = self.access.get(digest)?;
-        (judged.at.elapsed() < remember).then(|| Arc::clone(&judged.access))
+        let good = judged.at.elapsed() < remember && !judged.access.has_stale_token();
+        good.then(|| Arc::clone(&judged.access))
     }
 
     fn admit(&self, digest: Digest, make: impl FnOnce() -> Access) -> Arc<Access> {
@@ -429,6 +461,15 @@ impl Account {
             .or_insert_with(|| Judged { access: Arc::new(make()), at: now });
         judged.at = now;
         Arc::clone(&judged.access)
+    }
+
+    /// Sessions that logged in with earlier tokens go on with the latest one.
+    fn renew_tokens(&self, latest: &Access) {
+        for judged in &self.access {
+            for (side, pool) in judged.access.pools.iter() {
+                pool.take_token_of(&latest.pools[side]);
+            }
+        }
     }
 
     fn admit_background(&self, make: impl FnOnce() -> Access) -> Arc<Access> {

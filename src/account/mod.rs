@@ -71,6 +71,13 @@ pub struct Access {
     pub poll_interval: Duration,
 }
 
+impl Access {
+    /// Whether a token that was let in is not let in any more.
+    pub fn has_stale_token(&self) -> bool {
+        self.pools.iter().any(|(_, pool)| pool.has_stale_token())
+    }
+}
+
 /// One user's mail, on both sides.
 pub struct Account {
     name: AccountName,

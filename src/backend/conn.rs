@@ -198,8 +198,11 @@ impl Conn {
         self.selected.as_mut()
     }
 
-    /// The server told its capabilities.
-    pub(super) fn offers(&mut self, names: Vec<String>) {
+    /// The server told its capabilities. Those for logging in with a token it tells only as long as
+    /// nobody is logged in: they are kept.
+    pub(super) fn offers(&mut self, mut names: Vec<String>) {
+        let for_tokens = self.profile.mechanisms_for_tokens();
+        names.extend(for_tokens.map(|mechanism| format!("AUTH={}", mechanism.name())));
         self.profile = Profile::new(names, &self.mask, &self.quirks);
         if let Some((learned, _)) = &self.reports {
             self.profile = learned.note(self.side, &self.profile);
@@ -379,12 +382,20 @@ impl Conn {
         &mut self,
         pending: Pending,
     ) -> Result<Option<Done>, BackendError> {
+        Ok(self.await_challenge(pending).await?.err())
+    }
+
+    /// The same with what stands behind the `+`.
+    pub(super) async fn await_challenge(
+        &mut self,
+        pending: Pending,
+    ) -> Result<Result<Bytes, Done>, BackendError> {
         loop {
             match self.event().await? {
-                Event::Response(Response::Continue { .. }) => return Ok(None),
+                Event::Response(Response::Continue { text }) => return Ok(Ok(text)),
                 Event::Response(response @ Response::Tagged { .. }) => {
                     if let Some(done) = self.tagged(pending, response, Vec::new())? {
-                        return Ok(Some(done));
+                        return Ok(Err(done));
                     }
                 }
                 Event::Fetch { seq, text, literal } => self.take_note(seq, text, literal).await?,

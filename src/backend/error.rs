@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::base::Side;
+use crate::base::{Side, TokenRefusal};
 use crate::imap::response::Code;
 
 /// A failure of one side. Its text is fit for the log; a client is told less.
@@ -37,6 +37,8 @@ pub enum BackendError {
         login: String,
         /// The server's own words.
         text: String,
+        /// What it said of a token.
+        token: Option<Box<TokenRefusal>>,
     },
     /// The server answered NO or BAD to a command that the proxy needs.
     #[error("{side} server: {doing}: {text}")]

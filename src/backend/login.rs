@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::conn::{Conn, Done, Event, text, words};
 use super::{BackendError, Breaker, Origin, Profile, measure};
-use crate::base::{ExposeSecret, Side};
+use crate::base::{Proof, SecretString, Side, TokenRefusal};
 use crate::config::{Backend, BackendLogin, Compress, Limits, Security};
 use crate::imap::response::{Code, Response, UntaggedStatus};
 use crate::imap::write::Parts;
@@ -142,23 +142,9 @@ impl Conn {
         if *self.profile() == Profile::default() {
             self.learn_capabilities().await?;
         }
-        let authzid = login.authzid.as_deref().unwrap_or("");
-        let secret = login.password.expose_secret();
-        let plain = Zeroizing::new(format!("{authzid}\0{}\0{secret}", login.authcid));
-        let done = if self.profile().has("AUTH=PLAIN") || login.authzid.is_some() {
-            let encoded = Zeroizing::new(BASE64.encode(plain.as_bytes()));
-            if self.profile().has("SASL-IR") {
-                self.run_once(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await?
-            } else {
-                self.authenticate_in_two_steps(&encoded).await?
-            }
-        } else {
-            let mut command = Parts::new();
-            command.text("LOGIN ");
-            command.astring(login.authcid.as_bytes());
-            command.text(" ");
-            command.astring(secret.as_bytes());
-            self.run_once(&command).await?
+        let (done, token) = match &login.proof {
+            Proof::Password(_) => (self.show_password(login).await?, None),
+            Proof::Token(token) => self.show_token(&login.authcid, token).await?,
         };
         if !done.is_ok() {
             let login = login.authcid.clone();
@@ -167,7 +153,10 @@ impl Conn {
                 Some(Code::Unavailable | Code::InUse | Code::Limit | Code::Throttled) => {
                     self.answer("login", &done)
                 }
-                _ => BackendError::Refused { side: self.side(), login, text: done.words() },
+                _ => {
+                    let token = token.map(Box::new);
+                    BackendError::Refused { side: self.side(), login, text: done.words(), token }
+                }
             });
         }
         let announced = done
@@ -187,6 +176,77 @@ impl Conn {
             _ => self.learn_capabilities().await?,
         }
         Ok(())
+    }
+
+    async fn show_password(&mut self, login: &BackendLogin) -> Result<Done, BackendError> {
+        let authzid = login.authzid.as_deref().unwrap_or("");
+        let secret = login.proof.expose_secret();
+        let plain = Zeroizing::new(format!("{authzid}\0{}\0{secret}", login.authcid));
+        if self.profile().has("AUTH=PLAIN") || login.authzid.is_some() {
+            let encoded = Zeroizing::new(BASE64.encode(plain.as_bytes()));
+            if self.profile().has("SASL-IR") {
+                self.run_once(&text(&format!("AUTHENTICATE PLAIN {}", *encoded))).await
+            } else {
+                self.authenticate_in_two_steps(&encoded).await
+            }
+        } else {
+            let mut command = Parts::new();
+            command.text("LOGIN ");
+            command.astring(login.authcid.as_bytes());
+            command.text(" ");
+            command.astring(secret.as_bytes());
+            self.run_once(&command).await
+        }
+    }
+
+    /// Shows a bearer token, by whichever mechanism the server has for it. Before it says NO, it
+    /// tells why in a challenge (RFC 7628 §3.2.2).
+    async fn show_token(
+        &mut self,
+        user: &str,
+        token: &SecretString,
+    ) -> Result<(Done, Option<TokenRefusal>), BackendError> {
+        let Some(mechanism) = self.profile().for_tokens() else {
+            return Err(self.takes_no_tokens(user, "it takes no tokens"));
+        };
+        // RFC 6750 §5.3: whoever reads it on its way has it. Within this machine nobody does.
+        if !self.stream.is_private() {
+            return Err(self.takes_no_tokens(user, "a token is not sent without TLS"));
+        }
+        let response = mechanism.token(user, token);
+        let encoded = Zeroizing::new(BASE64.encode(response.as_bytes()));
+        let name = mechanism.name();
+        let pending = if self.profile().has("SASL-IR") {
+            self.send(&text(&format!("AUTHENTICATE {name} {}", *encoded))).await?
+        } else {
+            let pending = self.send(&text(&format!("AUTHENTICATE {name}"))).await?;
+            if let Some(refused) = self.await_go_on(pending).await? {
+                return Ok((refused, None));
+            }
+            self.queue_octets(encoded.as_bytes());
+            self.queue_octets(b"\r\n");
+            self.flush().await?;
+            pending
+        };
+        let challenge = match self.await_challenge(pending).await? {
+            Err(done) => return Ok((done, None)),
+            Ok(challenge) => challenge,
+        };
+        self.queue_octets(BASE64.encode(mechanism.after_refusal()).as_bytes());
+        self.queue_octets(b"\r\n");
+        let done = self.finish(pending).await?;
+        let told = BASE64.decode(&challenge).map(|json| TokenRefusal::read(&json));
+        Ok((done, Some(told.unwrap_or_default())))
+    }
+
+    /// Nothing was sent: the server would only have refused it.
+    fn takes_no_tokens(&self, user: &str, why: &str) -> BackendError {
+        BackendError::Refused {
+            side: self.side(),
+            login: user.to_owned(),
+            text: why.to_owned(),
+            token: Some(Box::default()),
+        }
     }
 
     /// COMPRESS (RFC 4978 §3), after the login as most servers want it. Without the server's OK the
@@ -210,7 +270,8 @@ impl Conn {
         self.finish(pending).await
     }
 
-    async fn learn_capabilities(&mut self) -> Result<(), BackendError> {
+    /// Asks for the capabilities.
+    pub async fn learn_capabilities(&mut self) -> Result<(), BackendError> {
         let done = self.run(&text("CAPABILITY")).await?;
         for response in done.untagged {
             if let Response::Capability(names) = response {

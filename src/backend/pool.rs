@@ -38,7 +38,6 @@ pub enum Want {
 pub struct Pool {
     side: Side,
     backend: Arc<Backend>,
-    login: BackendLogin,
     limits: Arc<Limits>,
     learned: Arc<Learned>,
     strain: Arc<Strain>,
@@ -51,8 +50,11 @@ pub struct Pool {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// A token in it is replaced by a later one.
+    login: BackendLogin,
+    /// A client's login was judged by it, and let in.
+    judged: bool,
     idle: Vec<(Instant, Conn)>,
     /// The server's words when it refused this pool's secret: never tried again.
     refused: Option<String>,
@@ -119,7 +121,6 @@ impl Pool {
         Arc::new(Pool {
             side,
             backend,
-            login,
             limits,
             learned,
             strain,
@@ -128,7 +129,16 @@ impl Pool {
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
             uncounted: Arc::new(Semaphore::new(cap)),
             demand: Notify::new(),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State {
+                login,
+                judged: false,
+                idle: Vec::new(),
+                refused: None,
+                away: None,
+                origin: None,
+                closed: None,
+                generation: 0,
+            }),
         })
     }
 
@@ -181,6 +191,29 @@ impl Pool {
         self.state().refused = None;
     }
 
+    /// What is shown to the server.
+    fn login(&self) -> BackendLogin {
+        self.state().login.clone()
+    }
+
+    /// The same user has logged in with another token, and was let in: an older one, which will not
+    /// be let in for much longer, is not needed any more.
+    pub fn take_token_of(&self, latest: &Pool) {
+        let latest = latest.login();
+        let mut state = self.state();
+        if state.login.proof.is_token() && latest.proof.is_token() {
+            state.login = latest;
+            state.refused = None;
+        }
+    }
+
+    /// Whether the side that judges has let a token in, and does not any more: its user must get
+    /// another one.
+    pub fn has_stale_token(&self) -> bool {
+        let state = self.state();
+        state.judged && state.refused.is_some() && state.login.proof.is_token()
+    }
+
     /// Another client has logged in: what is opened from now on is opened on its behalf, though
     /// all clients of the login share it.
     pub fn came_from(&self, origin: &Arc<Origin>) {
@@ -195,6 +228,7 @@ impl Pool {
     /// Takes a connection that was opened to judge a login; closes it if there are enough.
     pub fn adopt(&self, conn: Conn) {
         let mut state = self.state();
+        state.judged = true;
         if state.closed.is_none() && state.idle.len() < self.slots.available_permits() {
             state.idle.push((Instant::now(), conn));
         }
@@ -224,7 +258,7 @@ impl Pool {
         Pool::new(
             self.side,
             Arc::clone(&self.backend),
-            self.login.clone(),
+            self.login(),
             Arc::clone(&self.limits),
             Arc::clone(&self.learned),
             Arc::clone(&self.strain),
@@ -333,7 +367,7 @@ impl Pool {
     }
 
     async fn open(&self) -> Result<Conn, BackendError> {
-        let origin = {
+        let (origin, login) = {
             let state = self.state();
             if let Some(why) = &state.closed {
                 return Err(BackendError::Away { side: self.side, why: why.clone() });
@@ -341,19 +375,19 @@ impl Pool {
             if let Some(text) = &state.refused {
                 return Err(BackendError::Refused {
                     side: self.side,
-                    login: self.login.authcid.clone(),
+                    login: state.login.authcid.clone(),
                     text: text.clone(),
+                    token: None,
                 });
             }
             if let Some(away) = state.away.as_ref().filter(|a| a.until > Instant::now()) {
                 return Err(BackendError::Away { side: self.side, why: away.why.clone() });
             }
-            state.origin.clone()
+            (state.origin.clone(), state.login.clone())
         };
-        let (backend, login) = (&self.backend, &self.login);
+        let (backend, limits) = (&self.backend, &self.limits);
         let opened =
-            connect(self.side, backend, login, &self.limits, origin.as_deref(), &self.breaker)
-                .await;
+            connect(self.side, backend, &login, limits, origin.as_deref(), &self.breaker).await;
         let opened = opened.map(|mut conn| {
             conn.report_to(&self.learned, &self.strain);
             conn

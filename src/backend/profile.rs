@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tracing::warn;
 
-use crate::base::{Side, Sides};
+use crate::base::{Mechanism, Side, Sides};
 use crate::config::Quirk;
 
 /// What IMAP4rev2 holds of extensions to IMAP4rev1 (RFC 9051, appendix E), as far as it matters here.
@@ -47,6 +47,8 @@ const QUIRK: char = '!';
 #[derive(Debug, Default)]
 pub struct Learned {
     sides: Sides<ArcSwapOption<Profile>>,
+    /// Whether a side takes tokens, as far as it tells whom it does not know.
+    tokens: Sides<AtomicBool>,
     version: AtomicU64,
 }
 
@@ -54,12 +56,29 @@ impl Learned {
     /// What was remembered of both.
     pub fn new(remembered: Sides<Option<Profile>>) -> Learned {
         let sides = remembered.map(|_, profile| ArcSwapOption::from(profile.map(Arc::new)));
-        Learned { sides, version: AtomicU64::new(0) }
+        Learned { sides, tokens: Sides::default(), version: AtomicU64::new(0) }
     }
 
     /// What a side offers; `None` before anybody has logged in there.
     pub fn profile(&self, side: Side) -> Option<Arc<Profile>> {
         self.sides[side].load_full()
+    }
+
+    /// Whether a side lets users in with a bearer token.
+    pub fn takes_tokens(&self, side: Side) -> bool {
+        match self.profile(side) {
+            Some(profile) => profile.for_tokens().is_some(),
+            None => self.tokens[side].load(Ordering::Acquire),
+        }
+    }
+
+    /// A server told what it offers before anybody is logged in. Where users have nothing but
+    /// tokens, that must be known before the first of them can log in.
+    pub fn note_stranger(&self, side: Side, profile: &Profile) {
+        let takes = profile.for_tokens().is_some();
+        if self.tokens[side].swap(takes, Ordering::AcqRel) != takes {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Rises with every change.
@@ -163,6 +182,17 @@ impl Profile {
             return told.any(|told| rights.chars().all(|right| told.contains(right)));
         }
         self.has(name) || (IN_REV2.contains(&name) && self.has("IMAP4REV2"))
+    }
+
+    /// The mechanisms for bearer tokens that the server has.
+    pub fn mechanisms_for_tokens(&self) -> impl Iterator<Item = Mechanism> {
+        let has = |mechanism: &Mechanism| self.has(&format!("AUTH={}", mechanism.name()));
+        Mechanism::OF_TOKENS.into_iter().filter(has)
+    }
+
+    /// How a bearer token is shown to it.
+    pub fn for_tokens(&self) -> Option<Mechanism> {
+        self.mechanisms_for_tokens().next()
     }
 
     /// Literals need no `+` of the server first (RFC 7888), whatever their size.

@@ -6,6 +6,7 @@
 mod metrics;
 mod name;
 mod phase;
+mod sasl;
 mod side;
 mod step;
 mod utc;
@@ -13,6 +14,7 @@ mod utc;
 pub use metrics::{Metrics, Outcome, Trouble, metrics};
 pub use name::{AccountName, MailboxName};
 pub use phase::{NoPhase, Phase};
+pub use sasl::{BadResponse, Mechanism, Proof, Shown, TokenRefusal};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use side::{Side, Sides};
 pub use step::{step, steps};

@@ -18,7 +18,7 @@ use super::{ExitCode, Failure, report, secret};
 use crate::account::names::{Joined, join};
 use crate::account::{SideFolders, explicit_names, list_with};
 use crate::backend::{BackendError, Breaker, Conn, Profile, connect, text};
-use crate::base::{AccountName, SecretString, Side, Sides};
+use crate::base::{AccountName, Proof, SecretString, Side, Sides};
 use crate::config::{Backend, BackendLogin, Config, Mode, Protocol, Security};
 use crate::imap::names::readable;
 use crate::imap::response::Response;
@@ -73,7 +73,7 @@ pub(super) fn run(path: &Path, config: Config, args: &CheckArgs) -> Result<ExitC
 struct User {
     typed: String,
     account: AccountName,
-    password: SecretString,
+    password: Proof,
 }
 
 impl User {
@@ -82,7 +82,7 @@ impl User {
             Failure::usage(format!("`{}` is no account here", typed.escape_debug()))
                 .next("give a user's name with a domain that accounts.domains serves")
         })?;
-        Ok(User { typed: typed.to_owned(), account, password: from.read()? })
+        Ok(User { typed: typed.to_owned(), account, password: Proof::Password(from.read()?) })
     }
 }
 

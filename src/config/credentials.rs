@@ -1,10 +1,9 @@
 //! How the proxy logs in to a server for a user (DESIGN §8).
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
-use crate::base::{AccountName, SecretString};
+use crate::base::{AccountName, Proof, SecretString};
 
 /// How to log in to one server.
 #[derive(Clone, Debug)]
@@ -70,16 +69,11 @@ impl Credentials {
         Credentials { login: LoginTemplate::as_typed(), mode: Mode::Same }
     }
 
-    /// What is shown to the server that judges a client's own password, whatever the mode: with
-    /// another one everybody would be let in.
-    pub fn own(
-        &self,
-        typed_user: &str,
-        account: &AccountName,
-        password: &SecretString,
-    ) -> BackendLogin {
+    /// What is shown to the server that judges a client's own password or token, whatever the mode:
+    /// with another one everybody would be let in.
+    pub fn own(&self, typed_user: &str, account: &AccountName, proof: &Proof) -> BackendLogin {
         let authcid = self.login.fill(typed_user, account);
-        BackendLogin { authzid: None, authcid, password: password.clone() }
+        BackendLogin { authzid: None, authcid, proof: proof.clone() }
     }
 
     /// What is shown to the server where no client is there to ask; `None`: its password is needed.
@@ -87,11 +81,13 @@ impl Credentials {
         match &self.mode {
             Mode::Same => None,
             // No client typed anything: what would be typed is the account's name.
-            _ => self.for_login(account.as_str(), account, &SecretString::from("")),
+            _ => {
+                self.for_login(account.as_str(), account, &Proof::Password(SecretString::from("")))
+            }
         }
     }
 
-    /// What is shown to the server for a client that typed `typed_user` and `password` and is
+    /// What is shown to the server for a client that showed `typed_user` and `proof` and is
     /// known as `account`, where the other server judges. `None`: the table says nothing of it.
     ///
     /// A name that holds the separator itself gains nothing by it: wherever the server cuts, what
@@ -100,29 +96,29 @@ impl Credentials {
         &self,
         typed_user: &str,
         account: &AccountName,
-        password: &SecretString,
+        proof: &Proof,
     ) -> Option<BackendLogin> {
         let login = self.login.fill(typed_user, account);
         Some(match &self.mode {
-            Mode::Same => self.own(typed_user, account, password),
+            Mode::Same => self.own(typed_user, account, proof),
             Mode::Table(table) => {
                 let row = table.rows.get(account)?;
                 BackendLogin {
                     authzid: None,
                     authcid: row.login.clone().unwrap_or(login),
-                    password: row.password.clone(),
+                    proof: Proof::Password(row.password.clone()),
                 }
             }
             Mode::Master(Master { user, password, style: MasterStyle::Authzid }) => BackendLogin {
                 authzid: Some(login),
                 authcid: user.clone(),
-                password: password.clone(),
+                proof: Proof::Password(password.clone()),
             },
             Mode::Master(Master { user, password, style: MasterStyle::Separator(separator) }) => {
                 BackendLogin {
                     authzid: None,
                     authcid: format!("{login}{separator}{user}"),
-                    password: password.clone(),
+                    proof: Proof::Password(password.clone()),
                 }
             }
         })
@@ -130,24 +126,14 @@ impl Credentials {
 }
 
 /// What is shown to one server for one user.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct BackendLogin {
     /// For whom, if that is another than who logs in.
     pub authzid: Option<String>,
     /// Who logs in.
     pub authcid: String,
-    /// That one's password.
-    pub password: SecretString,
-}
-
-impl fmt::Debug for BackendLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackendLogin")
-            .field("authzid", &self.authzid)
-            .field("authcid", &self.authcid)
-            .field("password", &"[redacted]")
-            .finish()
-    }
+    /// That one's password, or token.
+    pub proof: Proof,
 }
 
 /// How a user's name on a server is made of what is known: `"{local}@new.example.com"`.
@@ -236,12 +222,15 @@ impl LoginTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ExposeSecret;
+
+    fn password(text: &str) -> Proof {
+        Proof::Password(SecretString::from(text))
+    }
 
     fn login(template: &str, mode: Mode) -> BackendLogin {
         let account = AccountName::canonical("Ann@Example.com", None).unwrap();
         Credentials { login: LoginTemplate::parse(template).unwrap(), mode }
-            .for_login("Ann@Example.com", &account, &SecretString::from("her own"))
+            .for_login("Ann@Example.com", &account, &password("her own"))
             .unwrap()
     }
 
@@ -257,7 +246,7 @@ mod tests {
     fn same_shows_the_clients_own_password() {
         let login = login("{user}", Mode::Same);
         assert_eq!((login.authzid.as_deref(), &*login.authcid), (None, "Ann@Example.com"));
-        assert_eq!(login.password.expose_secret(), "her own");
+        assert_eq!(login.proof.expose_secret(), "her own");
     }
 
     #[test]
@@ -265,7 +254,7 @@ mod tests {
         let login = login("{local}@new.{domain}", master(MasterStyle::Authzid));
         assert_eq!(login.authzid.as_deref(), Some("ann@new.example.com"));
         assert_eq!(login.authcid, "migrator");
-        assert_eq!(login.password.expose_secret(), "the master's");
+        assert_eq!(login.proof.expose_secret(), "the master's");
     }
 
     #[test]
@@ -273,7 +262,7 @@ mod tests {
         let login = login("{account}", master(MasterStyle::Separator("*".into())));
         assert_eq!(login.authzid, None);
         assert_eq!(login.authcid, "ann@example.com*migrator");
-        assert_eq!(login.password.expose_secret(), "the master's");
+        assert_eq!(login.proof.expose_secret(), "the master's");
     }
 
     #[test]
@@ -289,10 +278,10 @@ mod tests {
             login: LoginTemplate::parse("{local}").unwrap(),
             mode: Mode::Table(table),
         };
-        let own = SecretString::from("her own");
+        let own = password("her own");
         let shown = |account: &str| {
             let login = credentials.for_login("typed", &name(account), &own);
-            login.map(|login| (login.authcid, login.password.expose_secret().to_owned()))
+            login.map(|login| (login.authcid, login.proof.expose_secret().to_owned()))
         };
         assert_eq!(shown("ann@a.org").unwrap(), ("ann".into(), "the table's".into()));
         assert_eq!(shown("bob@a.org").unwrap(), ("robert".into(), "the table's".into()));
@@ -300,7 +289,7 @@ mod tests {
         let background = credentials.for_background(&name("bob@a.org")).unwrap();
         assert_eq!(background.authcid, "robert");
         let own = credentials.own("bob", &name("bob@a.org"), &own);
-        assert_eq!(own.password.expose_secret(), "her own", "for the side that judges");
+        assert_eq!(own.proof.expose_secret(), "her own", "for the side that judges");
         assert!(Credentials::same().for_background(&name("bob@a.org")).is_none());
         assert!(!format!("{credentials:?}").contains("table's"), "V9");
     }

@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{ExposeSecret, Phase, SecretString};
+use crate::base::{Phase, Proof};
 
 /// The smallest configuration that works: the shortest way to each test's own lines.
 const SMALL: &str = "\
@@ -490,8 +490,8 @@ fn v9_a_master_password_is_read_from_its_file_and_never_shown() {
     assert!(shown.contains("migrator") && !shown.contains("geheim"), "{shown}");
     let account = config.accounts.account("ann@example.com").unwrap();
     let login =
-        config.backends.new.credentials.for_login("ann", &account, &SecretString::from("x"));
-    assert_eq!(login.unwrap().password.expose_secret(), "geheim ");
+        config.backends.new.credentials.for_login("ann", &account, &Proof::Password("x".into()));
+    assert_eq!(login.unwrap().proof.expose_secret(), "geheim ");
 
     for (content, told) in [("", "is empty"), ("\n", "is empty"), ("geheim\ngeheim\n", "one line")]
     {

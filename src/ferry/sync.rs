@@ -107,7 +107,9 @@ impl Sync<'_> {
         if let Some(password) = &self.password {
             let entered = self.accounts.background_with(name, password).await;
             return entered.map_err(|e| match e {
-                LoginError::Refused(why) => format!("the password is not accepted: {why}"),
+                LoginError::Refused(why) | LoginError::TokenRefused(why, _) => {
+                    format!("the password is not accepted: {why}")
+                }
                 other => other.to_string(),
             });
         }

@@ -33,6 +33,14 @@ impl Stream {
         }
     }
 
+    /// Whether nobody between the two ends can read along: it is encrypted, or does not leave this
+    /// machine.
+    pub fn is_private(&self) -> bool {
+        let stays =
+            || self.tcp().peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+        self.is_tls() || stays()
+    }
+
     /// Whether the connection is compressed.
     pub fn is_deflated(&self) -> bool {
         matches!(self, Stream::Deflated(_))

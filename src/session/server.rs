@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, debug, error, info, info_span};
 
 use super::Roster;
 use super::imap::{self, Offer};
@@ -69,7 +69,11 @@ impl Server {
             shutdown.clone(),
         );
         Ok(Arc::new(Server {
-            offer: ArcSwap::from_pointee(Offer::new(accounts.learned(), config.limits.message)),
+            offer: ArcSwap::from_pointee(Offer::new(
+                accounts.learned(),
+                config.limits.message,
+                config.auth.primary,
+            )),
             smtp: SmtpOffers::new(Arc::clone(&config)),
             accounts,
             ferry,
@@ -94,7 +98,8 @@ impl Server {
         let learned = self.accounts.learned();
         if self.offer.load().version() != learned.version() {
             let largest = self.config.limits.message;
-            self.offer.store(Arc::new(Offer::new(learned, largest)));
+            let judge = self.config.auth.primary;
+            self.offer.store(Arc::new(Offer::new(learned, largest, judge)));
         }
         self.offer.load_full()
     }
@@ -109,6 +114,15 @@ impl Server {
                     tokio::time::sleep(SWEEP).await;
                     server.accounts.sweep();
                     server.ferry.sweep();
+                }
+            })
+        };
+        let meeting = {
+            let server = Arc::clone(self);
+            tokio::spawn(async move {
+                while let Err(e) = server.accounts.meet().await {
+                    debug!("what the server offers that judges logins is not known yet: {e}");
+                    tokio::time::sleep(SWEEP).await;
                 }
             })
         };
@@ -151,6 +165,7 @@ impl Server {
             info!("some sessions were still busy");
         }
         sweeping.abort();
+        meeting.abort();
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reply::Reply;
+use crate::base::Mechanism;
 
 /// A server's extensions, as far as the proxy makes use of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,6 +52,11 @@ impl Extensions {
             }
         }
         all
+    }
+
+    /// How a bearer token is shown to it.
+    pub fn for_tokens(&self) -> Option<Mechanism> {
+        Mechanism::OF_TOKENS.into_iter().find(|mechanism| self.auth.contains(mechanism.name()))
     }
 
     /// What both of two servers offer, with the smaller size.

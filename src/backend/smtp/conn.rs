@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::SmtpError;
+use crate::base::TokenRefusal;
 use crate::config::{Limits, Service, SmtpServer};
 use crate::net::Stream;
 use crate::smtp::{Extensions, LONGEST_LINE, Reply, ReplyReader};
@@ -152,8 +153,14 @@ impl SmtpConn {
         SmtpError::Answer { server: self.server.clone(), doing, reply }
     }
 
-    pub(super) fn refused(&self, login: &str, reply: Reply) -> SmtpError {
-        SmtpError::Refused { server: self.server.clone(), login: login.to_owned(), reply }
+    pub(super) fn refused(
+        &self,
+        login: &str,
+        reply: Reply,
+        token: Option<Box<TokenRefusal>>,
+    ) -> SmtpError {
+        let (server, login) = (self.server.clone(), login.to_owned());
+        SmtpError::Refused { server, login, reply, token }
     }
 
     pub(super) fn protocol(&mut self, what: impl Into<String>) -> SmtpError {

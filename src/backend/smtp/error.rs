@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::base::TokenRefusal;
 use crate::smtp::Reply;
 
 /// A failure towards one server. Its text is fit for the log; a client is told less.
@@ -34,6 +35,8 @@ pub enum SmtpError {
         login: String,
         /// The server's own words.
         reply: Reply,
+        /// What it said of a token.
+        token: Option<Box<TokenRefusal>>,
     },
     /// The server answered with 4yz or 5yz to what the proxy needs.
     #[error("{server}: {doing}: {reply}")]

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{SmtpConn, SmtpError};
-use crate::base::ExposeSecret;
+use crate::base::{Proof, SecretString, TokenRefusal};
 use crate::config::{BackendLogin, Forward, Limits, Security, Service, SmtpServer};
 use crate::net;
-use crate::smtp::Extensions;
+use crate::smtp::{Extensions, Reply};
 
 /// The client for which a connection is opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,16 +95,55 @@ impl SmtpConn {
         self.hello(hostname).await
     }
 
-    /// AUTH (RFC 4954) by PLAIN, or by LOGIN where the server has only that.
+    /// AUTH (RFC 4954).
     pub async fn login(&mut self, login: &BackendLogin) -> Result<(), SmtpError> {
-        let secret = login.password.expose_secret();
+        let (reply, token) = match &login.proof {
+            Proof::Password(_) => (self.show_password(login).await?, None),
+            Proof::Token(token) => self.show_token(&login.authcid, token).await?,
+        };
+        match reply.code() {
+            code if code.is_positive() => Ok(()),
+            // The server could not judge: that is not a refusal of the secret.
+            code if code.is_transient() => Err(self.answer("AUTH", reply)),
+            _ => Err(self.refused(&login.authcid, reply, token.map(Box::new))),
+        }
+    }
+
+    /// By OAUTHBEARER (RFC 7628) or XOAUTH2. Before the server says no, it tells why in a
+    /// challenge.
+    async fn show_token(
+        &mut self,
+        user: &str,
+        token: &SecretString,
+    ) -> Result<(Reply, Option<TokenRefusal>), SmtpError> {
+        let Some(mechanism) = self.extensions.for_tokens() else {
+            return Err(self.protocol("it takes no tokens"));
+        };
+        // RFC 6750 §5.3: whoever reads it on its way has it. Within this machine nobody does.
+        if !self.stream.is_private() {
+            return Err(self.protocol("a token is not sent without TLS"));
+        }
+        let response = Zeroizing::new(BASE64.encode(mechanism.token(user, token).as_bytes()));
+        let line = Zeroizing::new(format!("AUTH {} {}", mechanism.name(), *response));
+        let reply = self.ask("AUTH", &line).await?;
+        if reply.code().0 != 334 {
+            return Ok((reply, None));
+        }
+        let told = BASE64.decode(reply.lines().concat()).map(|json| TokenRefusal::read(&json));
+        let reply = self.ask("AUTH", &BASE64.encode(mechanism.after_refusal())).await?;
+        Ok((reply, Some(told.unwrap_or_default())))
+    }
+
+    /// By PLAIN, or by LOGIN where the server has only that.
+    async fn show_password(&mut self, login: &BackendLogin) -> Result<Reply, SmtpError> {
+        let secret = login.proof.expose_secret();
         let authzid = login.authzid.as_deref().unwrap_or("");
         let offers = |name: &str| self.extensions.auth.contains(name);
-        let reply = if offers("PLAIN") {
+        if offers("PLAIN") {
             let plain = Zeroizing::new(format!("{authzid}\0{}\0{secret}", login.authcid));
             let encoded = Zeroizing::new(BASE64.encode(plain.as_bytes()));
             let line = Zeroizing::new(format!("AUTH PLAIN {}", *encoded));
-            self.ask("AUTH", &line).await?
+            self.ask("AUTH", &line).await
         } else if offers("LOGIN") && login.authzid.is_none() {
             let mut reply = self.ask("AUTH", "AUTH LOGIN").await?;
             for answer in [login.authcid.as_str(), secret] {
@@ -113,15 +152,9 @@ impl SmtpConn {
                     reply = self.ask("AUTH", &encoded).await?;
                 }
             }
-            reply
+            Ok(reply)
         } else {
-            return Err(self.protocol("it offers no AUTH that can be used; PLAIN is needed"));
-        };
-        match reply.code() {
-            code if code.is_positive() => Ok(()),
-            // The server could not judge: that is not a refusal of the secret.
-            code if code.is_transient() => Err(self.answer("AUTH", reply)),
-            _ => Err(self.refused(&login.authcid, reply)),
+            Err(self.protocol("it offers no AUTH that can be used; PLAIN is needed"))
         }
     }
 }

@@ -11,7 +11,7 @@ use super::reply::{Failure, Reply};
 use super::{Extended, Session, User};
 use crate::account::LoginError;
 use crate::backend::Origin;
-use crate::base::{SecretString, Side};
+use crate::base::{BadResponse, Mechanism, Proof, SecretString, Side, TokenRefusal};
 use crate::imap::command::{Secret, Tag};
 use crate::imap::framer::Piece;
 use crate::imap::write::string_or_literal;
@@ -30,6 +30,9 @@ impl Session {
         }
         if self.may_log_in() {
             all.push_str(" AUTH=PLAIN");
+            for mechanism in self.offer.for_tokens() {
+                all.push_str(&format!(" AUTH={}", mechanism.name()));
+            }
         } else {
             all.push_str(" LOGINDISABLED");
         }
@@ -96,10 +99,10 @@ impl Session {
         else {
             return self.login_failed("user name or password is no UTF-8").await;
         };
-        self.enter(user, &SecretString::from(password)).await
+        self.enter(user, &Proof::Password(SecretString::from(password))).await
     }
 
-    /// AUTHENTICATE PLAIN (RFC 4616), with or without an initial response (RFC 4959).
+    /// AUTHENTICATE (RFC 3501 §6.2.2), with or without an initial response (RFC 4959).
     pub(super) async fn authenticate(
         &mut self,
         mechanism: &str,
@@ -108,9 +111,12 @@ impl Session {
         if let Some(refused) = self.login_impossible() {
             return Ok(refused);
         }
-        if mechanism != "PLAIN" {
+        let offered = |mechanism: &Mechanism| {
+            *mechanism == Mechanism::Plain || self.offer.for_tokens().contains(mechanism)
+        };
+        let Some(mechanism) = Mechanism::named(mechanism).filter(offered) else {
             return Ok(Reply::no_with("CANNOT", "Mechanism is not supported"));
-        }
+        };
         let response = match initial {
             Some(response) => response,
             None => match self.ask_response().await? {
@@ -118,17 +124,22 @@ impl Session {
                 None => return Ok(Reply::bad("Authentication cancelled, or not base64")),
             },
         };
-        let mut fields = response.expose().split(|b| *b == 0).map(std::str::from_utf8);
-        let (Some(Ok(authzid)), Some(Ok(authcid)), Some(Ok(password)), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return Ok(Reply::bad("Not a response of PLAIN"));
-        };
-        // Acting for somebody else is what administrators of a server do on that server.
-        if !authzid.is_empty() && authzid != authcid {
-            return self.login_failed("authorization identity differs from the user").await;
+        match mechanism.read(response.expose()) {
+            Ok(shown) => self.enter(&shown.user, &shown.proof).await,
+            Err(e @ BadResponse::Malformed(_)) => Ok(Reply::bad(e.to_string())),
+            Err(e @ BadResponse::ForAnother) => self.login_failed(&e.to_string()).await,
         }
-        self.enter(authcid, &SecretString::from(password)).await
+    }
+
+    /// Why a token is refused is told in a challenge, which the client answers with nothing of
+    /// interest (RFC 7628 §3.2.3).
+    async fn tell_refusal(&mut self, refusal: &TokenRefusal) -> Result<(), ClientError> {
+        self.client.line(format!("+ {}", BASE64.encode(refusal.challenge())));
+        self.client.flush().await?;
+        match self.client.piece().await? {
+            Piece::Line(_) => Ok(()),
+            _ => Err(ClientError::Closed),
+        }
     }
 
     async fn ask_response(&mut self) -> Result<Option<Secret>, ClientError> {
@@ -183,11 +194,11 @@ impl Session {
         })
     }
 
-    async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Reply, Failure> {
+    async fn enter(&mut self, typed: &str, proof: &Proof) -> Result<Reply, Failure> {
         let (client, connected) = self.client.addresses().map_err(ClientError::from)?;
         let session = self.server.session_name(self.id);
         let origin = Origin { client, connected, session, id: self.said.clone() };
-        match self.server.accounts.login(typed, password, origin).await {
+        match self.server.accounts.login(typed, proof, origin).await {
             Ok((account, access)) => {
                 Span::current().record("account", account.name().as_str());
                 info!("logged in");
@@ -201,6 +212,10 @@ impl Session {
                 self.client.set_bounds(line, limits.idle_timeout);
                 let code = format!("CAPABILITY {}", self.capabilities());
                 Ok(Reply::ok_with(code, "Logged in"))
+            }
+            Err(LoginError::TokenRefused(why, refusal)) => {
+                self.tell_refusal(&refusal).await?;
+                self.login_failed(&why).await
             }
             Err(LoginError::Refused(why)) => self.login_failed(&why).await,
             Err(e) => {

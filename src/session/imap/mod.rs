@@ -243,6 +243,12 @@ impl Session {
                 }
                 Err(e) => break Err(e),
             }
+            let stale = self.user.as_ref().is_some_and(|user| user.access.has_stale_token());
+            if stale {
+                // Its server lets nobody in with it any more: the client gets another one.
+                self.client.line("* BYE The token has expired, please log in again");
+                break Ok(());
+            }
             if !self.client.has_more()
                 && let Err(e) = self.client.flush().await
             {

@@ -4,7 +4,7 @@
 //! the moment: clients remember it.
 
 use crate::backend::Learned;
-use crate::base::{Side, Sides};
+use crate::base::{Mechanism, Side, Sides};
 
 /// A capability that clients may be offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,12 +102,14 @@ pub struct Offer {
     version: u64,
     text: Box<str>,
     append_limit: u64,
+    tokens: bool,
 }
 
 impl Offer {
-    /// What is right over these servers, for messages of at most `largest` octets. Of a server that
+    /// What is right over these servers, for messages of at most `largest` octets, where `judge` says
+    /// who is let in. Of a server that
     /// nobody has logged in to yet nothing is expected.
-    pub fn new(learned: &Learned, largest: u64) -> Offer {
+    pub fn new(learned: &Learned, largest: u64, judge: Side) -> Offer {
         let version = learned.version();
         let profiles = Sides::from_fn(|side| learned.profile(side));
         let can = |side: Side, name: &str| profiles[side].as_ref().is_some_and(|p| p.can(name));
@@ -124,12 +126,19 @@ impl Offer {
             name => name.to_owned(),
         };
         let text = CAPABILITIES.iter().filter(right).map(name).collect::<Vec<_>>().join(" ");
-        Offer { version, text: text.into(), append_limit }
+        let tokens = learned.takes_tokens(judge);
+        Offer { version, text: text.into(), append_limit, tokens }
     }
 
     /// The largest message that may be appended to any mailbox (RFC 7889).
     pub fn append_limit(&self) -> u64 {
         self.append_limit
+    }
+
+    /// The mechanisms by which clients may show a token. Which of them the server has makes no
+    /// difference: all carry the same.
+    pub fn for_tokens(&self) -> &'static [Mechanism] {
+        if self.tokens { &Mechanism::OF_TOKENS } else { &[] }
     }
 
     /// The version of what was [`Learned`] that it stands on.
@@ -169,12 +178,16 @@ mod tests {
     }
 
     fn offer(old: &str, new: &str) -> Offer {
-        Offer::new(&Learned::new(Sides { old: profile(old), new: profile(new) }), LARGEST)
+        Offer::new(
+            &Learned::new(Sides { old: profile(old), new: profile(new) }),
+            LARGEST,
+            Side::Old,
+        )
     }
 
     #[test]
     fn v10_nothing_is_offered_that_a_server_nobody_knows_would_need() {
-        let nobody = Offer::new(&Learned::default(), LARGEST);
+        let nobody = Offer::new(&Learned::default(), LARGEST, Side::Old);
         let alone = CAPABILITIES.iter().filter(|c| c.needs.is_empty() && c.needs_on_new.is_empty());
         let names: Vec<&str> = alone.map(|c| c.name).collect();
         assert_eq!(nobody.text().replace("=1000", ""), names.join(" "));
@@ -202,6 +215,16 @@ mod tests {
         assert!(offer("RIGHTS=KXTEN", "RIGHTS=TEXK").has("RIGHTS=texk"));
         assert!(!offer("RIGHTS=KXTEN", "RIGHTS=TEX").has("RIGHTS=texk"));
         assert!(!offer("RIGHTS=KXTEN", "ACL").has("RIGHTS=texk"));
+    }
+
+    #[test]
+    fn v10_tokens_are_offered_if_who_judges_takes_them() {
+        let names = |old, new| {
+            let offer = offer(old, new);
+            offer.for_tokens().iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("AUTH=XOAUTH2", "IDLE"), ["OAUTHBEARER", "XOAUTH2"]);
+        assert_eq!(names("IDLE", "AUTH=XOAUTH2 AUTH=OAUTHBEARER"), [""; 0]);
     }
 
     #[test]

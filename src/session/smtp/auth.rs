@@ -11,12 +11,12 @@ use super::wire::WireError;
 use super::{Next, Role, Session};
 use crate::account::LoginError;
 use crate::backend::{Origin, SmtpConn, SmtpError};
-use crate::base::{AccountName, ExposeSecret, SecretString, Side, Sides};
+use crate::base::{
+    AccountName, BadResponse, ExposeSecret, Mechanism, Proof, SecretString, Shown, Side, Sides,
+    TokenRefusal,
+};
 use crate::config::BackendLogin;
 use crate::smtp::{Reply, sasl};
-
-/// As EHLO tells it.
-pub(super) const OFFERED: &str = "AUTH PLAIN LOGIN";
 
 /// So many wrong passwords end a connection.
 const MAX_FAILED_LOGINS: u32 = 3;
@@ -57,15 +57,31 @@ impl Session {
                 None => return Ok(Next::Reply(Reply::new(501, "5.5.2 Not base64"))),
             },
         };
-        let shown = match mechanism {
-            "PLAIN" => self.plain(initial).await?,
-            "LOGIN" => self.login(initial).await?,
-            _ => return Ok(Next::Reply(Reply::new(504, "5.5.4 Mechanism is not supported"))),
+        let offered = |mechanism: &Mechanism| *mechanism == Mechanism::Plain || self.takes_tokens();
+        let shown = match Mechanism::named(mechanism).filter(offered) {
+            Some(mechanism) => self.by_response(mechanism, initial).await?,
+            None if mechanism == "LOGIN" => self.login(initial).await?,
+            None => Err(Reply::new(504, "5.5.4 Mechanism is not supported")),
         };
         match shown {
-            Ok((user, password)) => self.enter(&user, &password).await,
+            Ok(Shown { user, proof }) => self.enter(&user, &proof).await,
             Err(reply) => Ok(Next::Reply(reply)),
         }
+    }
+
+    /// As EHLO tells it.
+    pub(super) fn mechanisms(&self) -> String {
+        let mut all = "AUTH PLAIN LOGIN".to_owned();
+        for mechanism in Mechanism::OF_TOKENS.iter().filter(|_| self.takes_tokens()) {
+            all.push(' ');
+            all.push_str(mechanism.name());
+        }
+        all
+    }
+
+    /// Whether the side that judges takes tokens, and a server for sending after it.
+    fn takes_tokens(&self) -> bool {
+        self.server.accounts.takes_tokens() && self.server.smtp.takes_tokens(self.role)
     }
 
     fn auth_impossible(&self) -> Option<Reply> {
@@ -87,11 +103,12 @@ impl Session {
         None
     }
 
-    /// PLAIN (RFC 4616).
-    async fn plain(
+    /// PLAIN, OAUTHBEARER, XOAUTH2.
+    async fn by_response(
         &mut self,
+        mechanism: Mechanism,
         initial: Option<Zeroizing<Vec<u8>>>,
-    ) -> Result<Result<(String, SecretString), Reply>, WireError> {
+    ) -> Result<Result<Shown, Reply>, WireError> {
         let response = match initial {
             Some(response) => response,
             None => match self.challenge("").await? {
@@ -99,24 +116,17 @@ impl Session {
                 other => return Ok(Err(other.refused())),
             },
         };
-        let mut fields = response.split(|b| *b == 0).map(std::str::from_utf8);
-        let (Some(Ok(authzid)), Some(Ok(authcid)), Some(Ok(password)), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return Ok(Err(Reply::new(501, "5.5.2 Not a response of PLAIN")));
-        };
-        // Acting for somebody else is what administrators of a server do on that server.
-        if !authzid.is_empty() && authzid != authcid {
-            return Ok(Err(Reply::new(535, "5.7.8 Authorization identity differs from the user")));
-        }
-        Ok(Ok((authcid.to_owned(), SecretString::from(password))))
+        Ok(mechanism.read(&response).map_err(|e| match e {
+            BadResponse::Malformed(_) => Reply::new(501, format!("5.5.2 {e}")),
+            BadResponse::ForAnother => Reply::new(535, format!("5.7.8 {e}")),
+        }))
     }
 
     /// LOGIN (draft-murchison-sasl-login).
     async fn login(
         &mut self,
         initial: Option<Zeroizing<Vec<u8>>>,
-    ) -> Result<Result<(String, SecretString), Reply>, WireError> {
+    ) -> Result<Result<Shown, Reply>, WireError> {
         let user = match initial {
             Some(user) => user,
             None => match self.challenge("Username:").await? {
@@ -129,7 +139,10 @@ impl Session {
             other => return Ok(Err(other.refused())),
         };
         match (std::str::from_utf8(&user), std::str::from_utf8(&password)) {
-            (Ok(user), Ok(password)) => Ok(Ok((user.to_owned(), SecretString::from(password)))),
+            (Ok(user), Ok(password)) => {
+                let proof = Proof::Password(SecretString::from(password));
+                Ok(Ok(Shown { user: user.to_owned(), proof }))
+            }
             _ => Ok(Err(Reply::new(501, "5.5.2 User name or password is no UTF-8"))),
         }
     }
@@ -146,13 +159,17 @@ impl Session {
         })
     }
 
-    async fn enter(&mut self, typed: &str, password: &SecretString) -> Result<Next, WireError> {
+    async fn enter(&mut self, typed: &str, proof: &Proof) -> Result<Next, WireError> {
         let (client, connected) = self.wire.addresses()?;
         let session = self.server.session_name(self.id);
         let origin = Origin { client, connected, session, id: Vec::new() };
-        let account = match self.server.accounts.login(typed, password, origin).await {
+        let account = match self.server.accounts.login(typed, proof, origin).await {
             Ok((account, _)) => account,
             Err(LoginError::Refused(why)) => return self.login_failed(&why).await,
+            Err(LoginError::TokenRefused(why, refusal)) => {
+                self.tell_refusal(&refusal).await?;
+                return self.login_failed(&why).await;
+            }
             Err(e) => {
                 warn!("login not possible: {e}");
                 let text =
@@ -164,8 +181,8 @@ impl Session {
         let logins = Sides::from_fn(|side| {
             let credentials = &self.server.config.backends[side].credentials;
             match side == self.server.config.auth.primary {
-                true => Some(credentials.own(typed, &name, password)),
-                false => credentials.for_login(typed, &name, password),
+                true => Some(credentials.own(typed, &name, proof)),
+                false => credentials.for_login(typed, &name, proof),
             }
         });
         let mut refused = None;
@@ -184,20 +201,31 @@ impl Session {
                     self.wire.set_known();
                     return Ok(Next::Reply(Reply::new(235, "2.7.0 Authentication successful")));
                 }
-                Err(SmtpError::Refused { server, login, reply }) => {
+                Err(SmtpError::Refused { server, login, reply, token }) => {
                     warn!(account = %name, "{server}: login of {login} refused: {reply}");
-                    refused = Some(reply);
+                    refused = Some(token);
                 }
                 Err(e) => unsure = Some(failed(&e)),
             }
         }
         match (unsure, refused) {
-            (None, Some(_)) => self.login_failed("the server for sending refused it").await,
+            (None, Some(token)) => {
+                if let Some(token) = token {
+                    self.tell_refusal(&token).await?;
+                }
+                self.login_failed("the server for sending refused it").await
+            }
             _ => {
                 let text = "4.7.0 The server for sending cannot be asked, try again later";
                 Ok(Next::Reply(Reply::new(454, text)))
             }
         }
+    }
+
+    /// Why a token is refused is told in a challenge, which the client answers with nothing of
+    /// interest (RFC 7628 §3.2.3).
+    async fn tell_refusal(&mut self, refusal: &TokenRefusal) -> Result<(), WireError> {
+        self.challenge(&refusal.challenge()).await.map(drop)
     }
 
     /// Connects to a side's server for sending, and logs in there.

@@ -269,7 +269,7 @@ impl Session {
         offer(common.utf8, "SMTPUTF8");
         offer(common.dsn, "DSN");
         offer(!self.wire.is_tls() && self.server.tls.is_some(), "STARTTLS");
-        offer(self.role == Role::Submission && self.may_log_in(), auth::OFFERED);
+        offer(self.role == Role::Submission && self.may_log_in(), &self.mechanisms());
         offer(self.is_trusted() && self.role != Role::Submission, "XCLIENT ADDR PORT HELO");
         Ok(Reply::of_lines(250, lines))
     }

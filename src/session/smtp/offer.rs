@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::Role;
 use crate::backend::SmtpConn;
 use crate::base::{Side, Sides};
-use crate::config::{Config, SmtpServer};
+use crate::config::{Config, Mode, SmtpServer};
 use crate::smtp::Extensions;
 
 /// What the servers behind the proxy were found to offer for SMTP, since it was started.
@@ -64,6 +64,16 @@ impl SmtpOffers {
             }
             Sides { old: None, new: None } => Extensions::default(),
         }
+    }
+
+    /// Whether somebody who logged in with a token can send: by a server that takes it, or that
+    /// needs none because it is shown a login of the proxy's own.
+    pub(super) fn takes_tokens(&self, role: Role) -> bool {
+        let found = self.service(role).found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.sides.iter().any(|(side, offers)| {
+            let own = !matches!(self.config.backends[side].credentials.mode, Mode::Same);
+            offers.as_ref().is_some_and(|offers| own || offers.for_tokens().is_some())
+        })
     }
 
     /// A connection shows what its server offers now.
