@@ -176,8 +176,10 @@ fn mailboxes_in_every_form() {
         let line = format!("a SELECT INBOX {bad}");
         assert!(refusal(line.as_bytes()).starts_with("Expected a "), "{bad}");
     }
-    for bad in [&b"a SELECT"[..], b"a SELECT \"\"", b"a SELECT {3}\r\na\nb"] {
-        assert_eq!(refusal(bad), "Expected a mailbox name", "{}", bad.escape_ascii());
+    assert_eq!(refusal(b"a SELECT"), "Expected a mailbox name");
+    for nameless in [&b"a SELECT \"\""[..], b"a SELECT {3}\r\na\nb"] {
+        let error = parse(nameless).expect_err("it has no name");
+        assert_eq!((error.reason, error.status()), (Reason::NoName, "NO"));
     }
     assert_eq!(refusal(b"a SELECT \"a\rb\""), "Expected the end of a quoted string");
     assert_eq!(
@@ -769,6 +771,7 @@ fn append_heads() {
         (b"a APPEND INBOX", "Expected a message to append"),
         (b"a APPEND INBOX CATENATE (URL x", "Expected a URL or TEXT"),
         (b"a APPEND INBOX CATENATE (NONSENSE x)", "Expected a URL or TEXT"),
+        (b"a APPEND INBOX CATENATE ()", "Expected a URL or TEXT"),
         (b"a REPLACE 1:2 INBOX {5}", "Expected a mailbox name"),
         (b"a REPLACE 0 INBOX {5}", "Expected a message"),
         (b"a UID REPLACE $ INBOX {5}", "Expected a message"),

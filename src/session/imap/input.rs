@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::imap::command::{
-    AppendParse, Command, Tag, Tagged, TaggedAppend, parse, parse_append_head,
+    AppendParse, Command, ParseError, Tag, Tagged, TaggedAppend, parse, parse_append_head,
 };
 use crate::imap::framer::{Literal, Piece};
 use crate::session::client::ClientError;
@@ -13,8 +13,8 @@ pub enum Input {
     Command(Tagged),
     /// An APPEND, whose messages follow.
     Append(TaggedAppend),
-    /// Something that is no command.
-    Bad(Option<Tag>, String),
+    /// Something that is no command, and how it is answered.
+    Refused(Option<Tag>, String),
 }
 
 impl Session {
@@ -28,7 +28,7 @@ impl Session {
         loop {
             match self.client.piece().await? {
                 Piece::Line(_) if too_long => {
-                    return Ok(Input::Bad(tag_of(&line), "Command is too long".into()));
+                    return Ok(Input::Refused(tag_of(&line), "BAD Command is too long".into()));
                 }
                 Piece::Line(text) => {
                     line.extend_from_slice(&text);
@@ -37,7 +37,7 @@ impl Session {
                             Input::Append(TaggedAppend { tag, head })
                         }
                         Ok(tagged) => Input::Command(tagged),
-                        Err(e) => Input::Bad(e.tag.clone(), e.to_string()),
+                        Err(e) => refused(&e),
                     });
                 }
                 Piece::Chunk { octets, .. } if !too_long => line.extend_from_slice(&octets),
@@ -45,8 +45,8 @@ impl Session {
                 // Of a command that is too long nothing more is kept, however it goes on.
                 Piece::Head { literal, .. } if too_long && literal.sync => {
                     self.client.forget_literal();
-                    let text = "[TOOBIG] Command is too long".to_owned();
-                    return Ok(Input::Bad(tag_of(&line), text));
+                    let text = "BAD [TOOBIG] Command is too long".to_owned();
+                    return Ok(Input::Refused(tag_of(&line), text));
                 }
                 Piece::Head { .. } if too_long => {}
                 Piece::Head { text, literal } => {
@@ -63,7 +63,7 @@ impl Session {
                             if !literal.sync {
                                 self.skip_line().await?;
                             }
-                            return Ok(Input::Bad(e.tag.clone(), e.to_string()));
+                            return Ok(refused(&e));
                         }
                         AppendParse::NotAppend | AppendParse::NeedMore => {}
                     }
@@ -71,8 +71,8 @@ impl Session {
                     if line.len() as u64 + literal.octets > self.most_octets() {
                         if literal.sync {
                             self.skip_literal(literal).await?;
-                            let text = "[TOOBIG] Command is too long".to_owned();
-                            return Ok(Input::Bad(tag_of(&line), text));
+                            let text = "BAD [TOOBIG] Command is too long".to_owned();
+                            return Ok(Input::Refused(tag_of(&line), text));
                         }
                         too_long = true;
                     } else if literal.sync {
@@ -120,6 +120,10 @@ impl Session {
             }
         }
     }
+}
+
+fn refused(e: &ParseError) -> Input {
+    Input::Refused(e.tag.clone(), format!("{} {e}", e.status()))
 }
 
 fn tag_of(line: &[u8]) -> Option<Tag> {

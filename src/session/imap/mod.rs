@@ -229,9 +229,9 @@ impl Session {
                         break Err(e);
                     }
                 }
-                Ok(Input::Bad(tag, text)) => {
+                Ok(Input::Refused(tag, answer)) => {
                     let tag = tag.as_ref().map_or("*", Tag::as_str);
-                    self.client.line(format!("{tag} BAD {text}"));
+                    self.client.line(format!("{tag} {answer}"));
                 }
                 Err(ClientError::Frame(e)) => {
                     self.client.line(format!("* BYE {e}"));

@@ -71,6 +71,10 @@ pub(in super::super) fn append_steps(
                 for step in more {
                     match &step {
                         AppendStep::Catenate => within = true,
+                        // There is one part at least (RFC 4469 §5).
+                        AppendStep::CatenateEnd if steps.last() == Some(&AppendStep::Catenate) => {
+                            return Err(Reason::Expected("a URL or TEXT"));
+                        }
                         AppendStep::CatenateEnd => within = false,
                         AppendStep::Octets(_) => {
                             steps.push(step);

@@ -181,12 +181,22 @@ fn status(input: &[u8]) -> IResult<&[u8], Command, Fault> {
     })(input)
 }
 
-/// `"(" status-att *(SP status-att) ")"`.
+/// `"(" status-att *(SP status-att) ")"`; what is asked twice is told once.
 fn status_items(input: &[u8]) -> IResult<&[u8], Vec<StatusItem>, Fault> {
     let item = map_opt(atom, |word| {
         StatusItem::ALL.into_iter().find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
     });
-    listed("a known STATUS item", item)(input)
+    let (rest, all) = listed("a known STATUS item", item)(input)?;
+    let mut items = Vec::new();
+    for item in all {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    if items.is_empty() {
+        return Err(Err::Failure(Fault::expected("a known STATUS item")));
+    }
+    Ok((rest, items))
 }
 
 /// `store = "STORE" SP sequence-set [SP store-modifiers] SP store-att-flags` (RFC 4466 §2.5);

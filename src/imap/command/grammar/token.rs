@@ -159,7 +159,9 @@ fn decimal<T: std::str::FromStr>(input: &[u8]) -> IResult<&[u8], T, Fault> {
 
 /// `SP mailbox`; `mailbox = "INBOX" / astring`.
 pub(super) fn mailbox(input: &[u8]) -> IResult<&[u8], MailboxName, Fault> {
-    argument("a mailbox name", map_opt(astring, |name| MailboxName::new(&name)))(input)
+    let (rest, name) = argument("a mailbox name", astring)(input)?;
+    let name = MailboxName::new(&name).ok_or(Err::Failure(Fault(Some(Reason::NoName))))?;
+    Ok((rest, name))
 }
 
 /// `sequence-set = (seq-number / seq-range) *("," sequence-set) / "$"` (RFC 5182 §3).
