@@ -582,7 +582,7 @@ fn usable(name: &MailboxName, style: &Style) -> Result<MailboxName, Unchanged> {
     let prefix = &style.prefix;
     let inside = octets.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if name.is_inbox() || inside {
-        return Ok(name);
+        return Ok(style.below_inbox(&name).unwrap_or(name));
     }
     let prefix = prefix.escape_ascii();
     Err(Unchanged::Cannot(format!("Mailbox name should be prefixed with {prefix}")))
@@ -670,7 +670,7 @@ mod tests {
         let courier = style("INBOX.", b'.');
         let usable = |n: &str, style: &Style| usable(&name(n), style).ok();
         assert_eq!(usable("INBOX.a.", &courier), Some(name("INBOX.a")));
-        assert_eq!(usable("inbox.a", &courier), Some(name("inbox.a")));
+        assert_eq!(usable("inbox.a", &courier), Some(name("INBOX.a")));
         assert_eq!(usable("INBOX.", &courier), Some(MailboxName::inbox()));
         assert_eq!(usable("a", &courier), None);
         assert_eq!(usable("INBOX.a..b", &courier), None);

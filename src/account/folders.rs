@@ -60,9 +60,10 @@ pub struct SideFolders {
 }
 
 impl Folders {
-    /// The folder that the client calls so.
+    /// The folder that the client calls so; what lies below `INBOX` may be called so in any case.
     pub fn find(&self, client: &MailboxName) -> Option<&Folder> {
-        self.by_client.get(client).map(|at| &self.list[*at])
+        let of = |name: &MailboxName| self.by_client.get(name).map(|at| &self.list[*at]);
+        of(client).or_else(|| of(&self.styles.old.below_inbox(client)?))
     }
 
     /// Whether old has told its folders, its separator and its prefix.

@@ -56,6 +56,18 @@ pub(super) enum Root {
 }
 
 impl Style {
+    /// A name below `inbox`, in whatever case that is typed, as a name below `INBOX`; none if it is
+    /// no such name, or spelled so already.
+    pub fn below_inbox(&self, name: &MailboxName) -> Option<MailboxName> {
+        let octets = name.as_bytes();
+        let (first, rest) = octets.split_at_checked(INBOX.len())?;
+        let below = rest.first().is_some_and(|b| Some(*b) == self.separator);
+        if !below || first == INBOX || !first.eq_ignore_ascii_case(INBOX) {
+            return None;
+        }
+        MailboxName::new(&[INBOX, rest].concat())
+    }
+
     /// Spells `name`, which is in this style, in the style `to`.
     pub(super) fn carry(&self, name: &MailboxName, to: &Style) -> MailboxName {
         if name.is_inbox() || self == to {

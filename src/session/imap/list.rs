@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::reply::{Failure, Reply};
 use super::{Session, User};
-use crate::account::names::Joined;
+use crate::account::names::{Joined, Style};
 use crate::account::{Asked, Folder, statuses};
 use crate::base::MailboxName;
 use crate::imap::command::{List, StatusItem};
@@ -24,11 +24,13 @@ impl Session {
             },
         };
         if !list.extended && list.patterns.iter().all(Vec::is_empty) {
-            // A question for the separator.
+            // A question for the separator, and for the root of a reference.
             let folders = user.account.folders(&user.access).await?;
+            let root = root(&list.reference, &folders.styles.old);
             let mut line = b"* LIST (\\Noselect) ".to_vec();
             separator(folders.separator(), &mut line);
-            line.extend_from_slice(b" \"\"");
+            line.push(b' ');
+            write::quoted(&self.extended.spelling().write(root), &mut line);
             self.client.line(line);
             return Ok(Reply::ok("List completed"));
         }
@@ -42,7 +44,9 @@ impl Session {
             self.client.flush_if_full().await?;
         }
         if let Some((items, asked)) = status {
-            let names: HashSet<&MailboxName> = shown.iter().map(|s| &s.name).collect();
+            // Not of what is shown for the sake of something below it (RFC 5819 §2).
+            let itself = shown.iter().filter(|s| s.selected);
+            let names: HashSet<&MailboxName> = itself.map(|s| &s.name).collect();
             let open = folders.list.iter().filter(|f| f.joined.selectable);
             let open: Vec<&Folder> = open.filter(|f| names.contains(&f.joined.client)).collect();
             self.list_status(user, &open, items, asked).await?;
@@ -106,6 +110,8 @@ impl Session {
 struct Shown {
     name: MailboxName,
     attributes: Vec<&'static str>,
+    /// Whether it is what was asked for, not only a level above that.
+    selected: bool,
     /// Whether something below it is subscribed, where that was asked (RFC 5258 §3.5).
     child_info: bool,
 }
@@ -138,11 +144,14 @@ fn shown(folders: &[&Joined], separator: Option<u8>, list: &List) -> Vec<Shown> 
         if selected(&folder) || above_unshown.contains(name) {
             let child_info = above.contains(name);
             let attributes = attributes(folder, list);
-            lines.insert(name, Shown { name: folder.client.clone(), attributes, child_info });
+            let (name_shown, selected) = (folder.client.clone(), selected(&folder));
+            let shown = Shown { name: name_shown, attributes, selected, child_info };
+            lines.insert(name, shown);
         }
     }
-    // Levels that exist only as parents of others are shown where `%` asks for levels.
-    let wildcard = patterns.iter().any(|pattern| pattern.contains(&b'%'));
+    // Levels that exist only as parents of others are shown where wildcards ask for more than names.
+    // RFC 3501 §6.3.8 wants that for `%`; servers that show them to `*` are Dovecot, for one.
+    let wildcard = patterns.iter().any(|pattern| pattern.iter().any(|b| b"%*".contains(b)));
     if select.recursive_match {
         let levels = above_unshown.iter().filter(|level| fits(level));
         add_levels(&mut lines, levels.copied(), &level_attributes(list), true);
@@ -187,7 +196,8 @@ fn subscribed(folders: &[&Joined], separator: Option<u8>, pattern: &[u8]) -> Vec
     let mut lines: BTreeMap<&[u8], Shown> = BTreeMap::new();
     for folder in all().filter(|f| fits(f.client.as_bytes())) {
         let attributes = if folder.selectable { Vec::new() } else { vec!["\\Noselect"] };
-        let shown = Shown { name: folder.client.clone(), attributes, child_info: false };
+        let name = folder.client.clone();
+        let shown = Shown { name, attributes, selected: true, child_info: false };
         lines.insert(folder.client.as_bytes(), shown);
     }
     if pattern.contains(&b'%') {
@@ -208,7 +218,7 @@ fn add_levels<'a>(
     for level in levels.collect::<HashSet<&[u8]>>() {
         if let Some(name) = MailboxName::new(level) {
             let attributes = attributes.to_vec();
-            lines.entry(level).or_insert(Shown { name, attributes, child_info });
+            lines.entry(level).or_insert(Shown { name, attributes, selected: false, child_info });
         }
     }
 }
@@ -217,6 +227,20 @@ fn in_order(lines: BTreeMap<&[u8], Shown>) -> Vec<Shown> {
     let mut lines: Vec<Shown> = lines.into_values().collect();
     lines.sort_by_key(|shown| !shown.name.is_inbox());
     lines
+}
+
+/// The root of a reference, for a LIST of nothing: its first level, with the separator (RFC 3501
+/// §6.3.8). INBOX alone is the root of what has its name as prefix.
+fn root<'a>(reference: &'a [u8], style: &'a Style) -> &'a [u8] {
+    let divides = |b: &u8| Some(*b) == style.separator;
+    let below_inbox = style.prefix.split_last().is_some_and(|(last, first)| {
+        divides(last) && !first.is_empty() && reference.eq_ignore_ascii_case(first)
+    });
+    match reference.iter().position(divides) {
+        Some(at) => &reference[..=at],
+        None if below_inbox => &style.prefix,
+        None => b"",
+    }
 }
 
 /// The levels above a name.
@@ -291,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_without_a_mailbox_are_shown_to_a_percent() {
+    fn levels_without_a_mailbox_are_shown_to_wildcards() {
         let folders =
             [folder("INBOX", true, true), folder("a.b.c", true, true), folder("a.x", false, true)];
         let folders: Vec<&Joined> = folders.iter().collect();
@@ -304,10 +328,31 @@ mod tests {
         );
         assert_eq!(
             shown(b"*"),
-            [inbox, "(\\HasNoChildren) \"a.b.c\"", "(\\Noselect \\HasChildren) \"a.x\""]
+            [
+                inbox,
+                "(\\Noselect \\HasChildren) \"a\"",
+                "(\\Noselect \\HasChildren) \"a.b\"",
+                "(\\HasNoChildren) \"a.b.c\"",
+                "(\\Noselect \\HasChildren) \"a.x\""
+            ]
         );
         assert_eq!(shown(b"inbox"), [inbox]);
         assert!(shown(b"b").is_empty());
+    }
+
+    #[test]
+    fn the_root_of_a_reference_is_its_first_level() {
+        let style = |prefix: &str| Style { prefix: prefix.into(), separator: Some(b'.') };
+        let of = |reference: &str, prefix: &str| {
+            let style = style(prefix);
+            String::from_utf8(root(reference.as_bytes(), &style).to_vec()).unwrap()
+        };
+        assert_eq!(of("", "INBOX."), "");
+        assert_eq!(of("INBOX", "INBOX."), "INBOX.");
+        assert_eq!(of("inbox", ""), "");
+        assert_eq!(of("INBOX.a.b", "INBOX."), "INBOX.");
+        assert_eq!(of("foo", "INBOX."), "");
+        assert_eq!(of("foo.bar", ""), "foo.");
     }
 
     #[test]
@@ -334,7 +379,7 @@ mod tests {
     #[test]
     fn names_and_separators_are_quoted() {
         let odd = folder("a\"\\b", true, true);
-        let shown = shown(&[&odd], Some(b'\\'), &plain(b"*"));
+        let shown = shown(&[&odd], Some(b'\\'), &plain(b"a\"\\b"));
         let line = list_line("LIST", &shown[0], Some(b'\\'), Spelling::Utf7);
         assert_eq!(line, b"* LIST (\\HasNoChildren) \"\\\\\" \"a\\\"\\\\b\"");
         assert!(
@@ -367,7 +412,10 @@ mod tests {
         assert!(listed(&list).is_empty());
         list.select.special_use = false;
         list.returns.children = false;
-        assert_eq!(listed(&list), ["(\\Subscribed) INBOX", "(\\Subscribed) \"a.b.c\""]);
+        assert_eq!(
+            listed(&list),
+            ["(\\Subscribed) INBOX", "(\\NonExistent) \"a.b\"", "(\\Subscribed) \"a.b.c\""]
+        );
         list.patterns = vec![Vec::new()];
         assert!(listed(&list).is_empty(), "no question for the separator");
     }
