@@ -62,7 +62,7 @@
 //! | V6 | nothing leaves old that the client did not remove | `session::imap` names exactly what the client named; [`ferry`] only reads from old |
 //! | V7 | trouble on one side does not hide the other | [`Mailbox::refresh`](account::Mailbox::refresh), [`Pool`](backend::Pool) |
 //! | V8 | a lost index costs no mail and gives no UID a second meaning | [`Index::open`](index::Index::open), [`Index::remembered`](index::Index::remembered) |
-//! | V9 | no secret is logged or kept on disk | [`SecretString`](base::SecretString), [`BackendLogin`](config::BackendLogin) |
+//! | V9 | no secret is logged, and none kept on disk but sealed, by mode `learned` | [`SecretString`](base::SecretString), [`BackendLogin`](config::BackendLogin), [`Accounts::forget`](account::Accounts::forget) |
 //! | V10 | the same capabilities for everybody, always | [`Offer`](session::imap::Offer) |
 //!
 //! # ARCHITECTURE: where the code differs from the design
@@ -87,8 +87,10 @@
 //!   to accept such copies.
 //! - **The background sync is off unless it is switched on** ([`Trickle`](ferry::Trickle)). The server
 //!   that judges passwords may have a `master` or a `table` as well: they are for the background alone.
-//!   There is no mode `learned`. With `same` on a side, an account is copied while a client's login is
+//!   With `same` on a side, an account is copied while a client's login is
 //!   remembered, and the pass that is then under way goes on to its end.
+//! - **What mode `learned` keeps is sealed by AES-256-GCM** under a key of the configuration, in the
+//!   index and not beside it; it can neither be exported nor handed to a hook.
 //! - **A side that becomes another one is believed.** If its UIDVALIDITY changed, or its UIDNEXT and
 //!   its messages fell, what it lacks is the other side's alone, and what it has is matched anew; what
 //!   only that side had and counts anew gets fresh UIDs, under the UIDVALIDITY that the client knows.

@@ -2,6 +2,7 @@
 
 mod lab;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -211,6 +212,73 @@ fn v4_with_a_master_on_the_side_that_judges_a_wrong_password_lets_nobody_in() {
     let mut client = lab::Dialogue::connect(world.proxy.port);
     client.no("LOGIN ann@example.com migrator-secret");
     world.proxy.client().ok("SELECT INBOX");
+}
+
+/// All octets of the files below a directory.
+fn octets_below(dir: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => all.extend(octets_below(&path)),
+            // A socket has none.
+            false if path.is_file() => all.extend(std::fs::read(&path).expect("a file")),
+            false => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn v9_a_learned_password_outlives_a_restart_until_it_is_forgotten_or_refused() {
+    let password = "pa55-of-ann";
+    let mut world = World::new().account("ann@example.com", password);
+    for side in ["old", "new"] {
+        world = world
+            .set(&format!("{side}.credentials.mode"), "\"learned\"")
+            .set(&format!("{side}.credentials.key_file"), "\"key\"");
+    }
+    let mut world = world
+        .file("key", "a key of more than thirty-two characters\n")
+        .set("trickle.enabled", "true")
+        .set("trickle.quiet", "\"0s\"")
+        .set("trickle.again", "\"300ms\"")
+        .set("trickle.rest", "\"300ms\"")
+        .seeded(|old, _| old.seed("INBOX", &mails(0..20)));
+    seen_once(&world);
+    holds(&world, "INBOX", &mails(0..20));
+    // Nobody logs in any more.
+    world.proxy.kill9();
+    world.proxy.restart();
+    world.old.deliver("INBOX", &Mail::numbered(20));
+    holds(&world, "INBOX", &mails(0..21));
+    assert!(!has(&octets_below(&world.proxy.state()), password), "it lies there in clear");
+
+    let forget = |world: &World| {
+        let ran = world.proxy.run(&["accounts", "forget", "ann"]);
+        assert_eq!(ran.status.code(), Some(0));
+        String::from_utf8(ran.stdout).expect("text")
+    };
+    let waits = |world: &mut World, mail: Mail| {
+        world.proxy.kill9();
+        world.proxy.restart();
+        world.old.deliver("INBOX", &mail);
+        std::thread::sleep(Duration::from_secs(2));
+        world.new.client().ok("EXAMINE INBOX").count("EXISTS")
+    };
+    assert_eq!(forget(&world), "1 passwords forgotten\n");
+    assert_eq!(forget(&world), "0 passwords forgotten\n");
+    assert_eq!(waits(&mut world, Mail::numbered(21)), Some(21), "nobody can log in");
+    // Learned anew; then it is changed behind the proxy's back, and tried once.
+    seen_once(&world);
+    holds(&world, "INBOX", &mails(0..22));
+    std::fs::write(world.old.dir.join("passwd"), "ann@example.com:{PLAIN}another\n")
+        .expect("passwd");
+    let refused = |world: &World| world.old.log().matches("auth failed").count();
+    let before = refused(&world);
+    assert_eq!(waits(&mut world, Mail::numbered(22)), Some(22));
+    assert_eq!(refused(&world) - before, 1, "{}", world.old.log());
+    assert!(!has(world.proxy.log().as_bytes(), password), "V9");
 }
 
 #[test]

@@ -195,6 +195,9 @@ impl Accounts {
         }
         access.pools[primary].adopt(conn);
         drop(entered);
+        if let Proof::Password(password) = proof {
+            self.keep(&name, typed, password).await;
+        }
         if !phase.has(primary.other()) {
             return Ok((account, access));
         }
@@ -243,8 +246,7 @@ impl Accounts {
         name: &AccountName,
     ) -> Result<(Arc<Account>, Arc<Access>), AccountError> {
         let account = self.account(name).await?;
-        let logins = self.backends.as_ref().map(|_, b| b.credentials.for_background(name));
-        if logins.old.is_some() && logins.new.is_some() {
+        if let Some(logins) = self.background_logins(name).await? {
             return Ok((account, Arc::new(self.access_with(name, logins))));
         }
         // The latest login's secret is the one that is right.
@@ -272,20 +274,18 @@ impl Accounts {
     }
 
     /// What background work may reach for an account: with logins of its own where both sides have
-    /// some (`master`, `table`), else with those of a client that is, or just was, logged in.
+    /// some (`master`, `table`, `learned`), else with those of a client that is, or just was, logged in.
     /// `None`: nobody can log in for it now.
     pub async fn background(
         &self,
         name: &AccountName,
     ) -> Result<Option<(Arc<Account>, Arc<Access>)>, IndexError> {
-        let logins = Sides::from_fn(|side| self.credentials(side, name).for_background(name));
-        let Sides { old: Some(old), new: Some(new) } = logins else {
+        let Some(logins) = self.background_logins(name).await? else {
             let Some(account) = self.in_use(name) else { return Ok(None) };
             let access = account.all_access().into_iter().next();
             return Ok(access.map(|access| (account, access)));
         };
         let account = self.account(name).await?;
-        let logins = Sides { old: Some(old), new: Some(new) };
         let access = account.admit_background(|| self.access_with(name, logins));
         Ok(Some((account, access)))
     }
@@ -303,8 +303,7 @@ impl Accounts {
         if let Some(password) = password {
             return self.judged(name, password).await.map(Some);
         }
-        let logins = self.backends.as_ref().map(|_, b| b.credentials.for_background(name));
-        if logins.old.is_some() && logins.new.is_some() {
+        if let Some(logins) = self.background_logins(name).await? {
             return Ok(Some(Arc::new(self.access_with(name, logins))));
         }
         Ok(self.in_use(name).and_then(|account| account.all_access().into_iter().next()))
@@ -385,7 +384,7 @@ impl Accounts {
             if missing {
                 let file = match &self.backends[side].credentials.mode {
                     Mode::Table(table) => table.file.display().to_string(),
-                    Mode::Same | Mode::Master(_) => String::new(),
+                    Mode::Same | Mode::Master(_) | Mode::Learned(_) => String::new(),
                 };
                 pool.refuse(format!("{file} has no line for {name}"));
             }

@@ -12,6 +12,7 @@ mod folders;
 mod hear;
 mod history;
 mod identity;
+mod kept;
 mod ledger;
 mod login;
 mod mailbox;

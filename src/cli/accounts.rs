@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::{ExitCode, Failure, ask, report};
-use crate::admin::commands::{Enroll, Enrolled, ListAccounts};
+use crate::admin::Whose;
+use crate::admin::commands::{Enroll, Enrolled, Forget, ListAccounts};
 use crate::base::AccountName;
 use crate::config::{Accounts, Config};
 
@@ -17,6 +18,7 @@ Examples:
   mailferry accounts import skyconnect-users.csv --wave pilot
   mailferry accounts list
   mailferry accounts export > waves.csv
+  mailferry accounts forget ann@example.com
 A CSV begins with a line that names its columns: account, and any of wave, priority (lower comes
 first), old_login, new_login. SkyConnect's own file for adding users in bulk (username, …) is
 understood as well.";
@@ -32,6 +34,22 @@ pub(super) enum AccountsCommand {
     /// Write all accounts as CSV, as `import` reads it.
     #[command(after_help = EXAMPLES)]
     Export,
+    /// Forget passwords that were kept from logins (mode `learned`).
+    #[command(after_help = EXAMPLES)]
+    Forget(ForgetArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ForgetArgs {
+    /// Whose.
+    #[arg(required_unless_present = "wave", value_name = "ACCOUNT")]
+    accounts: Vec<String>,
+    /// Those of all accounts of this wave, too.
+    #[arg(long)]
+    wave: Option<String>,
+    /// Write one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -76,6 +94,17 @@ pub(super) fn run(config: Config, command: AccountsCommand) -> Result<ExitCode, 
         AccountsCommand::Export => {
             let all = ask::ask_or_do(config, &ListAccounts {}, |()| {})?;
             report::print(&export(&all)?)?;
+        }
+        AccountsCommand::Forget(ForgetArgs { accounts, wave, json }) => {
+            let whose = Whose { accounts, wave };
+            let done = ask::ask_or_do(config, &Forget { whose }, |()| {})?;
+            match json {
+                true => report::print_json(&done)?,
+                false => {
+                    let count = done.accounts.len();
+                    report::print(&format_args!("{count} passwords forgotten\n"))?;
+                }
+            }
         }
     }
     Ok(ExitCode::Done)

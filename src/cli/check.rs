@@ -209,7 +209,8 @@ async fn enter(
 ) -> Option<SideFolders> {
     let backend = &config.backends[side];
     let credentials = &backend.credentials;
-    let own = side == config.auth.primary || matches!(credentials.mode, Mode::Same);
+    let own =
+        side == config.auth.primary || matches!(credentials.mode, Mode::Same | Mode::Learned(_));
     let login = match side == config.auth.primary {
         true => Some(credentials.own(&user.typed, &user.account, &user.password)),
         false => credentials.for_login(&user.typed, &user.account, &user.password),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls_pki_types::ServerName;
 use toml::Spanned;
@@ -15,7 +15,7 @@ use super::{
     LoginTemplate, Master, MasterStyle, Match, Mode, Protocol, Security, Snapshots, Trickle, raw,
     smtp,
 };
-use crate::base::{Phase, SecretString, Side, Sides};
+use crate::base::{ExposeSecret, Phase, SecretString, Side, Sides};
 
 /// Checks the file; paths in it are relative to `home`.
 pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
@@ -246,6 +246,7 @@ fn credentials(
         raw::Mode::Same => "same",
         raw::Mode::Master => "master",
         raw::Mode::Table => "table",
+        raw::Mode::Learned => "learned",
     };
     let only_for = |mode: &str, span| {
         let is = name(raw.mode);
@@ -262,8 +263,19 @@ fn credentials(
     {
         return only_for("table", file.span());
     }
+    if raw.mode != raw::Mode::Learned
+        && let Some(span) = None
+            .or(raw.key_file.as_ref().map(Spanned::span))
+            .or(raw.key_env.as_ref().map(Spanned::span))
+    {
+        return only_for("learned", span);
+    }
     let mode = match raw.mode {
         raw::Mode::Same => Mode::Same,
+        raw::Mode::Learned => Mode::Learned(
+            secret(("key_file", raw.key_file), ("key_env", raw.key_env), span, side, home)
+                .and_then(long_enough)?,
+        ),
         raw::Mode::Master => Mode::Master(master(raw, span, side, home)?),
         raw::Mode::Table => match raw.file {
             Some(file) => {
@@ -300,22 +312,8 @@ fn master(
     if user.as_ref().is_empty() || user.as_ref().chars().any(char::is_control) {
         return Err(Problem::at(user.span(), "`user` must be a user's name"));
     }
-    let password = match (raw.password_file, raw.password_env) {
-        (Some(file), None) => password_in_file(&home.join(file.as_ref()), file.span())?,
-        (None, Some(name)) => password_in_environment(name.as_ref(), name.span())?,
-        (None, None) => {
-            return Err(Problem::at(
-                table,
-                format!("`password_file` or `password_env` is missing in [{side}.credentials]"),
-            ));
-        }
-        (Some(_), Some(name)) => {
-            return Err(Problem::at(
-                name.span(),
-                "give either `password_file` or `password_env`, not both",
-            ));
-        }
-    };
+    let (file, env) = (("password_file", raw.password_file), ("password_env", raw.password_env));
+    let (password, _) = secret(file, env, table, side, home)?;
     let style = raw.style.as_ref().map(|style| *style.as_ref()).unwrap_or_default();
     let style = match (style, raw.separator) {
         (raw::Style::Authzid, None) => MasterStyle::Authzid,
@@ -337,11 +335,51 @@ fn master(
     Ok(Master { user: user.into_inner(), password, style })
 }
 
-/// The content of a file without the line end that an editor puts behind it.
-fn password_in_file(path: &Path, span: std::ops::Range<usize>) -> Result<SecretString, Problem> {
-    secret_in_file("password_file", path, span)
+/// What a file holds, or else an environment variable, and where that is said; one of them is to be
+/// named.
+fn secret(
+    (file_key, file): (&str, Option<Spanned<PathBuf>>),
+    (env_key, env): (&str, Option<Spanned<String>>),
+    table: std::ops::Range<usize>,
+    side: Side,
+    home: &Path,
+) -> Result<(SecretString, std::ops::Range<usize>), Problem> {
+    match (file, env) {
+        (Some(file), None) => {
+            let secret = secret_in_file(file_key, &home.join(file.as_ref()), file.span())?;
+            Ok((secret, file.span()))
+        }
+        (None, Some(name)) => {
+            Ok((password_in_environment(name.as_ref(), name.span())?, name.span()))
+        }
+        (None, None) => {
+            let what = format!("`{file_key}` or `{env_key}` is missing in [{side}.credentials]");
+            Err(Problem::at(table, what))
+        }
+        (Some(_), Some(name)) => {
+            let what = format!("give either `{file_key}` or `{env_key}`, not both");
+            Err(Problem::at(name.span(), what))
+        }
+    }
 }
 
+/// A key that could be guessed seals nothing.
+fn long_enough(
+    (key, span): (SecretString, std::ops::Range<usize>),
+) -> Result<SecretString, Problem> {
+    match key.expose_secret().chars().count() {
+        SHORTEST_KEY.. => Ok(key),
+        short => Err(Problem::at(
+            span,
+            format!(
+                "the key has {short} characters, and must have {SHORTEST_KEY}: \
+                 `head -c 32 /dev/urandom | base64` makes one"
+            ),
+        )),
+    }
+}
+
+/// The content of a file without the line end that an editor puts behind it.
 fn secret_in_file(
     key: &str,
     path: &Path,
@@ -502,6 +540,9 @@ const SOCKET: &str = "admin.sock";
 
 /// What Dovecot and Cyrus use between user and administrator.
 const SEPARATOR: &str = "*";
+
+/// Characters of a key that seals: what 24 random octets take in base64.
+const SHORTEST_KEY: usize = 32;
 
 /// A LOGIN with a long name and password.
 const LEAST_LINE: u64 = 1 << 10;

@@ -23,6 +23,9 @@ pub enum Mode {
     Master(Master),
     /// One for each account, from a file.
     Table(Table),
+    /// The user's own; in the background, as the latest login showed it. It is kept sealed with a key
+    /// that is made of this text.
+    Learned(SecretString),
 }
 
 /// Logins and passwords of accounts on one server, as a file gives them.
@@ -79,7 +82,7 @@ impl Credentials {
     /// What is shown to the server where no client is there to ask; `None`: its password is needed.
     pub fn for_background(&self, account: &AccountName) -> Option<BackendLogin> {
         match &self.mode {
-            Mode::Same => None,
+            Mode::Same | Mode::Learned(_) => None,
             // No client typed anything: what would be typed is the account's name.
             _ => {
                 self.for_login(account.as_str(), account, &Proof::Password(SecretString::from("")))
@@ -100,7 +103,7 @@ impl Credentials {
     ) -> Option<BackendLogin> {
         let login = self.login.fill(typed_user, account);
         Some(match &self.mode {
-            Mode::Same => self.own(typed_user, account, proof),
+            Mode::Same | Mode::Learned(_) => self.own(typed_user, account, proof),
             Mode::Table(table) => {
                 let row = table.rows.get(account)?;
                 BackendLogin {
@@ -292,6 +295,14 @@ mod tests {
         assert_eq!(own.proof.expose_secret(), "her own", "for the side that judges");
         assert!(Credentials::same().for_background(&name("bob@a.org")).is_none());
         assert!(!format!("{credentials:?}").contains("table's"), "V9");
+    }
+
+    #[test]
+    fn learned_shows_the_clients_own_password_and_v9_never_its_key() {
+        let mode = Mode::Learned(SecretString::from("the key"));
+        let login = login("{user}", mode.clone());
+        assert_eq!(login.proof.expose_secret(), "her own");
+        assert!(!format!("{mode:?}").contains("the key"));
     }
 
     #[test]

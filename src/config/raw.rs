@@ -94,6 +94,8 @@ pub(super) struct Credentials {
     pub(super) password_env: Option<Spanned<String>>,
     pub(super) style: Option<Spanned<Style>>,
     pub(super) separator: Option<Spanned<String>>,
+    pub(super) key_file: Option<Spanned<PathBuf>>,
+    pub(super) key_env: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Default, Deserialize)]
@@ -103,6 +105,7 @@ pub(super) enum Mode {
     Same,
     Master,
     Table,
+    Learned,
 }
 
 #[derive(Clone, Copy, PartialEq, Default, Deserialize)]

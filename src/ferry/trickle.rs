@@ -18,7 +18,8 @@ use tracing::{Instrument, info, info_span, warn};
 use super::pass::{Ended, Pass, Scope};
 use super::progress::{Progress, State};
 use super::{Ferry, Governor};
-use crate::account::{Access, Account, Accounts};
+use crate::account::{Access, Account, AccountError, Accounts};
+use crate::backend::BackendError;
 use crate::base::{AccountName, Phase, Side};
 use crate::config::{Config, Hours};
 use crate::index::{AccountRecord, IndexError};
@@ -270,6 +271,11 @@ impl Trickle {
             }
             Err(e) => {
                 warn!("copying in the background rests: {e}");
+                if let AccountError::Backend(BackendError::Refused { .. }) = &e
+                    && let Err(e) = self.accounts.forget(account.name()).await
+                {
+                    warn!("what the server refused is not forgotten: {e}");
+                }
                 (State::Paused(e.to_string()), Wait::Failed)
             }
         }

@@ -202,6 +202,16 @@ impl Batch {
         self.ops.push(Op::Put(Key::verified(account), records::pack_verified(verified)));
     }
 
+    /// Keeps what a login of an account showed on a side, sealed by the keeper.
+    pub fn put_kept(&mut self, side: Side, account: &AccountName, sealed: Vec<u8>) {
+        self.ops.push(Op::Put(Key::kept(side, account), sealed));
+    }
+
+    /// Forgets it.
+    pub fn del_kept(&mut self, side: Side, account: &AccountName) {
+        self.ops.push(Op::Remove(Key::kept(side, account)));
+    }
+
     /// A message has the EMAILID of the one that it is a copy of.
     pub fn put_email(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid, id: &EmailId) {
         let key = Key::email(account, mailbox, uid);

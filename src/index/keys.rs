@@ -6,6 +6,7 @@
 //! keys is the order of numbers and a prefix is a range.
 
 use super::records::{AccountId, Direction, MailboxId};
+use crate::base::{AccountName, Side};
 use crate::uid::Uid;
 
 /// The trees. Their numbers are on disk.
@@ -32,6 +33,8 @@ pub enum Tree {
     Emails = 9,
     /// Account id → the watermarks of its last clean `verify`.
     Verified = 10,
+    /// Side, account's name → what a login showed there, sealed.
+    Kept = 11,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -69,6 +72,17 @@ impl Key {
     /// The stamp of an account's last clean `verify`.
     pub fn verified(account: AccountId) -> Key {
         Key::tree(Tree::Verified).then(account.0)
+    }
+
+    /// What a login of an account showed on a side.
+    pub fn kept(side: Side, account: &AccountName) -> Key {
+        let mut key = Key::tree(Tree::Kept);
+        key.0.push(match side {
+            Side::Old => 0,
+            Side::New => 1,
+        });
+        key.0.extend_from_slice(account.as_str().as_bytes());
+        key
     }
 
     /// An account's counter of mailbox ids.

@@ -160,6 +160,16 @@ impl Index {
         self.read(move |store| load::verified(store, account)).await
     }
 
+    /// What a login of an account showed on a side, as it was put.
+    pub async fn kept(
+        &self,
+        side: Side,
+        account: &AccountName,
+    ) -> Result<Option<Vec<u8>>, IndexError> {
+        let key = keys::Key::kept(side, account);
+        self.read(move |store| store.value(&key)).await
+    }
+
     /// The mailboxes of an account, by number.
     pub async fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxRecord>, IndexError> {
         self.read(move |store| load::mailboxes(store, account)).await

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{Admin, Command, Refusal, Teller};
+use crate::admin::{Admin, Command, Refusal, Teller, Whose};
 use crate::base::Sides;
 use crate::index::{Batch, Roll};
 
@@ -60,6 +60,41 @@ impl Command for Enroll {
             accounts.enrolled(name, roll);
         }
         Ok(count)
+    }
+}
+
+/// Forgets the passwords of accounts that were kept from their logins.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forget {
+    /// Whose.
+    pub whose: Whose,
+}
+
+/// Which accounts had one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Their canonical names.
+    pub accounts: Vec<String>,
+}
+
+impl Command for Forget {
+    const NAME: &'static str = "forget";
+    type Progress = ();
+    type Done = Forgotten;
+
+    fn noted(&self) -> Option<String> {
+        Some(self.whose.to_string())
+    }
+
+    async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<Forgotten, Refusal> {
+        let mut forgotten = Forgotten::default();
+        for name in admin.accounts(&self.whose).await? {
+            if admin.server.accounts.forget(&name).await? {
+                forgotten.accounts.push(name.to_string());
+            }
+        }
+        Ok(forgotten)
     }
 }
 

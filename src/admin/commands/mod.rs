@@ -17,7 +17,7 @@ use tracing::{debug, info};
 use super::wire::{Command, Refusal, Reply, Teller, send};
 use super::{AUDIT, Admin};
 
-pub use accounts::{Enroll, Enrolled, ListAccounts};
+pub use accounts::{Enroll, Enrolled, Forget, Forgotten, ListAccounts};
 pub use kick::{Kick, Kicked};
 pub use pause::{Pause, Paused};
 pub use phase::{LeftBehind, PhaseKept, PhaseSet, PhasesSet, SetPhase};
@@ -44,6 +44,7 @@ pub(super) async fn dispatch(
         ShowStuck::NAME => run::<ShowStuck>(admin, arguments, out).await,
         Retry::NAME => run::<Retry>(admin, arguments, out).await,
         Enroll::NAME => run::<Enroll>(admin, arguments, out).await,
+        Forget::NAME => run::<Forget>(admin, arguments, out).await,
         ListAccounts::NAME => run::<ListAccounts>(admin, arguments, out).await,
         SetPhase::NAME => run::<SetPhase>(admin, arguments, out).await,
         unknown => {
