@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use tracing::{Span, info, warn};
 use zeroize::Zeroizing;
 
+use super::envelope::sending_sides;
 use super::leg::failed;
 use super::wire::WireError;
 use super::{Next, Role, Session};
@@ -187,7 +188,7 @@ impl Session {
         });
         let mut refused = None;
         let mut unsure = None;
-        for side in self.sending_sides(&name) {
+        for side in sending_sides(&self.server, &name) {
             let Some(login) = &logins[side] else {
                 warn!(account = %name, %side, "the table of logins has no line for it");
                 continue;

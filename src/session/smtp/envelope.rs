@@ -12,6 +12,7 @@ use super::route::{self, Kind, Route};
 use super::{Role, Session};
 use crate::backend::{SmtpConn, SmtpError};
 use crate::base::{AccountName, Phase, Side};
+use crate::session::server::Server;
 use crate::smtp::{Body, Extensions, Mail, Rcpt, Reply};
 
 /// One message's envelope.
@@ -80,11 +81,17 @@ impl Session {
         if let Some(refusal) = self.mail_impossible(&mail) {
             return refusal;
         }
-        let Some(user) = &self.user else {
+        let Some(user) = &mut self.user else {
             // Whose server it is shows with the first recipient.
             self.transaction = Some(Transaction::new(mail));
             return Reply::new(250, "2.1.0 Ok");
         };
+        // The account's phase may be another one since the user logged in.
+        let sides = sending_sides(&self.server, &user.account);
+        if !sides.contains(&user.side) {
+            info!(from = %user.side, "sends through the other side from now on");
+            user.side = user.side.other();
+        }
         let side = user.side;
         let mut leg = match self.leg(side).await {
             Ok(leg) => leg,
@@ -315,23 +322,23 @@ impl Session {
             _ => self.put_back(side, leg).await,
         }
     }
+}
 
-    /// The sides whose server may send for an account, in the order in which they are asked.
-    pub(super) fn sending_sides(&self, account: &AccountName) -> Vec<Side> {
-        match self.server.accounts.phase(account) {
-            Phase::Old => vec![Side::Old],
-            Phase::Merged => {
-                let first = self.server.config.smtp.submission;
-                vec![first, first.other()]
-            }
-            Phase::New => vec![Side::New],
+/// The sides whose server may send for an account, in the order in which they are asked.
+pub(super) fn sending_sides(server: &Server, account: &AccountName) -> Vec<Side> {
+    match server.accounts.phase(account) {
+        Phase::Old => vec![Side::Old],
+        Phase::Merged => {
+            let first = server.config.smtp.submission;
+            vec![first, first.other()]
         }
+        Phase::New => vec![Side::New],
     }
 }
 
 impl Transaction {
     /// The side that has accepted a recipient.
-    fn taken_by(&self) -> Option<Side> {
+    pub fn taken_by(&self) -> Option<Side> {
         self.accepted.first().map(|to| to.side)
     }
 }
