@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lab::{Dialogue, Dice, Talk, eventually};
 use super::real::Real;
@@ -101,8 +101,16 @@ fn killed_at_random_no_accepted_message_is_lost() {
         }
         let mut dice = Dice(seed);
         let mut kills = 0;
+        let most_between = (messages / 8).clamp(1, 40);
         while left.load(Ordering::Relaxed) > 0 {
-            thread::sleep(Duration::from_millis(dice.below(400_u64) + 50));
+            // After some messages more, however long they take here, and then at any moment of the next one.
+            let before = left.load(Ordering::Relaxed);
+            let until = before.saturating_sub(dice.below(most_between) + 1);
+            let patience = Instant::now() + Duration::from_secs(10);
+            while left.load(Ordering::Relaxed) > until && Instant::now() < patience {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(dice.below(100_u64)));
             real.world.proxy.kill9();
             kills += 1;
             real.world.proxy.restart();
