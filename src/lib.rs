@@ -161,7 +161,6 @@
 //!   OAUTHBEARER and XOAUTH2 are offered together where that side has one of them
 //!   ([`Accounts::takes_tokens`](account::Accounts::takes_tokens)), and each is passed on as the other. A
 //!   client whose token has expired, and who has no later one, is sent away by BYE.
-//! - **Mail is measured in the log alone**: there are no counters of it yet.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

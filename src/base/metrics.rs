@@ -9,6 +9,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -26,6 +27,11 @@ pub struct Metrics {
     copied: Counter,
     copied_octets: Counter,
     refused: Counter,
+    mail: Family<MailLabels, Counter>,
+    mail_octets: Family<ListenerLabels, Counter>,
+    mail_sessions: Family<ListenerLabels, Gauge>,
+    journal: Family<JournalLabels, Counter>,
+    flawed: Family<FlawLabels, Counter>,
 }
 
 /// How a command ended.
@@ -38,6 +44,18 @@ pub enum Outcome {
     no,
     /// It was wrong.
     bad,
+}
+
+/// What became of a message on its way through the proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the names are the labels' values")]
+pub enum Mailed {
+    /// A server has it.
+    accepted,
+    /// Its sender shall come again.
+    deferred,
+    /// Nobody wants it.
+    refused,
 }
 
 /// What went wrong with a server.
@@ -73,6 +91,38 @@ struct ErrorLabels {
     kind: Trouble,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct MailLabels {
+    listener: &'static str,
+    /// `none` if no server was asked for it.
+    side: &'static str,
+    outcome: Mailed,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct JournalLabels {
+    outcome: Mailed,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct FlawLabels {
+    flaw: &'static str,
+}
+
+/// A client that sends, for as long as it is connected.
+pub struct MailSession(Gauge);
+
+impl Drop for MailSession {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 #[derive(Clone)]
 struct Buckets;
 
@@ -91,6 +141,11 @@ pub fn metrics() -> &'static Metrics {
         copied: Counter::default(),
         copied_octets: Counter::default(),
         refused: Counter::default(),
+        mail: Family::default(),
+        mail_octets: Family::default(),
+        mail_sessions: Family::default(),
+        journal: Family::default(),
+        flawed: Family::default(),
     });
     &METRICS
 }
@@ -124,6 +179,33 @@ impl Metrics {
         self.refused.inc();
     }
 
+    /// A message has come by a listener, `submission`, `smtp` or `trusted`, and got its answer.
+    pub fn mailed(&self, listener: &'static str, side: Option<Side>, outcome: Mailed, octets: u64) {
+        let side = side.map_or("none", name);
+        self.mail.get_or_create(&MailLabels { listener, side, outcome }).inc();
+        if outcome == Mailed::accepted {
+            self.mail_octets.get_or_create(&ListenerLabels { listener }).inc_by(octets);
+        }
+    }
+
+    /// A client has connected to such a listener, and is until what is returned is dropped.
+    #[must_use = "the session counts as long as this lives"]
+    pub fn mail_session(&self, listener: &'static str) -> MailSession {
+        let sessions = self.mail_sessions.get_or_create(&ListenerLabels { listener }).clone();
+        sessions.inc();
+        MailSession(sessions)
+    }
+
+    /// The archive was given a message, or would have been.
+    pub fn journaled(&self, outcome: Mailed) {
+        self.journal.get_or_create(&JournalLabels { outcome }).inc();
+    }
+
+    /// A message was refused because two servers could read it in two ways.
+    pub fn flawed(&self, flaw: &'static str) {
+        self.flawed.get_or_create(&FlawLabels { flaw }).inc();
+    }
+
     /// Has all of them shown.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
@@ -150,6 +232,32 @@ impl Metrics {
             "copies_refused",
             "Messages that new refused, each time that it did",
             self.refused.clone(),
+        );
+        registry.register(
+            "mail_messages",
+            "Messages sent through the proxy, by listener, side and what became of them",
+            self.mail.clone(),
+        );
+        registry.register_with_unit(
+            "mail",
+            "Octets of messages that were accepted",
+            Unit::Bytes,
+            self.mail_octets.clone(),
+        );
+        registry.register(
+            "mail_sessions",
+            "Clients that are connected to send, logged in or not",
+            self.mail_sessions.clone(),
+        );
+        registry.register(
+            "journal_messages",
+            "Messages for the archive, by what became of them there",
+            self.journal.clone(),
+        );
+        registry.register(
+            "mail_flawed",
+            "Messages refused because servers could disagree on where they end",
+            self.flawed.clone(),
         );
     }
 }

@@ -11,7 +11,7 @@ mod side;
 mod step;
 mod utc;
 
-pub use metrics::{Metrics, Outcome, Trouble, metrics};
+pub use metrics::{MailSession, Mailed, Metrics, Outcome, Trouble, metrics};
 pub use name::{AccountName, MailboxName};
 pub use phase::{NoPhase, Phase};
 pub use sasl::{BadResponse, Mechanism, Proof, Shown, TokenRefusal};

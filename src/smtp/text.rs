@@ -32,6 +32,18 @@ pub enum Flaw {
     LongLine,
 }
 
+impl Flaw {
+    /// In one word, for counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flaw::BareCr => "bare_cr",
+            Flaw::BareLf => "bare_lf",
+            Flaw::Nul => "nul",
+            Flaw::LongLine => "long_line",
+        }
+    }
+}
+
 /// Reads a message as DATA or BDAT carry it, in pieces of any size.
 #[derive(Clone, Debug)]
 pub struct Scanner {

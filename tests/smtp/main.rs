@@ -5,10 +5,13 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod hostile;
 mod inbound;
 mod journal;
 mod kills;
+mod phases;
 mod real;
+mod seen;
 mod strict;
 mod submission;
 
@@ -44,7 +47,10 @@ impl Between {
                 .set(&format!("{side}.inbound"), &format!("\"smtp://127.0.0.1:{port}?tls=none\""));
         }
         for (key, value) in settings {
-            builder = builder.set(key, value);
+            builder = match key.strip_prefix("file:") {
+                Some(name) => builder.file(name, value),
+                None => builder.set(key, value),
+            };
         }
         Between { world: builder.start(), old, new }
     }

@@ -21,7 +21,7 @@ use super::leg::{failed, passed_on};
 use super::wire::WireError;
 use super::{Next, Session};
 use crate::backend::{SmtpConn, SmtpError};
-use crate::base::Side;
+use crate::base::{Mailed, Side, metrics};
 use crate::config::BareNewlines;
 use crate::smtp::{Body, HeaderWatch, Lone, Mail, Reply, Scanner, Stuffer};
 
@@ -162,6 +162,14 @@ impl Session {
                 None => Reply::new(503, "5.5.1 MAIL and RCPT first"),
             });
         }
+        let side = self.transaction.as_ref().and_then(Transaction::taken_by);
+        self.ready(bdat).await.inspect_err(|reply| {
+            info!(octets = 0, "message refused before its first octet: {reply}");
+            metrics().mailed(self.role.listener(), side, outcome(reply), 0);
+        })
+    }
+
+    async fn ready(&mut self, bdat: bool) -> Result<Outgoing, Reply> {
         let archive = self.begin_archive().await?;
         let Some((side, mut mail)) = self.transaction.as_mut().and_then(|t| t.open.take()) else {
             return Err(Reply::new(503, "5.5.1 MAIL and RCPT first"));
@@ -205,7 +213,14 @@ impl Session {
     }
 
     /// The message has ended: what becomes of it.
-    async fn end_message(&mut self, mut outgoing: Outgoing) -> Reply {
+    async fn end_message(&mut self, outgoing: Outgoing) -> Reply {
+        let (side, octets) = (outgoing.side, outgoing.size);
+        let reply = self.hand_over(outgoing).await;
+        metrics().mailed(self.role.listener(), Some(side), outcome(&reply), octets);
+        reply
+    }
+
+    async fn hand_over(&mut self, mut outgoing: Outgoing) -> Reply {
         let transaction = self.transaction.take();
         let patience = self.server.config.smtp.accept_timeout;
         let side = outgoing.side;
@@ -219,14 +234,18 @@ impl Session {
         outgoing.stuffer.finish(&mut end);
         if let Some(mut accepting) = archive.take() {
             match accepting.end(&end, patience).await {
-                Ok(reply) if reply.code().is_positive() => self.archive = Some(accepting),
+                Ok(reply) if reply.code().is_positive() => {
+                    info!(octets = outgoing.size, "message archived: {reply}");
+                    metrics().journaled(Mailed::accepted);
+                    self.archive = Some(accepting);
+                }
                 Ok(reply) => {
                     warn!("the archive refused a message: {reply}");
-                    return not_archived();
+                    return not_archived(outcome(&reply));
                 }
                 Err(e) => {
                     warn!("a message was not archived: {e}");
-                    return not_archived();
+                    return not_archived(Mailed::deferred);
                 }
             }
             crate::base::step("smtp: archived");
@@ -289,11 +308,11 @@ impl Session {
             Ok(Ok(archive)) => Ok(Some(archive)),
             Ok(Err((line, reply))) => {
                 warn!("the archive said to {line}: {reply}");
-                Err(not_archived())
+                Err(not_archived(outcome(&reply)))
             }
             Err(e) => {
                 warn!("the archive cannot be used: {e}");
-                Err(not_archived())
+                Err(not_archived(Mailed::deferred))
             }
         }
     }
@@ -357,6 +376,9 @@ impl Outgoing {
     fn look(&mut self) {
         self.watch.see(&self.text);
         if let Some(flaw) = self.scanner.flaw() {
+            if self.fault.is_none() {
+                metrics().flawed(flaw.name());
+            }
             self.refuse(Reply::new(550, format!("5.6.0 {flaw}")));
         } else if self.size > self.largest {
             self.refuse(Reply::new(552, "5.3.4 The message is too large"));
@@ -390,7 +412,7 @@ impl Outgoing {
             futures_util::join!(mail.send("sending a message", &self.stuffed), to_archive);
         if let Err(e) = archived {
             warn!("a message was not archived: {e}");
-            self.refuse(not_archived());
+            self.refuse(not_archived(Mailed::deferred));
         } else if let Err(e) = mailed {
             // It may have said why before it closed.
             let said = match &mut self.targets {
@@ -400,6 +422,15 @@ impl Outgoing {
             let refused = said.filter(|reply| !reply.code().is_positive());
             self.refuse(refused.map_or_else(|| failed(&e), passed_on));
         }
+    }
+}
+
+/// What became of a message that was answered so.
+fn outcome(reply: &Reply) -> Mailed {
+    match reply.code() {
+        code if code.is_positive() => Mailed::accepted,
+        code if code.is_permanent() => Mailed::refused,
+        _ => Mailed::deferred,
     }
 }
 
@@ -416,7 +447,9 @@ fn archive_mail(from: &str, mail: &Mail, archive: &SmtpConn) -> String {
     line
 }
 
-fn not_archived() -> Reply {
+/// `outcome`: what the archive said of it.
+fn not_archived(outcome: Mailed) -> Reply {
+    metrics().journaled(outcome);
     Reply::new(451, "4.3.0 The message cannot be archived now, try again later")
 }
 

@@ -21,7 +21,7 @@ use tracing::{debug, info};
 use super::server::Server;
 use crate::account::SessionId;
 use crate::backend::{Peer, SmtpConn};
-use crate::base::Sides;
+use crate::base::{Sides, metrics};
 use crate::net::{ServerTls, Stream};
 use crate::smtp::{BadLine, Command, Reply, Wrong, XClient};
 
@@ -40,6 +40,17 @@ pub(super) enum Role {
         /// Only the servers themselves.
         trusted: bool,
     },
+}
+
+impl Role {
+    /// As counters name it.
+    fn listener(self) -> &'static str {
+        match self {
+            Role::Submission => "submission",
+            Role::Inbound { trusted: false } => "smtp",
+            Role::Inbound { trusted: true } => "trusted",
+        }
+    }
 }
 
 /// One client's session.
@@ -77,6 +88,7 @@ pub(super) async fn run(
     role: Role,
     tls_first: bool,
 ) {
+    let _counted = metrics().mail_session(role.listener());
     let limits = &server.config.limits;
     let deadline = matches!(role, Role::Submission).then(|| Instant::now() + limits.login_timeout);
     let stream = match (tls_first, &server.tls) {
