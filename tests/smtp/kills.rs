@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::lab::{Dialogue, Dice, Talk, eventually};
+use super::lab::{Dialogue, Dice, Sink, Talk, eventually};
 use super::real::Real;
 
 /// Sends one message, or does not; true where it was accepted.
@@ -54,13 +54,16 @@ fn subjects(port: u16, user: &str) -> Vec<String> {
 
 /// `SMTP_KILL_MESSAGES` messages (60 unless told otherwise), half of them sent by a user; a third of the
 /// senders give up at the first failure. Every message that got a 250 is in one mailbox at least once, on
-/// one server only; what lies there was sent.
+/// one server only; what lies there was sent, and is in the archive.
 #[test]
 fn killed_at_random_no_accepted_message_is_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
     let messages = number("SMTP_KILL_MESSAGES").unwrap_or(60);
     let seed = number("SMTP_KILL_SEED").unwrap_or(1) as u64;
-    let mut real = Real::start(&[], |builder| builder.set("auth.remember", "\"60s\""));
+    let archive = Sink::new().start();
+    let server = format!("\"smtp://127.0.0.1:{}?tls=none\"", archive.port);
+    let settings = [("journal.server", server.as_str()), ("auth.remember", "\"60s\"")];
+    let mut real = Real::start(&settings, |builder| builder);
     // Known accounts in phase merged: new receives, old would if new were away.
     drop(real.world.proxy.client());
     drop(real.world.proxy.client_of("bob@example.com", "secret"));
@@ -130,7 +133,15 @@ fn killed_at_random_no_accepted_message_is_lost() {
         assert!(old.is_disjoint(new), "on both: {:?}", old.intersection(new).collect::<Vec<_>>());
         let all: BTreeSet<String> = old.union(new).cloned().collect();
         assert!(all.iter().all(|subject| subject.starts_with("message-")));
-        accepted.is_subset(&all).then_some(())
+        accepted.is_subset(&all).then_some(all)
     };
-    eventually("all that was accepted is there", all_there);
+    let there = eventually("all that was accepted is there", all_there);
+    // What a server was told the end of was archived before, even where the sender never heard so.
+    let subject = |text: String| {
+        let line = text.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned));
+        line.expect("a subject")
+    };
+    let archived: BTreeSet<String> =
+        archive.taken().iter().map(|taken| subject(taken.text())).collect();
+    assert!(there.is_subset(&archived), "not archived: {:?}", there.difference(&archived));
 }
