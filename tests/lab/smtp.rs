@@ -201,6 +201,7 @@ struct Shared {
     manners: Mutex<Box<Manners>>,
     lenient: bool,
     lmtp: bool,
+    grouped: bool,
     over: AtomicBool,
     octets: AtomicUsize,
 }
@@ -217,6 +218,7 @@ pub struct SinkBuilder {
     offers: Vec<String>,
     lenient: bool,
     lmtp: bool,
+    grouped: bool,
 }
 
 impl Sink {
@@ -225,7 +227,8 @@ impl Sink {
     pub fn new() -> SinkBuilder {
         let offers =
             ["PIPELINING", "SIZE 300000000", "8BITMIME", "SMTPUTF8", "DSN", "AUTH PLAIN LOGIN"];
-        SinkBuilder { offers: offers.map(str::to_owned).to_vec(), lenient: false, lmtp: false }
+        let offers = offers.map(str::to_owned).to_vec();
+        SinkBuilder { offers, lenient: false, lmtp: false, grouped: false }
     }
 
     /// The messages it has accepted.
@@ -268,6 +271,12 @@ impl SinkBuilder {
         self
     }
 
+    /// Answers MAIL only when RCPT has come, as a server does whose client is far away.
+    pub fn grouped(mut self) -> SinkBuilder {
+        self.grouped = true;
+        self
+    }
+
     /// Speaks LMTP.
     pub fn lmtp(mut self) -> SinkBuilder {
         self.lmtp = true;
@@ -285,6 +294,7 @@ impl SinkBuilder {
             manners: Mutex::new(Box::new(|_| None)),
             lenient: self.lenient,
             lmtp: self.lmtp,
+            grouped: self.grouped,
             over: AtomicBool::new(false),
             octets: AtomicUsize::new(0),
         });
@@ -359,6 +369,7 @@ impl Shared {
             return;
         }
         let (mut from, mut to) = (String::new(), Vec::new());
+        let mut held = String::new();
         while let Some(line) = lines.next() {
             let line = String::from_utf8_lossy(&line).into_owned();
             self.heard.lock().expect("heard").push(line.clone());
@@ -386,10 +397,15 @@ impl Shared {
             if let Some(other) = manners(&line) {
                 reply = other;
             }
-            if reply == "close" || !say(&reply) {
+            if reply == "close" {
                 return;
             }
             let good = reply.starts_with('2');
+            if self.grouped && upper.starts_with("MAIL") {
+                held = format!("{reply}\r\n");
+            } else if !say(&format!("{}{reply}", std::mem::take(&mut held))) {
+                return;
+            }
             if upper.starts_with("MAIL") && good {
                 (from, to) = (line, Vec::new());
             } else if upper.starts_with("RCPT") && good {

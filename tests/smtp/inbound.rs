@@ -370,3 +370,42 @@ fn what_a_server_lacks_is_not_promised() {
     let taken = eventually("it is taken", || both.new.taken().pop());
     assert!(taken.from.contains("<žofie@x.example>") && taken.text().contains("with UTF8SMTP id"));
 }
+
+/// MAIL and the first RCPT leave together, and all that the archive is told before the message does.
+#[test]
+fn servers_with_pipelining_are_told_at_once() {
+    let archive = Sink::new().grouped().start();
+    let server = format!("\"smtp://127.0.0.1:{}?tls=none\"", archive.port);
+    let settings = [
+        ("journal.server", server.as_str()),
+        ("smtp.unknown", "\"new\""),
+        ("limits.backend_command_timeout", "\"5s\""),
+    ];
+    let between = Between::these(Sink::new(), Sink::new().grouped(), &settings);
+    let mut talk = between.stranger();
+    let to: Vec<String> = (0..100).map(|n| format!("u{n}@example.com")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    assert!(talk.mail("", &to, "hello").starts_with("250"));
+    assert_eq!(between.new.taken()[0].to.len(), 100);
+    assert_eq!(archive.taken()[0].to.len(), 100);
+    // A sender that is refused is, whatever is said of the recipient.
+    between.new.manners(|line| line.starts_with("MAIL").then(|| "550 5.1.8 not you".to_owned()));
+    talk.expect("MAIL FROM:<x@elsewhere.example>", "250");
+    talk.expect("RCPT TO:<ann@example.com>", "550 5.1.8");
+    talk.expect("DATA", "554 5.5.1");
+    talk.expect("RSET", "250");
+    between.new.manners(|line| line.starts_with("MAIL").then(|| "421 4.3.2 closing".to_owned()));
+    talk.expect("MAIL FROM:<x@elsewhere.example>", "250");
+    talk.expect("RCPT TO:<ann@example.com>", "451 4.3.2");
+    talk.expect("RSET", "250");
+    between.new.manners(|_| None);
+    // One recipient that the archive refuses is enough, though it then says yes to DATA.
+    archive.manners(|line| line.contains("<ann@").then(|| "550 5.1.1 no vault".to_owned()));
+    talk.expect("MAIL FROM:<>", "250");
+    for to in ["bob@example.com", "ann@example.com"] {
+        talk.expect(&format!("RCPT TO:<{to}>"), "250");
+    }
+    let said = talk.cmd("DATA");
+    assert!(said.starts_with("451 4.3.0"), "{said}");
+    assert_eq!((between.new.taken().len(), archive.taken().len()), (1, 1));
+}

@@ -84,6 +84,39 @@ impl SmtpConn {
         self.reply(doing).await
     }
 
+    /// Sends several commands and reads the reply to each: at once, where the server takes that
+    /// (RFC 2920), else one after the other, up to the first that is refused.
+    pub async fn ask_all(
+        &mut self,
+        commands: &[(&'static str, String)],
+    ) -> Result<Vec<Reply>, SmtpError> {
+        let mut replies = Vec::with_capacity(commands.len());
+        let group = if self.extensions.pipelining { GROUP } else { 1 };
+        for group in commands.chunks(group) {
+            if !self.input.is_empty() {
+                return Err(self.protocol("it said something before it was asked"));
+            }
+            let mut octets = Vec::new();
+            for (_, line) in group {
+                debug_assert!(!line.contains(['\r', '\n']), "one command is one line");
+                octets.extend_from_slice(line.as_bytes());
+                octets.extend_from_slice(b"\r\n");
+            }
+            self.send(group[0].0, &octets).await?;
+            for (doing, _) in group {
+                replies.push(self.reply(doing).await?);
+                if self.broken {
+                    return Ok(replies);
+                }
+            }
+            let last = replies.last().map(Reply::code);
+            if last.is_some_and(|code| code.is_transient() || code.is_permanent()) {
+                break;
+            }
+        }
+        Ok(replies)
+    }
+
     /// Sends octets, of a message between its 354 and its end.
     pub async fn send(&mut self, doing: &'static str, octets: &[u8]) -> Result<(), SmtpError> {
         let work = async {
@@ -182,6 +215,10 @@ impl SmtpConn {
         Err(SmtpError::Lost { server: self.server.clone(), doing, source })
     }
 }
+
+/// Of so many commands the replies fit into any socket's buffers: neither end waits for the other
+/// (RFC 2920 §3.1).
+const GROUP: usize = 32;
 
 /// A server that closes in the middle of a message has said why already, or will not.
 const EARLY: Duration = Duration::from_secs(2);

@@ -58,6 +58,16 @@ enum Verdict {
     Unfit(SmtpConn, Reply),
 }
 
+impl Verdict {
+    /// What the answer to RCPT says.
+    fn of(leg: SmtpConn, reply: Reply) -> Verdict {
+        match reply.code().is_positive() {
+            true => Verdict::Accepted(leg, reply),
+            false => Verdict::Refused(leg, reply),
+        }
+    }
+}
+
 impl Session {
     /// RSET and all that implies it: the transaction is forgotten here and on the server.
     pub(super) async fn reset(&mut self) {
@@ -283,21 +293,14 @@ impl Session {
             // Nobody there was accepted.
             self.put_back(other, leg).await;
         }
+        let begun = mine.is_some();
         let mut leg = match mine {
             Some((_, leg)) => leg,
-            None => {
-                let mut leg = self.leg(side).await?;
-                if let Some(lacking) = lacks(leg.extensions(), &mail) {
-                    return Ok(Verdict::Unfit(leg, lacking));
-                }
-                let has_size = leg.extensions().size.is_some();
-                let reply = leg.ask("MAIL", &mail.line(has_size)).await?;
-                if !reply.code().is_positive() {
-                    return Ok(Verdict::Unwanted(leg, reply));
-                }
-                leg
-            }
+            None => self.leg(side).await?,
         };
+        if let (false, Some(lacking)) = (begun, lacks(leg.extensions(), &mail)) {
+            return Ok(Verdict::Unfit(leg, lacking));
+        }
         if rcpt.has_dsn() && !leg.extensions().dsn {
             let reply = Reply::new(555, "5.5.4 Its mail server knows no DSN");
             return Ok(Verdict::Unfit(leg, reply));
@@ -306,11 +309,20 @@ impl Session {
             // LMTP answers for each recipient, SMTP for all of them.
             return Ok(Verdict::Refused(leg, put_off()));
         }
-        let reply = leg.ask("RCPT", &rcpt.line()).await?;
-        Ok(match reply.code().is_positive() {
-            true => Verdict::Accepted(leg, reply),
-            false => Verdict::Refused(leg, reply),
-        })
+        if begun {
+            let reply = leg.ask("RCPT", &rcpt.line()).await?;
+            return Ok(Verdict::of(leg, reply));
+        }
+        let has_size = leg.extensions().size.is_some();
+        let commands = [("MAIL", mail.line(has_size)), ("RCPT", rcpt.line())];
+        let mut replies = leg.ask_all(&commands).await?.into_iter();
+        match (replies.next(), replies.next()) {
+            (Some(mailed), Some(reply)) if mailed.code().is_positive() => {
+                Ok(Verdict::of(leg, reply))
+            }
+            (Some(mailed), _) => Ok(Verdict::Unwanted(leg, mailed)),
+            (None, _) => Err(no_transaction(side)),
+        }
     }
 
     /// Keeps a connection on which a recipient was refused.

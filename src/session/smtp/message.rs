@@ -295,8 +295,10 @@ impl Session {
             let mut commands = vec![("MAIL", archive_mail(from, &mail, &archive))];
             commands.extend(addresses.iter().map(|to| ("RCPT", format!("RCPT TO:<{to}>"))));
             commands.push(("DATA", "DATA".to_owned()));
-            for (doing, line) in commands {
-                let reply = archive.ask(doing, &line).await?;
+            // Where one of them is refused, DATA may be accepted all the same: who drops the
+            // connection sends no message.
+            let replies = archive.ask_all(&commands).await?;
+            for ((doing, line), reply) in commands.into_iter().zip(replies) {
                 let expected = if doing == "DATA" { 3 } else { 2 };
                 if reply.code().0 / 100 != expected {
                     return Ok(Err((line, reply)));
