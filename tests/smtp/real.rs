@@ -241,14 +241,26 @@ fn nothing_is_smuggled_into_postfix() {
             talk.raw(&octets.as_bytes()[at..]);
             let reply = talk.reply();
             assert!(reply.starts_with(expected), "{}: {reply}", sequence.escape_debug());
+            // And as chunks, cut in the midst of it.
+            let octets = format!("Subject: first {n}\r\n\r\nx{sequence}{second}\r\n");
+            talk.expect("MAIL FROM:<>", "250");
+            talk.expect("RCPT TO:<ann@example.com>", "250");
+            talk.raw(format!("BDAT {at}\r\n{}", &octets[..at]).as_bytes());
+            let first = talk.reply();
+            assert!(first.starts_with("250") || first.starts_with(expected), "{first}");
+            let rest = &octets[at..];
+            talk.raw(format!("BDAT {} LAST\r\n{rest}", rest.len()).as_bytes());
+            let reply = talk.reply();
+            assert!(reply.starts_with(expected), "{}: {reply}", sequence.escape_debug());
             talk.expect("QUIT", "221");
         }
     }
+    let all = 2 * sequences.len();
     eventually("all are delivered", || {
-        (normalizing.count("ann@example.com", "first") == sequences.len()).then_some(())
+        (normalizing.count("ann@example.com", "first") == all).then_some(())
     });
     assert_eq!((refusing.old.accepted(), refusing.new.accepted()), (0, 0));
-    assert_eq!((normalizing.old.accepted(), normalizing.new.accepted()), (sequences.len(), 0));
+    assert_eq!((normalizing.old.accepted(), normalizing.new.accepted()), (all, 0));
     assert_eq!(normalizing.count("bob@example.com", "second"), 0);
 }
 
