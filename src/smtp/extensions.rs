@@ -20,6 +20,8 @@ pub struct Extensions {
     pub pipelining: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
+    /// LIMITS' RCPTMAX (RFC 9422 §4.2): so many recipients of one message.
+    pub recipients: Option<u64>,
     /// The mechanisms of AUTH (RFC 4954), in capitals.
     pub auth: BTreeSet<String>,
     /// The attributes of XCLIENT, in capitals; empty: it is not offered to us.
@@ -46,6 +48,12 @@ impl Extensions {
                 "DSN" => all.dsn = true,
                 "PIPELINING" => all.pipelining = true,
                 "STARTTLS" => all.starttls = true,
+                "LIMITS" => {
+                    let most = words.into_iter().find_map(|word| {
+                        word.strip_prefix("RCPTMAX=")?.parse().ok().filter(|most| *most > 0)
+                    });
+                    all.recipients = most.or(all.recipients);
+                }
                 "AUTH" => all.auth.extend(words),
                 "XCLIENT" => all.xclient.extend(words),
                 _ => {}
@@ -62,11 +70,10 @@ impl Extensions {
     /// What both of two servers offer, with the smaller size.
     pub fn common(&self, other: &Extensions) -> Extensions {
         let told = |size: Option<u64>| size.filter(|size| *size > 0);
+        let least = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
         Extensions {
-            size: match (told(self.size), told(other.size)) {
-                (Some(one), Some(two)) => Some(one.min(two)),
-                (one, two) => one.or(two),
-            },
+            size: least(told(self.size), told(other.size)),
+            recipients: least(self.recipients, other.recipients),
             eight_bit: self.eight_bit && other.eight_bit,
             utf8: self.utf8 && other.utf8,
             dsn: self.dsn && other.dsn,
@@ -100,5 +107,13 @@ mod tests {
         assert_eq!(of(&["SIZE"]).size, Some(0));
         assert_eq!(of(&[]).common(&of(&[])).size, None);
         assert!(!of(&["X8BITMIME"]).eight_bit);
+        let most = |line: &str| of(&[line]).recipients;
+        assert_eq!(most("LIMITS MAILMAX=5 RCPTMAX=20 RCPTDOMAINMAX=1"), Some(20));
+        for none in ["LIMITS RCPTMAX=0", "LIMITS RCPTMAX=x", "LIMITS XRCPTMAX=3", "LIMITS"] {
+            assert_eq!(most(none), None, "{none}");
+        }
+        let both = of(&["LIMITS RCPTMAX=20"]).common(&of(&["LIMITS RCPTMAX=7"]));
+        assert_eq!(both.recipients, Some(7));
+        assert_eq!(of(&[]).common(&of(&["LIMITS RCPTMAX=7"])).recipients, Some(7));
     }
 }

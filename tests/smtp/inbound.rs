@@ -345,6 +345,19 @@ fn many_recipients() {
         talk.expect(&format!("RCPT TO:<u{n}@example.com>"), "250");
     }
     talk.expect("RCPT TO:<u4@example.com>", "452 4.5.3");
+    // A server that takes fewer says so to the proxy's clients too, and puts off what is more.
+    let between = Between::these(
+        Sink::new().offers(&["LIMITS RCPTMAX=2"]),
+        Sink::new(),
+        &[("smtp.unknown", "\"old\"")],
+    );
+    between.old.manners(|line| line.contains("<u2@").then(|| "452 4.5.3 enough".to_owned()));
+    let mut talk = between.stranger();
+    assert!(talk.expect("EHLO a.example", "250").contains("LIMITS RCPTMAX=2"));
+    talk.expect("MAIL FROM:<>", "250");
+    for (n, reply) in ["250", "250", "452 4.5.3 enough"].iter().enumerate() {
+        talk.expect(&format!("RCPT TO:<u{n}@example.com>"), reply);
+    }
 }
 
 #[test]

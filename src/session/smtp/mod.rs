@@ -264,13 +264,17 @@ impl Session {
         let smtp = &self.server.config.smtp;
         let own = self.server.config.limits.message;
         let size = common.size.filter(|size| *size > 0).map_or(own, |size| size.min(own));
+        // What a server has beyond that, it answers itself.
+        let recipients = common.recipients.map_or(smtp.recipients, |most| {
+            usize::try_from(most).map_or(smtp.recipients, |most| most.min(smtp.recipients))
+        });
         let mut lines = vec![
             hostname,
             "PIPELINING".to_owned(),
             format!("SIZE {size}"),
             "ENHANCEDSTATUSCODES".to_owned(),
             "CHUNKING".to_owned(),
-            format!("LIMITS RCPTMAX={}", smtp.recipients),
+            format!("LIMITS RCPTMAX={recipients}"),
         ];
         let mut offer = |offered: bool, line: &str| {
             if offered {
