@@ -5,7 +5,7 @@
 //! batch is durable, in order. Sessions read the view, changes build on the tip.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -100,7 +100,9 @@ pub struct Mailbox {
     tip: Mutex<Tip>,
     published: ArcSwap<View>,
     version: watch::Sender<u64>,
-    flags: broadcast::Sender<FlagNews>,
+    /// Made for the first session that listens: its backlog takes its room at once, and an account has
+    /// thousands of mailboxes in which nobody is.
+    flags: OnceLock<broadcast::Sender<FlagNews>>,
     offered: Mutex<Offered>,
     told: Mutex<Told>,
     /// Writes share it until the authority has answered; the copier takes it alone for the moment
@@ -178,7 +180,7 @@ impl Mailbox {
             tip: Mutex::new(Tip { merged, shown, version: 0, failed: None }),
             published: ArcSwap::from_pointee(view),
             version: watch::Sender::new(0),
-            flags: broadcast::Sender::new(FLAG_BACKLOG),
+            flags: OnceLock::new(),
             offered: Mutex::default(),
             told: Mutex::default(),
             guard: RwLock::new(()),
@@ -233,12 +235,12 @@ impl Mailbox {
 
     /// Flag changes from now on.
     pub fn flag_news(&self) -> broadcast::Receiver<FlagNews> {
-        self.flags.subscribe()
+        self.flags.get_or_init(|| broadcast::Sender::new(FLAG_BACKLOG)).subscribe()
     }
 
     /// How many sessions listen for flag changes.
     pub fn listeners(&self) -> usize {
-        self.flags.receiver_count()
+        self.flags.get().map_or(0, broadcast::Sender::receiver_count)
     }
 
     /// Tells sessions of a message's flags, unless they have been told the same already. `since` is
@@ -261,7 +263,10 @@ impl Mailbox {
         }
         let mod_seq = self.published.load().mod_seqs.highest();
         // No receiver is no fault: nobody has the mailbox open.
-        drop(self.flags.send(FlagNews { uid, flags, mod_seq, origin }));
+        if let Some(listening) = self.flags.get() {
+            // Nobody listens any more: nobody is to be told.
+            drop(listening.send(FlagNews { uid, flags, mod_seq, origin }));
+        }
         true
     }
 
