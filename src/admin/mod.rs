@@ -44,8 +44,8 @@ pub const AUDIT: &str = "mailferry::audit";
 pub struct Admin {
     /// Its accounts, sessions and copiers.
     pub server: Arc<Server>,
-    /// What accounts were counted to hold, and when.
-    tallies: DashMap<AccountName, (Instant, Tally)>,
+    /// What accounts were counted to hold, when, and after which change.
+    tallies: DashMap<AccountName, (Instant, u64, Tally)>,
 }
 
 impl Admin {

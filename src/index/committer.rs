@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, EditAccount, Op};
@@ -89,12 +90,17 @@ pub struct Committer {
     last_account: u32,
     sequence: u64,
     failed: Option<IndexError>,
+    changed: Arc<DashMap<AccountId, u64>>,
     _lock: Lock,
 }
 
 impl Committer {
     /// Takes over an opened index.
-    pub fn new(parts: Parts, names: Arc<RwLock<Names>>) -> Committer {
+    pub fn new(
+        parts: Parts,
+        names: Arc<RwLock<Names>>,
+        changed: Arc<DashMap<AccountId, u64>>,
+    ) -> Committer {
         Committer {
             store: parts.store,
             log: parts.log,
@@ -103,6 +109,7 @@ impl Committer {
             last_account: parts.accounts.iter().map(|(_, id)| id.0).max().unwrap_or_default(),
             sequence: parts.sequence,
             failed: None,
+            changed,
             _lock: parts.lock,
         }
     }
@@ -272,6 +279,9 @@ impl Committer {
         self.log.append(entries)?;
         step("index: a batch is durable");
         self.sequence = sequence;
+        for account in staged.writes.accounts() {
+            self.changed.insert(account, sequence);
+        }
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         staged.accounts.into_iter().for_each(|(name, id)| names.insert(name, id));
         Ok(())

@@ -37,6 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use self::committer::{Committer, FIRST_MAILBOX, Job, Names};
@@ -73,6 +74,8 @@ struct Inner {
     room: Room,
     /// For each account, the number its next mailbox gets.
     next_mailbox: Mutex<HashMap<AccountId, u32>>,
+    /// The batch that last changed something of an account's mailboxes, since the index was opened.
+    changed: Arc<DashMap<AccountId, u64>>,
 }
 
 impl Index {
@@ -96,8 +99,9 @@ impl Index {
             memory: parts.log.memory(),
             room: Room::new(dir),
             next_mailbox: Mutex::new(parts.counters.clone()),
+            changed: Arc::default(),
         };
-        let committer = Committer::new(parts, names);
+        let committer = Committer::new(parts, names, Arc::clone(&inner.changed));
         std::thread::Builder::new()
             .name("index".into())
             .spawn(move || committer.run(queue))
@@ -221,6 +225,12 @@ impl Index {
     /// What was learned about a side's server, as it was put.
     pub async fn profile(&self, side: Side) -> Result<Option<Vec<u8>>, IndexError> {
         self.read(move |store| store.value(&batch::profile_key(side))).await
+    }
+
+    /// A number that is another one whenever something of the account's mailboxes was changed: what was
+    /// counted before it was asked for is right as long as it stays the same.
+    pub fn changed(&self, account: AccountId) -> u64 {
+        self.inner.changed.get(&account).map_or(0, |changed| *changed)
     }
 
     /// How many messages are stuck, of all accounts.

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::error::IndexError;
-use super::keys::Key;
+use super::keys::{Key, Tree, number_in};
+use super::records::AccountId;
 
 /// An engine. Used by one thread at a time.
 pub trait Store: Send {
@@ -42,6 +43,13 @@ impl Writes {
     /// The key shall hold nothing.
     pub fn remove(&mut self, key: Key) {
         self.0.insert(key, None);
+    }
+
+    /// The accounts of whose mailboxes and messages something changes; one may be named often.
+    pub fn accounts(&self) -> impl Iterator<Item = AccountId> {
+        let trees = [Tree::Mailboxes, Tree::Runs, Tree::Stuck].map(|tree| tree as u8);
+        let of_them = move |key: &&Key| key.tree_number().is_some_and(|n| trees.contains(&n));
+        self.0.keys().filter(of_them).filter_map(|key| number_in(key.as_bytes(), 0)).map(AccountId)
     }
 
     /// Every key with this beginning shall hold nothing, be it in the store or put by this batch.
@@ -98,8 +106,7 @@ impl Store for MemoryStore {
 pub mod conformance {
     //! What every engine must pass. `reopen` closes the store and opens it again.
 
-    use super::super::keys::Tree;
-    use super::super::records::{AccountId, MailboxId};
+    use super::super::records::MailboxId;
     use super::*;
     use crate::uid::Uid;
 

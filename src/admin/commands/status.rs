@@ -1,6 +1,6 @@
 //! `status`: how far everything is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use crate::account::now;
 use crate::admin::{Admin, Command, Refusal, Teller, Whose};
 use crate::base::{AccountName, Phase};
 use crate::ferry::State as Doing;
-use crate::index::{AccountRecord, Setting};
+use crate::index::{AccountId, AccountRecord, Setting};
 
-/// What an account's messages were counted to be is believed for so long.
+/// What an account's messages were counted to be is believed for so long, though some have changed since.
 const BELIEVED: Duration = Duration::from_secs(10);
 /// `--watch` looks this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -145,17 +145,20 @@ impl Admin {
         };
         let mut known = server.accounts.index().accounts().await?;
         known.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        for (name, _, record) in known {
-            let phase = server.accounts.phase(&name);
+        let wanted: Option<HashSet<&AccountName>> = only.map(|only| only.iter().collect());
+        let mut found = HashSet::new();
+        for (name, id, record) in &known {
+            let phase = server.accounts.phase(name);
             *state.phases.entry(phase).or_default() += 1;
-            if only.is_none_or(|only| only.contains(&name)) {
-                let sessions = of.get(&name).copied().unwrap_or_default();
-                state.accounts.push(self.of_account(&name, &record, phase, sessions).await?);
+            if wanted.as_ref().is_none_or(|wanted| wanted.contains(name)) {
+                found.insert(name);
+                let sessions = of.get(name).copied().unwrap_or_default();
+                state.accounts.push(self.of_account(name, *id, record, phase, sessions).await?);
             }
         }
         // Asked for by name, what nobody has ever seen is told as that.
         for name in only.unwrap_or_default() {
-            if !state.accounts.iter().any(|account| account.account == name.as_str()) {
+            if !found.contains(name) {
                 return Err(Refusal::failed(format!("nobody has ever seen {name}"))
                     .next("an account is known once its user has logged in, or it was imported"));
             }
@@ -166,11 +169,12 @@ impl Admin {
     async fn of_account(
         &self,
         name: &AccountName,
+        id: AccountId,
         record: &AccountRecord,
         phase: Phase,
         sessions: u64,
     ) -> Result<AccountState, Refusal> {
-        let tally = self.tally(name).await?;
+        let tally = self.tally(name, id).await?;
         let figures = self.server.ferry.progress(name).figures();
         let left = tally.old.saturating_sub(tally.stuck) as f64;
         let rate = figures.messages_per_second;
@@ -195,13 +199,15 @@ impl Admin {
         })
     }
 
-    async fn tally(&self, name: &AccountName) -> Result<Tally, Refusal> {
-        if let Some((at, tally)) = self.tallies.get(name).map(|known| *known)
-            && at.elapsed() < BELIEVED
+    async fn tally(&self, name: &AccountName, id: AccountId) -> Result<Tally, Refusal> {
+        let index = self.server.accounts.index();
+        let changed = index.changed(id);
+        if let Some((at, counted, tally)) = self.tallies.get(name).map(|known| *known)
+            && (counted == changed || at.elapsed() < BELIEVED)
         {
             return Ok(tally);
         }
-        let dump = self.server.accounts.index().dump(Some(name.clone()), 0).await?;
+        let dump = index.dump(Some(name.clone()), 0).await?;
         let mut tally = Tally::default();
         let mailboxes = dump.accounts.iter().flat_map(|account| &account.mailboxes);
         for mailbox in mailboxes.filter(|mailbox| !mailbox.hidden) {
@@ -211,7 +217,7 @@ impl Admin {
             tally.both += mailbox.messages.both;
             tally.stuck += mailbox.stuck.len() as u64;
         }
-        self.tallies.insert(name.clone(), (Instant::now(), tally));
+        self.tallies.insert(name.clone(), (Instant::now(), changed, tally));
         Ok(tally)
     }
 }

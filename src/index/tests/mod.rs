@@ -173,6 +173,28 @@ async fn a_mailbox_number_is_never_given_out_twice() {
 }
 
 #[tokio::test]
+async fn an_account_is_another_one_when_its_mailboxes_have_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, account, id) = with_inbox(dir.path()).await;
+    let other = index.account(&bob()).await.unwrap();
+    let made = index.changed(account);
+    let mut batch = Batch::new();
+    batch.edit_account(account, |record| record.paused = true);
+    index.submit(batch).await.unwrap();
+    assert_eq!(index.changed(account), made, "nothing of its mailboxes");
+    let mut batch = Batch::new();
+    batch.put_mailbox(account, &mailbox(id, 700));
+    index.submit(batch).await.unwrap();
+    let renewed = index.changed(account);
+    assert_ne!(renewed, made);
+    let mut batch = Batch::new();
+    batch.delete_mailbox(account, id);
+    index.submit(batch).await.unwrap();
+    assert_ne!(index.changed(account), renewed);
+    assert_eq!(index.changed(other), 0);
+}
+
+#[tokio::test]
 async fn a_batch_for_an_unknown_account_is_refused_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (index, account, id) = with_inbox(dir.path()).await;
