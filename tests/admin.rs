@@ -96,7 +96,10 @@ fn the_socket_is_for_the_proxys_user_alone_and_takes_no_nonsense() {
 
 #[test]
 fn accounts_are_imported_all_or_none_and_exported_as_they_were() {
-    let mut world = World::new().set("new.credentials.login", "\"{account}\"").start();
+    let mut world = World::new()
+        .set("new.credentials.login", "\"{account}\"")
+        .set("accounts.domains", "[\"example.com\"]")
+        .start();
     let file = world.dir.path().join("waves.csv");
     let path = file.display().to_string();
     let write = |text: &str| std::fs::write(&file, text).expect("a file");
@@ -120,6 +123,11 @@ fn accounts_are_imported_all_or_none_and_exported_as_they_were() {
     assert!(text.contains("no account is in wave `last`"), "{text}");
     // Without a proxy it is the same index.
     world.proxy.stop();
+    assert_eq!(told(&world.proxy.run(&["accounts", "export"])).0, exported);
+    write("account,wave\nann,first\neve@elsewhere.example,first\n");
+    let (text, code) = told(&world.proxy.run(&["accounts", "import", &path]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("line 3: `eve@elsewhere.example` is no account here"), "{text}");
     assert_eq!(told(&world.proxy.run(&["accounts", "export"])).0, exported);
 }
 

@@ -17,6 +17,16 @@
 #   tests/lab.sh mail [--messages N] [--seed S]
 #                                send N messages in and out between two Postfix while the proxy is killed at random,
 #                                and hold the mailboxes against what was accepted; 10000 unless told otherwise
+#   tests/lab.sh move [--accounts N] [--messages M] [--seed S] [--new dovecot|cyrus] [--kills K]
+#                                move N accounts with M messages of 1 KB to 20 MB while their clients work and the
+#                                proxy is killed; every message is then on new exactly once, and it is told how long
+#                                clients' commands took without and with it; 20 accounts, 10000 messages
+#   tests/lab.sh pace [--messages N] [--size OCTETS] [--new dovecot|cyrus]
+#                                how fast `sync` moves an account, and its memory, beside doveadm backup and mbsync;
+#                                10000 messages of 8000 octets; of size 0: of 1 KB to 20 MB, as people have them
+#   tests/lab.sh again [--folders N] [--messages M] [--new dovecot|cyrus]
+#                                how long it takes to look again at an account of which all is moved
+#   tests/lab.sh limit           a limit of 1 MB a second, held against what passes over a minute
 #   tests/lab.sh bench [NAME…]   measure beside other proxies (installs nginx): all, or measures named so;
 #                                JSON lies in target/speed afterwards
 #
@@ -42,6 +52,10 @@ main() {
         line:*) line "${@:2}" ;;
         stress:*) stress "${@:2}" ;;
         mail:*) mail "${@:2}" ;;
+        move:*) move "${@:2}" ;;
+        pace:*) pace "${@:2}" ;;
+        again:*) again "${@:2}" ;;
+        limit:) limit ;;
         bench:*) bench "${@:2}" ;;
         *) usage >&2; exit 2 ;;
     esac
@@ -188,6 +202,41 @@ mail() {
     echo "$messages messages, seed $seed"
     SMTP_KILL_MESSAGES=$messages SMTP_KILL_SEED=$seed LAB_LOG=info \
         cargo test --quiet --test smtp -- --nocapture killed_at_random
+}
+
+move() {
+    local accounts=20 messages=10000 seed=$RANDOM new=dovecot kills=3
+    options "accounts messages seed new kills" "$@"
+    MOVE_ACCOUNTS=$accounts MOVE_MESSAGES=$messages MOVE_SEED=$seed MOVE_NEW=$new MOVE_KILLS=$kills \
+        MOVE_ALONE_MILLIS=30000 moving judged
+}
+
+pace() {
+    local messages=10000 size=8000 new=dovecot
+    options "messages size new" "$@"
+    PACE_MESSAGES=$messages PACE_SIZE=$size PACE_NEW=$new PACE_OTHERS=1 moving pace
+}
+
+again() {
+    local folders=4841 messages=166807 new=dovecot
+    options "folders messages new" "$@"
+    AGAIN_FOLDERS=$folders AGAIN_MESSAGES=$messages AGAIN_NEW=$new moving again
+}
+
+limit() {
+    install_all
+    cd "$root"
+    LIMIT_BYTES=1000000 LIMIT_MESSAGES=1300 cargo test --quiet --test trickle -- --nocapture a_byte_limit
+}
+
+# Runs one of the measures of moving, of the program as it is released.
+moving() {
+    install_all
+    cd "$root"
+    cargo build --quiet --release --bin mailferry
+    # The log as it is in service, not as tests want it.
+    LAB_MAILFERRY=$(target_directory)/release/mailferry LAB_LOG=warn \
+        cargo test --quiet --test migration -- --nocapture "$1"
 }
 
 bench() {

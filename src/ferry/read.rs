@@ -20,7 +20,7 @@ use crate::uid::{SideUid, Uid, UidSet};
 const HUNG_UP: u32 = 8;
 
 /// Octets of one batch that lie in memory; what goes beyond lies in spool files.
-const BATCH_MEMORY: u64 = 4 << 20;
+const BATCH_MEMORY: u64 = 2 << 20;
 
 /// What became of reading a message.
 pub(super) enum Read {

@@ -18,7 +18,7 @@ use crate::uid::{SideUid, Uid};
 /// Messages carried together.
 pub(super) const TOGETHER: usize = 256;
 /// Octets carried together, as far as can be told beforehand.
-const OCTETS_TOGETHER: u64 = 4 << 20;
+const OCTETS_TOGETHER: u64 = 3 << 20;
 /// What a message is taken for before the first one was read.
 const USUAL_SIZE: u64 = 64 << 10;
 

@@ -13,6 +13,11 @@ use super::tls;
 /// The program under test.
 pub const MAILFERRY: &str = env!("CARGO_BIN_EXE_mailferry");
 
+/// The same, or another build of it: what is measured is the program as it is released.
+pub fn program() -> String {
+    std::env::var("LAB_MAILFERRY").unwrap_or(MAILFERRY.to_owned())
+}
+
 /// A setting of the lab's own: more listeners, as they stand in the configuration.
 pub const LISTEN: &str = "lab.listen";
 
@@ -205,7 +210,7 @@ impl Proxy {
 
     /// Runs one of its other commands with the same configuration.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(MAILFERRY);
+        let mut command = Command::new(program());
         command.args(arguments).arg("--config").arg(self.config());
         command.output().expect("mailferry")
     }
@@ -223,10 +228,10 @@ impl Proxy {
             let mut command = Command::new("unshare");
             command.args(["--mount", "sh", "-ec"]);
             command.arg(format!("mount -t tmpfs -o size=24m disk {state:?}; exec \"$0\" \"$@\""));
-            command.arg(MAILFERRY);
+            command.arg(program());
             command
         } else {
-            Command::new(MAILFERRY)
+            Command::new(program())
         };
         command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.dir);
         command
