@@ -10,12 +10,17 @@ use divan::counter::{BytesCount, ItemsCount};
 
 use mailferry::base::Side;
 use mailferry::imap::command::parse;
-use mailferry::imap::fetch_scan::{FetchScan, ItemKind, number};
+use mailferry::imap::fetch::FetchItem;
+use mailferry::imap::fetch_rewrite::{Writer, items_for_server, told_uid};
+use mailferry::imap::fetch_scan::FetchScan;
 use mailferry::imap::framer::{Framer, Piece};
 use mailferry::uid::{By, Place, Run, SeqSet, SideUid, Uid, UidMap, UidSet};
 
 /// A large mailbox.
 const MESSAGES: u32 = 100_000;
+
+/// Room for what a client is sent.
+const ROOM: usize = 64 << 10;
 
 /// Longer than any line here.
 const MAX_LINE: usize = 64 << 10;
@@ -121,9 +126,9 @@ fn two_scattered_sets_intersected(bencher: Bencher) {
         .bench(|| black_box(&second).intersect(black_box(&third)).len());
 }
 
-/// From a server's octets to each message's place: what FETCH of flags is made of, but for the writing.
+/// From a server's octets to a client's: what FETCH of flags is made of.
 #[divan::bench(args = SHAPES)]
-fn flags_lines_read(bencher: Bencher, shape: Shape) {
+fn flags_lines_rewritten(bencher: Bencher, shape: Shape) {
     let map = map(shape);
     let mut octets = Vec::new();
     for (seq, uid) in (1..).zip(map.side_uids(Side::Old).iter()) {
@@ -132,25 +137,35 @@ fn flags_lines_read(bencher: Bencher, shape: Shape) {
         );
     }
     let whole = BytesMut::from(octets.as_slice());
+    let (_, wish) = items_for_server(&[FetchItem::Uid, FetchItem::Flags], false);
     bencher
         .counter(ItemsCount::new(map.len()))
         .counter(BytesCount::new(octets.len()))
         .with_inputs(|| whole.clone())
         .bench_refs(|octets| {
             let (mut framer, mut cursor) = (Framer::for_server(MAX_LINE), map.cursor());
-            let (mut items, mut found) = (Vec::new(), 0);
+            let (mut items, mut out, mut lines) = (Vec::new(), Vec::with_capacity(ROOM), 0);
             while let Ok(Some(Piece::Line(text))) = framer.next(octets) {
                 let Some((mut scan, _, from)) = FetchScan::start(&text) else { continue };
                 items.clear();
                 if scan.segment(&text, from, &mut items).is_err() {
                     continue;
                 }
-                let uid = items.iter().find(|item| item.kind == ItemKind::Uid);
-                let uid = uid.and_then(|item| number(&text[item.value.clone()]));
-                found +=
-                    usize::from(uid.and_then(|n| cursor.find(Side::Old, SideUid(n))).is_some());
+                let uid = told_uid(&text, &items);
+                let Some((uid, seq)) = uid.and_then(|uid| cursor.find(Side::Old, uid)) else {
+                    continue;
+                };
+                let mut writer = Writer::new(&wish);
+                writer.begin(seq, uid, None, &mut out);
+                writer.items(&text, &items, &mut out);
+                writer.end(&mut out);
+                lines += 1;
+                if out.len() >= ROOM / 2 {
+                    black_box(&out);
+                    out.clear();
+                }
             }
-            assert_eq!(found, map.len() as usize);
+            assert_eq!(lines, map.len());
         });
 }
 

@@ -3,6 +3,7 @@
 //! Every connection that was lent for a mailbox gives what it heard back to the hub, so that all
 //! sessions learn of it; `backend` itself knows no hub.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::merge::{Distrust, Likeness, Report};
 use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, Moment, News, Want, internal_date, text};
 use crate::base::Side;
-use crate::imap::fetch_scan::flags;
+use crate::imap::scan;
 use crate::index::Snapshot;
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
@@ -486,28 +487,10 @@ pub async fn likenesses(
     Ok(found)
 }
 
-/// A flag list without `\Recent`: who was told first of a message is the proxy's pools' business,
-/// so it is never claimed towards a client.
+/// [`scan::without_recent`], to be kept.
 pub fn without_recent(list: &[u8]) -> Bytes {
-    let mut kept = Vec::with_capacity(list.len());
-    kept.push(b'(');
-    for flag in flags(list).filter(|flag| !flag.eq_ignore_ascii_case(b"\\Recent")) {
-        if kept.len() > 1 {
-            kept.push(b' ');
-        }
-        kept.extend_from_slice(flag);
-    }
-    kept.push(b')');
-    kept.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn recent_is_never_claimed() {
-        assert_eq!(without_recent(b"(\\Recent)"), "()");
-        assert_eq!(without_recent(b"(\\Seen \\recent $x)"), "(\\Seen $x)");
+    match scan::without_recent(list) {
+        Cow::Borrowed(list) => Bytes::copy_from_slice(list),
+        Cow::Owned(list) => list.into(),
     }
 }

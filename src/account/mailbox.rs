@@ -288,7 +288,7 @@ impl Mailbox {
     }
 
     /// Whether a message's flags are known to have been others than these.
-    pub fn were_others(&self, uid: Uid, flags: &Bytes) -> bool {
+    pub fn were_others(&self, uid: Uid, flags: &[u8]) -> bool {
         lock(&self.told).last(uid).is_some_and(|last| last != flags)
     }
 

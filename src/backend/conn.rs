@@ -600,29 +600,33 @@ impl Conn {
         self.next_event(patience).await
     }
 
-    async fn next_event(&mut self, patience: Duration) -> Result<Event, BackendError> {
-        self.flush().await?;
+    /// The next event, if it lies here already: much cheaper than waiting for what has come.
+    pub fn event_at_hand(&mut self) -> Result<Option<Event>, BackendError> {
         loop {
             let piece = match self.framer.next(&mut self.input) {
                 Ok(piece) => piece,
                 Err(e) => return Err(self.protocol(format!("unreadable reply: {e}"))),
             };
-            match piece {
-                Some(piece) => {
-                    if let Some(event) = self.take(piece)? {
-                        return Ok(event);
-                    }
-                }
-                None => {
-                    self.input.reserve(READ_AHEAD);
-                    let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
-                    let read = match read {
-                        Ok(Ok(0)) => Ok(Err(io::ErrorKind::UnexpectedEof.into())),
-                        other => other,
-                    };
-                    self.io(read, "reading")?;
-                }
+            let Some(piece) = piece else { return Ok(None) };
+            if let Some(event) = self.take(piece)? {
+                return Ok(Some(event));
             }
+        }
+    }
+
+    async fn next_event(&mut self, patience: Duration, room: usize) -> Result<Event, BackendError> {
+        self.flush().await?;
+        loop {
+            if let Some(event) = self.event_at_hand()? {
+                return Ok(event);
+            }
+            self.input.reserve(READ_AHEAD);
+            let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
+            let read = match read {
+                Ok(Ok(0)) => Ok(Err(io::ErrorKind::UnexpectedEof.into())),
+                other => other,
+            };
+            self.io(read, "reading")?;
         }
     }
 

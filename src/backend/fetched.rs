@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::conn::{Conn, Done, Event, Pending, text};
 use super::{BackendError, Pace};
-use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, number, number64};
+use crate::imap::fetch_scan::{FetchScan, Item, ItemKind, modseq, number, number64};
 use crate::imap::framer::Literal;
 use crate::imap::response::Response;
 use crate::imap::scan::Scan;
@@ -54,7 +54,7 @@ impl Fetched {
 
     /// MODSEQ.
     pub fn mod_seq(&self) -> Option<u64> {
-        mod_seq(&self.value(ItemKind::ModSeq)?)
+        modseq(&self.value(ItemKind::ModSeq)?)
     }
 
     /// FLAGS with their parentheses.
@@ -72,11 +72,6 @@ impl Fetched {
         let value = self.value(ItemKind::InternalDate)?;
         (value.len() >= 2).then(|| value.slice(1..value.len() - 1))
     }
-}
-
-/// The number in the value of MODSEQ: `"(" permsg-modsequence ")"` (RFC 7162 §7).
-pub fn mod_seq(value: &[u8]) -> Option<u64> {
-    number64(value.strip_prefix(b"(")?.strip_suffix(b")")?.trim_ascii())
 }
 
 /// An INTERNALDATE (`" 1-Jul-2024 10:00:00 +0200"`) as seconds since 1970: servers print one
@@ -120,7 +115,7 @@ pub fn internal_date(text: &[u8]) -> Option<i64> {
 
 impl Conn {
     /// Gathers a FETCH whose first piece has just come.
-    pub(super) async fn gather(
+    pub async fn gather(
         &mut self,
         seq: u32,
         text: Bytes,

@@ -21,7 +21,7 @@ mod strain;
 pub use breaker::{Attempt, Breaker};
 pub use conn::{Conn, ConnId, Done, Event, MAX_INLINE, Pending, text, words};
 pub use error::BackendError;
-pub use fetched::{Collect, Fetched, internal_date, mod_seq};
+pub use fetched::{Collect, Fetched, internal_date};
 pub use login::connect;
 pub use origin::Origin;
 pub use pace::Pace;

@@ -209,6 +209,30 @@ pub fn flags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&b| is_space(b) || matches!(b, b'(' | b')')).filter(|flag| !flag.is_empty())
 }
 
+/// A list of flags without `\Recent`, which nobody may claim over two servers; with its parentheses,
+/// and borrowed where it came as it goes.
+pub fn without_recent(list: &[u8]) -> Cow<'_, [u8]> {
+    let kept = || flags(list).filter(|flag| !flag.eq_ignore_ascii_case(b"\\Recent"));
+    let (count, octets) =
+        kept().fold((0, 0), |(n, octets), flag| (n + 1_usize, octets + flag.len()));
+    // Parentheses, and one space between two: nothing was left out, and nothing stands beside.
+    let len = 2 + octets + count.saturating_sub(1);
+    let plain = list.starts_with(b"(") && list.ends_with(b")") && memchr(b'\t', list).is_none();
+    if plain && list.len() == len {
+        return Cow::Borrowed(list);
+    }
+    let mut written = Vec::with_capacity(len);
+    written.push(b'(');
+    for flag in kept() {
+        if written.len() > 1 {
+            written.push(b' ');
+        }
+        written.extend_from_slice(flag);
+    }
+    written.push(b')');
+    Cow::Owned(written)
+}
+
 /// The length of the quoted string that `text` begins with, quotes included. `None` if it does not
 /// end in `text`.
 pub fn quoted_len(text: &[u8]) -> Option<usize> {
@@ -295,6 +319,21 @@ mod tests {
         assert_eq!(scan.astring(), None);
         assert_eq!(scan.value(), None);
         assert_eq!(scan.rest(), b"\"open");
+    }
+
+    #[test]
+    fn recent_is_never_claimed() {
+        for (list, kept) in [
+            ("(\\Recent)", "()"),
+            ("(\\Seen \\recent $x)", "(\\Seen $x)"),
+            ("( a  b )", "(a b)"),
+            ("(a\tb)", "(a b)"),
+        ] {
+            assert_eq!(without_recent(list.as_bytes()), kept.as_bytes());
+        }
+        for list in ["()", "(\\Seen)", "(\\Seen $x)"] {
+            assert!(matches!(without_recent(list.as_bytes()), Cow::Borrowed(_)), "{list}");
+        }
     }
 
     #[test]

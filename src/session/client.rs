@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
@@ -18,8 +18,8 @@ const READ_AHEAD: usize = 64 << 10;
 const COMMAND_ROOM: usize = 4 << 10;
 /// An answer is sent when so much of it has gathered.
 const FLUSH_AT: usize = 32 << 10;
-/// Octets from here on are written from where they lie, smaller ones are gathered.
-const WRITE_THROUGH: usize = 8 << 10;
+/// Octets from here on are written from where they lie. To copy fewer costs less than a write does.
+const WRITE_THROUGH: usize = 16 << 10;
 /// Longer than the pauses inside a burst of commands, shorter than those between two bursts.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -146,6 +146,9 @@ impl Client {
             if !self.out.is_empty() {
                 self.flush().await?;
             }
+            if self.out.capacity() > COMMAND_ROOM {
+                self.out = Vec::new();
+            }
             // An idle session keeps little room; a message on its way gets more.
             let room = if self.framer.remaining() > 0 { READ_AHEAD } else { COMMAND_ROOM };
             if self.input.is_empty() {
@@ -202,25 +205,39 @@ impl Client {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Appends octets if they need not be sent at once; whether it did.
+    pub fn gather(&mut self, octets: &[u8]) -> bool {
+        let gathers = octets.len() < WRITE_THROUGH && self.out.len() + octets.len() < FLUSH_AT;
+        if gathers {
+            self.out.extend_from_slice(octets);
+        }
+        gathers
+    }
+
     /// Appends octets, sending what has gathered where it is much. Large octets are not copied.
     pub async fn octets(&mut self, octets: &[u8]) -> Result<(), ClientError> {
-        if octets.len() >= WRITE_THROUGH {
-            self.flush().await?;
-            return self.write(octets).await;
-        }
-        self.out.extend_from_slice(octets);
-        self.flush_if_full().await
+        if self.gather(octets) { Ok(()) } else { self.flush_with(octets).await }
+    }
+
+    /// Whether so much has gathered that it should be sent.
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= FLUSH_AT
     }
 
     /// Sends what has gathered if it is much.
     pub async fn flush_if_full(&mut self) -> Result<(), ClientError> {
-        if self.out.len() >= FLUSH_AT { self.flush().await } else { Ok(()) }
+        if self.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Sends what has gathered.
     pub async fn flush(&mut self) -> Result<(), ClientError> {
+        self.flush_with(&[]).await
+    }
+
+    /// Sends what has gathered, and octets behind it from where they lie.
+    async fn flush_with(&mut self, octets: &[u8]) -> Result<(), ClientError> {
         let out = std::mem::take(&mut self.out);
-        let written = self.write(&out).await;
+        let written = self.write(&out, octets).await;
         if out.capacity() <= FLUSH_AT * 2 && written.is_ok() {
             self.out = out;
             self.out.clear();
@@ -228,10 +245,11 @@ impl Client {
         written
     }
 
-    async fn write(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+    async fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), ClientError> {
         let patience = self.patience();
         let work = async {
-            self.stream.write_all(octets).await?;
+            let mut both = Buf::chain(first, second);
+            self.stream.write_all_buf(&mut both).await?;
             self.stream.flush().await
         };
         match timeout(patience, work).await {

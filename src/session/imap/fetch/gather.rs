@@ -1,15 +1,31 @@
 //! Small answers about many messages: one set a side is fetched, and put into the client's order in a
 //! bounded window.
 
-use super::line::{Writer, is_answer, told_flags};
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::plan::{Step, gathered};
-use super::run::{Broken, Fetch, Taken, connection};
-use crate::backend::{Conn, Lease, Pending};
+use super::run::{Broken, Fetch, Found, Taken, connection, read_items};
+use crate::backend::{Conn, Event, Lease, Pending};
 use crate::base::Sides;
-use crate::uid::{Cursor, SideUid, Uid, UidSet};
+use crate::imap::fetch_rewrite::Writer;
+use crate::imap::fetch_scan::Item;
+use crate::imap::response::Response;
+use crate::uid::{SideUid, Uid, UidSet};
 
 /// Messages put into order at a time.
 const WINDOW: u32 = 512;
+/// The same where an answer has a few dozen octets: some megabytes of them are held at a time.
+const WIDE_WINDOW: u32 = 1 << 16;
+
+/// Answers in the order in which they came.
+#[derive(Default)]
+struct Answers {
+    /// Their items, one answer behind the other.
+    octets: Vec<u8>,
+    /// Whose they are, and where in `octets`.
+    of: Vec<(Uid, Range<usize>)>,
+}
 
 impl Fetch<'_> {
     /// One set a side, a window at a time, put into the client's order.
@@ -18,13 +34,15 @@ impl Fetch<'_> {
         leases: &mut Sides<Option<Lease>>,
         steps: &[Step],
     ) -> Result<(), Broken> {
+        let window = if self.wish.tiny { WIDE_WINDOW } else { WINDOW };
+        let wish = Arc::clone(&self.wish);
         let mut cursor = self.numbering.cursor();
         let mut rest = steps;
         while !rest.is_empty() {
             let mut messages = 0;
             let full = rest.iter().position(|step| {
                 messages += step.len;
-                messages > WINDOW
+                messages > window
             });
             // At least one step, however long.
             let (window, behind) = rest.split_at(full.unwrap_or(rest.len()).max(1));
@@ -37,25 +55,34 @@ impl Fetch<'_> {
                 conn.flush().await?;
                 sent.push(pending);
             }
-            let mut lines: Vec<(Uid, Vec<u8>)> = Vec::new();
+            let mut answers = Answers::default();
             let mut torn = Vec::new();
             for (step, pending) in asked.iter().zip(sent) {
                 let conn = connection(leases, step.side)?;
+                let mut answered = UidSet::new();
                 let mut all = Taken::All;
                 for pending in pending {
-                    let taken = self.gather(conn, step, pending, &mut cursor, &mut lines).await?;
-                    all = all.and(taken);
+                    let taken = self.gather(conn, step, pending, &mut answered, &mut answers);
+                    all = all.and(taken.await?);
                 }
                 if !matches!(all, Taken::All) {
                     // Those that are there go before those that are asked for anew.
                     torn.push((step, all));
                 }
             }
-            lines.sort_by_key(|(uid, _)| *uid);
+            answers.of.sort_unstable_by_key(|(uid, _)| *uid);
             self.tell_offered();
-            for (uid, line) in lines {
-                self.send(&line).await?;
+            for (uid, octets) in answers.of {
+                let Some(seq) = cursor.seq(uid) else { continue };
+                let email = self.emails.as_ref().map(|emails| emails.of(uid));
+                let (mut writer, out) = (Writer::new(&wish), &mut self.client.out);
+                writer.begin(seq, uid, email, out);
+                writer.written(&answers.octets[octets], out);
+                writer.end(out);
                 self.done.push(uid);
+                if self.client.is_full() {
+                    self.send(&[]).await?;
+                }
             }
             for (step, taken) in torn {
                 let conn = connection(leases, step.side)?;
@@ -78,51 +105,65 @@ impl Fetch<'_> {
         Ok(())
     }
 
+    /// Takes the answers to a command.
     async fn gather(
         &mut self,
         conn: &mut Conn,
         step: &Step,
         pending: Pending,
-        cursor: &mut Cursor,
-        lines: &mut Vec<(Uid, Vec<u8>)>,
+        answered: &mut UidSet<SideUid>,
+        answers: &mut Answers,
     ) -> Result<Taken, Broken> {
-        let mut replies = Vec::new();
-        let mut keep = |fetched| replies.push(fetched);
-        let finishing = conn.finish_fetch(pending, &mut keep);
-        let done = self.client.patiently(finishing).await??;
-        let taken = self.taken(conn, done)?;
-        self.mailbox.learn_flags(conn);
-        let wish = self.wish.clone();
-        let mut answered = UidSet::new();
-        for fetched in replies {
-            let Some(side_uid) = fetched.uid else { continue };
-            let (text, items) = fetched.parts();
-            let again = answered.contains(side_uid);
-            let found = step
-                .find(side_uid)
-                .filter(|_| !again)
-                .filter(|_| is_answer(items, &wish))
-                .and_then(|(uid, place)| Some((uid, place, cursor.seq(uid)?)));
-            let Some((uid, place, seq)) = found else {
-                conn.note(fetched);
-                continue;
-            };
-            answered.insert(side_uid);
-            let decides = place.authority() == step.side;
-            if decides && let Some(flags) = told_flags(text, items) {
-                self.compare(conn, (uid, side_uid), flags, fetched.mod_seq());
+        let mut items = Vec::new();
+        loop {
+            match self.event(conn).await? {
+                Event::Fetch { seq, text, literal: None } => {
+                    if read_items(&text, &mut items).is_none() {
+                        return Err(conn.protocol("unreadable FETCH".into()).into());
+                    }
+                    self.keep(conn, step, (seq, &text, &items), answered, answers).await?;
+                }
+                Event::Fetch { seq, text, literal } => {
+                    let fetched = self.client.patiently(conn.gather(seq, text, literal)).await??;
+                    let (text, items) = fetched.parts();
+                    self.keep(conn, step, (seq, text, items), answered, answers).await?;
+                }
+                Event::Response(response @ Response::Tagged { .. }) => {
+                    if let Some(done) = conn.tagged(pending, response, Vec::new())? {
+                        self.mailbox.learn_flags(conn);
+                        return Ok(self.taken(conn, done)?);
+                    }
+                }
+                Event::Response(_) => {}
+                Event::Chunk { .. } | Event::More { .. } => {
+                    return Err(conn.protocol("a literal outside of a FETCH".into()).into());
+                }
             }
-            let mut line = Vec::with_capacity(text.len() + 16);
-            let mut writer = Writer::new(&wish);
-            writer.keep_flags = decides;
-            let told = fetched.mod_seq().filter(|_| decides);
-            writer.mod_seq = self.mod_seq_told(step.side, told).await?;
-            let email = self.emails.as_ref().map(|emails| emails.of(uid));
-            writer.begin(seq, uid, email, &mut line);
-            writer.items(text, items, &mut line);
-            writer.end(&mut line);
-            lines.push((uid, line));
         }
-        Ok(taken)
+    }
+
+    /// Keeps what a reply says, if it is an answer.
+    async fn keep(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        reply: (u32, &[u8], &[Item]),
+        answered: &mut UidSet<SideUid>,
+        answers: &mut Answers,
+    ) -> Result<(), Broken> {
+        let (_, text, items) = reply;
+        let Some((found, ())) = self.found(conn, step, reply, answered, |_| Some(())) else {
+            return Ok(());
+        };
+        let Found { side_uid, uid, place, mod_seq } = found;
+        answered.insert(side_uid);
+        let decides = place.authority() == step.side;
+        let mut writer = Writer::new(&self.wish);
+        writer.keep_flags = decides;
+        writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
+        let from = answers.octets.len();
+        writer.items(text, items, &mut answers.octets);
+        answers.of.push((uid, from..answers.octets.len()));
+        Ok(())
     }
 }

@@ -1,10 +1,8 @@
 //! FETCH (RFC 3501 §6.4.5): a schedule of UID FETCHes over both sides, rewritten on the way.
 //!
-//! `plan` says who is asked for what, `line` rewrites a reply, `run` moves the octets, `gather` puts
-//! small answers into order.
+//! `plan` says who is asked for what, `run` moves the octets, `gather` puts small answers into order.
 
 mod gather;
-mod line;
 mod plan;
 mod run;
 
@@ -20,9 +18,9 @@ use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId};
 use crate::backend::{Conn, Lease, text};
 use crate::base::{Phase, Side, Sides};
 use crate::imap::command::{FetchItem, PartialRange};
+use crate::imap::fetch_rewrite::items_for_server;
 use crate::imap::found::Found;
 use crate::uid::{Place, SeqSet, SideUid, Uid, UidMap, UidSet};
-use line::items_for_server;
 use plan::schedule;
 use run::{Broken, Fetch};
 
@@ -96,7 +94,7 @@ impl Session {
             copier: carried.then(|| Arc::clone(&user.copier)),
             numbering: &selected.numbering,
             items: asked,
-            wish,
+            wish: Arc::new(wish),
             emails,
             changed_since: changed_since.map(|known| mailbox.view().mod_seqs.since(known)),
             told_until: Sides::default(),

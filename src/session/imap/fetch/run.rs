@@ -12,12 +12,14 @@ use tokio::time::sleep;
 
 use super::super::select::tell_offered;
 use super::super::sets::{ensure_announced, span};
-use super::line::{Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid};
 use super::plan::Step;
 use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Done, Event, Lease, Pace, Pending, Seat, text};
 use crate::base::{Side, Sides};
 use crate::ferry::{Copier, Tee};
+use crate::imap::fetch_rewrite::{
+    Wish, Writer, announces_message, is_answer, told_flags, told_mod_seq, told_uid,
+};
 use crate::imap::fetch_scan::{FetchScan, Item, ItemKind};
 use crate::imap::framer::Literal;
 use crate::imap::response::{Response, Status};
@@ -85,7 +87,7 @@ pub struct Fetch<'a> {
     pub copier: Option<Arc<Copier>>,
     pub numbering: &'a UidMap,
     pub items: String,
-    pub wish: Wish,
+    pub wish: Arc<Wish>,
     /// The messages' EMAILIDs, where the client wants to see them.
     pub emails: Option<Emails>,
     /// Only what changed on each side since this MODSEQ of its own.
@@ -264,7 +266,7 @@ impl Fetch<'_> {
         let mut items = Vec::new();
         for pending in pending {
             loop {
-                match self.client.patiently(conn.event()).await?? {
+                match self.event(conn).await? {
                     Event::Fetch { seq, text, literal } => {
                         let reply = FirstPiece { seq, text, literal };
                         let known = (&mut *cursor, &*answered);
@@ -272,7 +274,9 @@ impl Fetch<'_> {
                         if let Some(uid) = uid {
                             answered.insert(uid);
                         }
-                        self.send(&[]).await?;
+                        if self.client.is_full() {
+                            self.send(&[]).await?;
+                        }
                     }
                     Event::Response(response) => {
                         if !matches!(response, Response::Tagged { .. }) {
@@ -321,46 +325,26 @@ impl Fetch<'_> {
         items: &mut Vec<Item>,
     ) -> Result<Option<SideUid>, Broken> {
         let FirstPiece { seq, text, literal } = first;
-        items.clear();
-        let scanned = FetchScan::start(&text)
-            .and_then(|(mut scan, _, from)| scan.segment(&text, from, items).ok().map(|()| scan));
-        let Some(mut scan) = scanned else {
+        let Some(mut scan) = read_items(&text, items) else {
             tracing::warn!(mailbox = %self.mailbox.name(), side = %step.side, "unreadable FETCH");
             skip(conn, literal).await?;
             return Ok(None);
         };
-        let side_uid = told_uid(&text, items).or_else(|| conn.selected().and_then(|s| s.uid(seq)));
-        let again = side_uid.is_some_and(|uid| answered.contains(uid));
-        let found = side_uid.filter(|_| !again).and_then(|uid| step.find(uid));
-        let found = found.and_then(|(uid, place)| {
-            let seq = cursor.seq(uid)?;
-            // Dovecot begins a reply, and hangs up behind it where it cannot read the content.
-            let hollow = self.wish.content
-                && literal.is_none()
-                && !items.iter().any(|item| item.kind == ItemKind::Body);
-            (!hollow && is_answer(items, &self.wish)).then_some((uid, place, seq))
-        });
-        let mod_seq = told_mod_seq(&text, items);
-        if let Some(told) = mod_seq {
-            conn.note_mod_seq(told);
-        }
-        let Some((uid, place, seq)) = found else {
-            // Unasked: news for everybody, when the connection is given back.
-            if let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
-                conn.note_flags(side_uid, flags);
-            }
+        // Dovecot begins a reply, and hangs up behind it where it cannot read the content.
+        let hollow = self.wish.content
+            && literal.is_none()
+            && !items.iter().any(|item| item.kind == ItemKind::Body);
+        let known = |uid| if hollow { None } else { cursor.seq(uid) };
+        let found = self.found(conn, step, (seq, &text, items), answered, known);
+        let Some((Found { side_uid, uid, place, mod_seq }, seq)) = found else {
             skip(conn, literal).await?;
             return Ok(None);
         };
-        let decides = place.authority() == step.side;
-        if decides && let (Some(side_uid), Some(flags)) = (side_uid, told_flags(&text, items)) {
-            self.compare(conn, (uid, side_uid), flags, mod_seq);
-        }
 
-        let wish = self.wish.clone();
-        let wanted = wish.flags || side_uid.is_some_and(|u| self.seen_set[step.side].contains(u));
+        let wish = Arc::clone(&self.wish);
+        let decides = place.authority() == step.side;
         let mut writer = Writer::new(&wish);
-        writer.keep_flags = decides && wanted;
+        writer.keep_flags = decides && (wish.flags || self.seen_set[step.side].contains(side_uid));
         if writer.keep_flags {
             self.tell_offered();
         }
@@ -399,24 +383,65 @@ impl Fetch<'_> {
         if let (Some(copier), Place::Old(_), true) = (&self.copier, place, self.wish.content) {
             copier.opened(&self.mailbox, uid, tee);
         }
-        Ok(side_uid)
+        Ok(Some(side_uid))
+    }
+
+    /// The next event. What lies here already is taken without looking at a clock.
+    pub(super) async fn event(&mut self, conn: &mut Conn) -> Result<Event, Broken> {
+        match conn.event_at_hand()? {
+            Some(event) => Ok(event),
+            None => Ok(self.client.patiently(conn.event()).await??),
+        }
+    }
+
+    /// Whose reply this is, if it is an answer that is wanted, and whatever `wanted` knows of that
+    /// message. A second answer for the same message is news, as is what nobody asked for.
+    pub(super) fn found<T>(
+        &mut self,
+        conn: &mut Conn,
+        step: &Step,
+        (seq, text, items): (u32, &[u8], &[Item]),
+        answered: &UidSet<SideUid>,
+        wanted: impl FnOnce(Uid) -> Option<T>,
+    ) -> Option<(Found, T)> {
+        let mod_seq = told_mod_seq(text, items);
+        if let Some(told) = mod_seq {
+            conn.note_mod_seq(told);
+        }
+        let side_uid = told_uid(text, items).or_else(|| conn.selected()?.uid(seq))?;
+        let again = answered.contains(side_uid) || !is_answer(items, &self.wish);
+        let found = if again { None } else { step.find(side_uid) };
+        let found = found.and_then(|(uid, place)| Some((uid, place, wanted(uid)?)));
+        let flags = told_flags(text, items);
+        let Some((uid, place, known)) = found else {
+            // Unasked: news for everybody, when the connection is given back.
+            if let Some(flags) = flags {
+                conn.note_flags(side_uid, Bytes::copy_from_slice(&flags));
+            }
+            return None;
+        };
+        if let Some(flags) = flags.filter(|_| place.authority() == step.side) {
+            self.compare(conn, (uid, side_uid), &flags, mod_seq);
+        }
+        Some((Found { side_uid, uid, place, mod_seq }, known))
     }
 
     /// Flags that the client is told: if nobody else was told of them, that is news for all, and
     /// also where the server takes them back later.
-    pub(super) fn compare(
+    fn compare(
         &mut self,
         conn: &mut Conn,
         (uid, side_uid): (Uid, SideUid),
-        flags: Bytes,
+        flags: &[u8],
         mod_seq: Option<u64>,
     ) {
         let until = self.told_until[conn.side()];
         let changed = mod_seq.zip(until).is_some_and(|(told, until)| told > until);
         if (changed && self.others)
-            || self.mailbox.were_others(uid, &flags)
+            || self.mailbox.were_others(uid, flags)
             || conn.has_news_of(side_uid)
         {
+            let flags = Bytes::copy_from_slice(flags);
             self.just_told.insert(uid, flags.clone());
             conn.note_flags(side_uid, flags);
         }
@@ -449,6 +474,9 @@ impl Fetch<'_> {
 
     /// Sends octets. While the client is slow, the connections that wait for it count no more.
     pub(super) async fn send(&mut self, octets: &[u8]) -> Result<(), ClientError> {
+        if self.client.gather(octets) {
+            return Ok(());
+        }
         let sending = self.client.octets(octets);
         tokio::pin!(sending);
         match tokio::time::timeout(SLOW, &mut sending).await {
@@ -506,6 +534,23 @@ impl Fetch<'_> {
             None => Ok(None),
         }
     }
+}
+
+/// Whose a reply is.
+pub(super) struct Found {
+    pub side_uid: SideUid,
+    pub uid: Uid,
+    pub place: Place,
+    /// As the server told it.
+    pub mod_seq: Option<u64>,
+}
+
+/// Finds the items in a reply's first text.
+pub(super) fn read_items(text: &[u8], items: &mut Vec<Item>) -> Option<FetchScan> {
+    items.clear();
+    let (mut scan, _, from) = FetchScan::start(text)?;
+    scan.segment(text, from, items).ok()?;
+    Some(scan)
 }
 
 struct FirstPiece {

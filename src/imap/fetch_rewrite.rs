@@ -1,11 +1,10 @@
 //! Rewriting one untagged FETCH: our numbers in front, the server's items behind them. Pure.
 
-use bytes::Bytes;
+use std::borrow::Cow;
 
-use crate::account::without_recent;
-use crate::backend::mod_seq;
-use crate::imap::fetch::FetchItem;
-use crate::imap::fetch_scan::{Ends, Item, ItemKind, number};
+use super::fetch::FetchItem;
+use super::fetch_scan::{Ends, Item, ItemKind, modseq, number};
+use super::scan::without_recent;
 use crate::uid::{EmailId, Seq, SideUid, Uid};
 
 /// What the client asked for, as far as the answer depends on it.
@@ -23,6 +22,8 @@ pub struct Wish {
     pub thread_id: bool,
     /// Something is asked that a server never sends by itself.
     pub data: bool,
+    /// An answer is a few numbers and flags, whatever the message.
+    pub tiny: bool,
     /// The message's content beyond its headers is asked for: it is being opened.
     pub content: bool,
     /// `\Seen` is to be set. That is a write of its own, before the content is read: authority over
@@ -44,6 +45,7 @@ pub fn items_for_server(items: &[FetchItem], read_only: bool) -> (String, Wish) 
         data: items
             .iter()
             .any(|i| !is_ours(i) && !matches!(i, FetchItem::Flags | FetchItem::ModSeq)),
+        tiny: items.iter().all(is_tiny),
         content: items.iter().any(FetchItem::opens_content),
         seen: !read_only && items.iter().any(FetchItem::sets_seen),
         renamed: Vec::new(),
@@ -89,14 +91,21 @@ fn is_ours(item: &FetchItem) -> bool {
     matches!(item, FetchItem::Uid | FetchItem::EmailId | FetchItem::ThreadId)
 }
 
+/// What takes a few octets, whatever the message.
+fn is_tiny(item: &FetchItem) -> bool {
+    let fixed =
+        [FetchItem::Flags, FetchItem::ModSeq, FetchItem::Rfc822Size, FetchItem::InternalDate];
+    is_ours(item) || fixed.contains(item)
+}
+
 /// The UID in a segment's items.
 pub fn told_uid(text: &[u8], items: &[Item]) -> Option<SideUid> {
     let item = items.iter().find(|item| item.kind == ItemKind::Uid)?;
     number(text.get(item.value.clone())?).map(SideUid)
 }
 
-/// FLAGS in a segment's items.
-pub fn told_flags(text: &[u8], items: &[Item]) -> Option<Bytes> {
+/// FLAGS in a segment's items, without `\Recent`.
+pub fn told_flags<'a>(text: &'a [u8], items: &[Item]) -> Option<Cow<'a, [u8]>> {
     let item = items.iter().find(|item| item.kind == ItemKind::Flags)?;
     Some(without_recent(text.get(item.value.clone())?))
 }
@@ -104,7 +113,7 @@ pub fn told_flags(text: &[u8], items: &[Item]) -> Option<Bytes> {
 /// MODSEQ in a segment's items.
 pub fn told_mod_seq(text: &[u8], items: &[Item]) -> Option<u64> {
     let item = items.iter().find(|item| item.kind == ItemKind::ModSeq)?;
-    mod_seq(text.get(item.value.clone())?)
+    modseq(text.get(item.value.clone())?)
 }
 
 /// Whether a reply answers what was asked, and is not just news of FLAGS.
@@ -159,6 +168,14 @@ impl<'a> Writer<'a> {
         if self.wish.thread_id {
             self.separate(out);
             out.extend_from_slice(b"THREADID NIL");
+        }
+    }
+
+    /// Goes on with items that another writer wrote for the same wish, without a beginning.
+    pub fn written(&mut self, items: &[u8], out: &mut Vec<u8>) {
+        if !items.is_empty() {
+            self.separate(out);
+            out.extend_from_slice(items);
         }
     }
 
