@@ -34,6 +34,8 @@ const MAX_LINE: usize = 8 << 20;
 pub const MAX_INLINE: u64 = 1 << 20;
 /// Room asked for before each read: TLS gives at most 16 KiB a record, plain sockets fill it all.
 const READ_AHEAD: usize = 64 << 10;
+/// The same where little will come, and perhaps for long nothing.
+const IDLE_ROOM: usize = 1 << 10;
 
 /// What a server said.
 #[derive(Debug)]
@@ -249,6 +251,12 @@ impl Conn {
     /// Gives back what only a busy connection needs.
     pub(super) fn rest(&mut self) {
         self.stream.rest();
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
     }
 
     pub(super) fn set_selected(&mut self, selected: Option<Selected>) {
@@ -286,7 +294,7 @@ impl Conn {
                     }
                 }
             }
-            self.input.reserve(READ_AHEAD);
+            self.input.reserve(IDLE_ROOM);
             match self.stream.read_buf(&mut self.input).now_or_never() {
                 None => return Ok(()),
                 Some(Ok(0)) => {
@@ -591,13 +599,13 @@ impl Conn {
 
     /// The next event. A BYE, a broken connection and silence beyond the patience are errors.
     pub async fn event(&mut self) -> Result<Event, BackendError> {
-        self.next_event(self.patience).await
+        self.next_event(self.patience, READ_AHEAD).await
     }
 
     /// The next event, where it is known that it may take longer (IDLE).
     pub async fn event_within(&mut self, patience: Duration) -> Result<Event, BackendError> {
         self.rest();
-        self.next_event(patience).await
+        self.next_event(patience, IDLE_ROOM).await
     }
 
     /// The next event, if it lies here already: much cheaper than waiting for what has come.
@@ -620,7 +628,7 @@ impl Conn {
             if let Some(event) = self.event_at_hand()? {
                 return Ok(event);
             }
-            self.input.reserve(READ_AHEAD);
+            self.input.reserve(room);
             let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
             let read = match read {
                 Ok(Ok(0)) => Ok(Err(io::ErrorKind::UnexpectedEof.into())),

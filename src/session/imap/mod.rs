@@ -285,8 +285,15 @@ impl Session {
     async fn command(&mut self, Tagged { tag, command }: Tagged) -> Result<(), ClientError> {
         self.begin(&tag);
         let (name, since) = (command.name(), Instant::now());
-        // Boxed, so that an idle session is not as large as its largest command.
-        let reply = Box::pin(self.execute(&tag, command)).await;
+        let reply = match (command, self.user.clone()) {
+            (Command::Idle, Some(user)) => {
+                // Who only waits holds up nobody who changes the account's phase.
+                self.entered = None;
+                self.idle(&user).await
+            }
+            // Boxed, so that an idle session is not as large as its largest command.
+            (command, _) => Box::pin(self.execute(&tag, command)).await,
+        };
         measure(name, since, &reply);
         self.answer(&tag, reply)
     }
@@ -327,12 +334,7 @@ impl Session {
             Command::Unknown { name } => Ok(Reply::bad(format!("Unknown command {name}"))),
             other => match self.user.clone() {
                 Some(user) => {
-                    // Who only waits holds up nobody who changes the account's phase.
-                    let waits = matches!(other, Command::Idle);
-                    self.entered = match waits {
-                        true => None,
-                        false => Some(Arc::new(user.account.enter().await?)),
-                    };
+                    self.entered = Some(Arc::new(user.account.enter().await?));
                     let reply = self.authenticated(tag, &user, other).await;
                     self.entered = None;
                     reply
@@ -348,9 +350,8 @@ impl Session {
         user: &User,
         command: Command,
     ) -> Result<Reply, Failure> {
-        // Who only waits for news keeps nobody from anything.
-        let waits = matches!(command, Command::Idle | Command::Noop);
-        let _active = (!waits).then(|| user.account.active());
+        // Who only asks for news keeps nobody from anything.
+        let _active = (!matches!(command, Command::Noop)).then(|| user.account.active());
         let reply = match command {
             Command::Select { mailbox, options } => {
                 return self.select(user, &mailbox, options, false).await;
@@ -392,17 +393,13 @@ impl Session {
         command: Command,
     ) -> Result<Reply, Failure> {
         if self.selected.is_none() {
-            return Ok(match command {
-                Command::Idle => return self.idle(user).await,
-                _ => Reply::bad("No mailbox selected"),
-            });
+            return Ok(Reply::bad("No mailbox selected"));
         }
         // No EXPUNGE while sequence numbers are in use (RFC 3501 §7.4.1).
         let (reply, may_expunge) = match command {
             Command::Check => return self.noop().await,
             Command::Close => return self.close(user, true).await,
             Command::Unselect => return self.close(user, false).await,
-            Command::Idle => return self.idle(user).await,
             Command::Expunge => (self.expunge(user, None).await?, true),
             Command::UidExpunge { set } => (self.expunge(user, Some(&set)).await?, true),
             Command::Fetch { uid, set, items, partial, changed_since, vanished } => {

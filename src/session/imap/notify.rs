@@ -276,7 +276,8 @@ impl Session {
         let set = SeqSet::from_ranges(arrived.ranges().map(|(a, b)| (bound(a), bound(b))));
         let (partial, changed_since, vanished) = (None, None, false);
         let asked = Asked { uid: true, set: &set, items: &items, partial, changed_since, vanished };
-        self.fetch(user, asked).await.map(drop)
+        // Boxed, so that who only waits does not hold it.
+        Box::pin(self.fetch(user, asked)).await.map(drop)
     }
 
     async fn tell_others(

@@ -102,7 +102,8 @@ impl Session {
                 };
                 let (partial, changed_since, vanished) = (None, None, false);
                 let asked = Asked { uid: true, set: &set, items, partial, changed_since, vanished };
-                self.fetch(user, asked).await?;
+                // Boxed, so that who only waits does not hold it.
+                Box::pin(self.fetch(user, asked)).await?;
                 self.selected.iter_mut().for_each(|selected| selected.all_flags = false);
                 continue;
             }
