@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use lab::process::scratch;
 use lab::tools::run;
-use lab::{Builder, Dialogue, Dovecot, Postfix, Services, Talk, World, eventually, mails};
+use lab::{Builder, Dialogue, Dovecot, Postfix, Services, Sink, Talk, World, eventually, mails};
 
 const ANN: &str = "ann@example.com";
 const BOB: &str = "bob@example.com";
@@ -241,6 +241,34 @@ fn a_token_that_expires_is_replaced_or_ends_the_session() {
     client.wait_for(|line| line.starts_with("+ "));
     client.send("");
     client.until("x").expect_status("NO", "AUTHENTICATE");
+}
+
+/// Where passwords are remembered, tokens are not, and a server for sending that takes none is no use to who
+/// has nothing else.
+#[test]
+fn v9_a_token_is_not_learned() {
+    let issuer = Issuer::new();
+    let sinks = (Sink::new().start(), Sink::new().start());
+    let mut builder = world(&issuer).file("key", "a key of more than thirty-two characters\n");
+    for (side, sink) in [("old", &sinks.0), ("new", &sinks.1)] {
+        let submission = format!("\"submission://127.0.0.1:{}?tls=none\"", sink.port);
+        builder = builder
+            .set(&format!("{side}.credentials.mode"), "\"learned\"")
+            .set(&format!("{side}.credentials.key_file"), "\"key\"")
+            .set(&format!("{side}.submission"), &submission);
+    }
+    let world = builder.start();
+    let mut client = offered(world.proxy.port);
+    let token = issuer.token(ANN, 3600);
+    client.ok(&format!("AUTHENTICATE XOAUTH2 {}", response("XOAUTH2", ANN, &token)));
+    client.ok("SELECT INBOX");
+    let mut talk = Talk::connect(world.proxy.mail.submission);
+    let told = talk.expect("EHLO client.example", "250");
+    assert!(told.contains("AUTH PLAIN LOGIN") && !told.contains("XOAUTH2"), "{told}");
+    talk.expect("AUTH XOAUTH2 eA==", "504");
+    assert!(!world.proxy.log().contains("is remembered"));
+    drop(world.proxy.client());
+    assert!(world.proxy.log().contains("is remembered"));
 }
 
 #[test]

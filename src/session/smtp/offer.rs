@@ -71,7 +71,8 @@ impl SmtpOffers {
     pub(super) fn takes_tokens(&self, role: Role) -> bool {
         let found = self.service(role).found.lock().unwrap_or_else(PoisonError::into_inner);
         found.sides.iter().any(|(side, offers)| {
-            let own = !matches!(self.config.backends[side].credentials.mode, Mode::Same);
+            let mode = &self.config.backends[side].credentials.mode;
+            let own = !matches!(mode, Mode::Same | Mode::Learned(_));
             offers.as_ref().is_some_and(|offers| own || offers.for_tokens().is_some())
         })
     }
