@@ -152,7 +152,6 @@
 //! - **The first sight of a mailbox may be by STATUS**, where it has no message on new: its numbers are
 //!   old's, and its UIDVALIDITY is fixed by them, so that a listing with STATUS opens nothing; one that
 //!   was given within a day is fixed by SELECT alone.
-//! - **A subscription to a mailbox that does not exist is not listed**, on neither side.
 //! - **BDAT goes on as DATA**, whatever the server offers: a message has one form behind the proxy, and
 //!   without BINARYMIME nothing is lost by it. A message that does not end with a line end gets one.
 //! - **An LMTP server takes one recipient at a time**: its answers are for each, SMTP's is for all.

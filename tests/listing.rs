@@ -337,3 +337,44 @@ fn v1_status_before_the_first_select_tells_the_uid_validity_that_stays() {
     client.ok("UNSELECT");
     assert_eq!(client.ok(ask).status_of("INBOX.Lists"), first);
 }
+
+fn subscribed(client: &mut Dialogue) -> BTreeSet<String> {
+    client.ok("LSUB \"\" *").listed().into_iter().map(|l| l.name).collect()
+}
+
+/// A subscription outlives its mailbox until the client ends it (RFC 3501 section 6.3.6), on whichever side it is.
+#[test]
+fn a_subscription_outlives_its_mailbox() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("Left/Old", &mails(0..1));
+        new.seed("Left/New", &mails(1..2));
+    });
+    let mut old = world.old.client();
+    old.ok("CREATE INBOX.Gone.Long");
+    old.ok("SUBSCRIBE INBOX.Gone.Long");
+    old.ok("DELETE INBOX.Gone.Long");
+    let mut client = world.proxy.client();
+    for name in ["INBOX.Left.Old", "INBOX.Left.New"] {
+        client.ok(&format!("SUBSCRIBE {name}"));
+        client.ok(&format!("DELETE {name}"));
+        assert!(!folder_names(&mut client).contains(name));
+    }
+    let absent = ["INBOX.Gone.Long", "INBOX.Left.New", "INBOX.Left.Old"];
+    let all = subscribed(&mut client);
+    assert!(absent.iter().all(|name| all.contains(*name)), "{all:?}");
+    assert!(all.contains("INBOX.Sent"), "{all:?}");
+    let extended = lines(&mut client, "LIST (SUBSCRIBED) \"\" INBOX.Gone.%");
+    assert_eq!(extended, lines(&mut old, "LIST (SUBSCRIBED) \"\" INBOX.Gone.%"));
+    let above = "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" INBOX.Gone";
+    assert_eq!(lines(&mut client, above), lines(&mut old, above));
+    client.no("SELECT INBOX.Gone.Long");
+
+    // Made again, it is still subscribed; and then it is no more.
+    client.ok("CREATE INBOX.Left.New");
+    assert!(subscribed(&mut client).contains("INBOX.Left.New"));
+    for name in absent {
+        client.ok(&format!("UNSUBSCRIBE {name}"));
+    }
+    let left = subscribed(&mut client);
+    assert!(absent.iter().all(|name| !left.contains(*name)), "{left:?}");
+}

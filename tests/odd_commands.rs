@@ -70,7 +70,12 @@ impl Speaker {
             said = said.replace(&format!("{{u{n}}}"), &uid.to_string());
         }
         let reply = self.dialogue.cmd(&said);
-        (reply.status.clone(), self.alike(&reply))
+        let mut told = self.alike(&reply);
+        if command.starts_with("APPEND") {
+            // News of flags may come at any time.
+            told.retain(|line| !line.contains(" FETCH ("));
+        }
+        (reply.status.clone(), told)
     }
 
     /// What was told, in a form that does not depend on who was asked.
@@ -118,7 +123,8 @@ impl Speaker {
     }
 }
 
-/// Says all commands to both, where so many of the messages lie on old.
+/// Says all commands to both, where so many of the messages lie on old. Dovecot ends a connection after twenty
+/// commands in a row that it does not understand.
 fn agree(commands: &[&str]) {
     for on_old in [0, 5, 10] {
         let world = World::new().start();
@@ -143,10 +149,14 @@ fn agree(commands: &[&str]) {
         let mut direct = Speaker::new(new, "OddDirect".to_owned());
         let mut through = Speaker::new(world.proxy.client(), "INBOX.Odd".to_owned());
         assert_eq!(through.uids.len(), 10);
+        let mut differences = Vec::new();
         for command in commands {
             let (expected, found) = (direct.say(command), through.say(command));
-            assert_eq!(found, expected, "{command}, {on_old} of 10 on old");
+            if found != expected {
+                differences.push(format!("{command}\n  {found:?}\n  instead of\n  {expected:?}"));
+            }
         }
+        assert!(differences.is_empty(), "{on_old} of 10 on old:\n{}", differences.join("\n"));
     }
 }
 
@@ -176,6 +186,30 @@ fn messages_are_fetched_as_from_one_server() {
         "FETCH 1 BODY.PEEK[]<100000.10>",
         "FETCH 1 BODY.PEEK[]<0.4294967295>",
         "FETCH 1 BODY.PEEK[]<-1.5>",
+        "FETCH 1 BODY.PEEK[]<4294967295.1>",
+        "FETCH 1 BODY.PEEK[]<99999999999999999999.1>",
+        "FETCH 1 BODY.PEEK[]<>",
+        "FETCH 1 BODY.PEEK[]<1.>",
+        "FETCH 1 BODY.PEEK[]<.1>",
+        "FETCH 1 BODY.PEEK[]<1.2.3>",
+        "FETCH 3 BODY.PEEK[2.1]<3.5>",
+        "FETCH 3 BODY.PEEK[1]<9999.7>",
+        "FETCH 3 BODY.PEEK[2.HEADER]<3.7>",
+        "FETCH 3 BODY.PEEK[2.HEADER.FIELDS (Subject)]",
+        "FETCH 3 BODY.PEEK[2.HEADER.FIELDS.NOT (Subject)]",
+        "FETCH 3 BODY.PEEK[2.2.MIME]",
+        "FETCH 3 BODY.PEEK[2.3.4.5.6.7.8.9]",
+        "NOOP",
+        "FETCH 3 BODY.PEEK[1.]",
+        "FETCH 3 BODY.PEEK[.1]",
+        "FETCH 3 BODY.PEEK[1..2]",
+        "FETCH 3 BODY.PEEK[TEXT.1]",
+        "FETCH 3 BODY.PEEK[1.MIME.1]",
+        "FETCH 3 body.peek[Text]<0.5>",
+        "FETCH 1:3 (BODY.PEEK[]<0.10> BODY.PEEK[]<5.10>)",
+        "FETCH 1 BODY.PEEK[HEADER.FIELDS Subject]",
+        "FETCH 1 BODY.PEEK[HEADER.FIELDS.NOT ()]",
+        "FETCH 1:* BODY.PEEK[HEADER.FIELDS (\"a b\")]",
         "FETCH 1:* BODY.PEEK[TEXT]<2.3>",
         "FETCH 1 (BODY.PEEK[] BODY.PEEK[TEXT] BODY.PEEK[HEADER])",
         "FETCH 1:* RFC822.HEADER",
@@ -197,6 +231,33 @@ fn messages_are_fetched_as_from_one_server() {
         "FETCH *:1 FLAGS",
         "FETCH 1,1,1 FLAGS",
         "FETCH 1: FLAGS",
+        "FETCH 1,,2 FLAGS",
+        "FETCH ,1 FLAGS",
+        "FETCH -1 FLAGS",
+        "FETCH 100:* UID",
+        "FETCH *:100 UID",
+        "FETCH *:* UID",
+        "FETCH 4294967295:* UID",
+        "FETCH 00001 UID",
+        "UID FETCH 4294967295:* FLAGS",
+        "FETCH 1:* (UID FLAGS FLAGS UID)",
+        "FETCH 1:* (BODY BODYSTRUCTURE)",
+        "FETCH 1 FAST FLAGS",
+        "NOOP",
+        "FETCH 1 (FLAGS)(UID)",
+        "FETCH 1 ((FLAGS))",
+        "FETCH 1 \"FLAGS\"",
+        "FETCH 1 {5+}\r\nFLAGS",
+        "FETCH 1 FLAGS UID",
+        "FETCH 1 BODY.PEEK",
+        "FETCH 1 BODY.PEEK[]]",
+        "FETCH 1 BODY]",
+        "FETCH 1 RFC822.HEADER.LINES (Subject)",
+        "FETCH",
+        "NOOP",
+        "UID",
+        "UID FETCH",
+        "UID NOSUCH 1",
         "FETCH 1:2:3 FLAGS",
         "FETCH 1",
         "FETCH 1 ()",
@@ -248,6 +309,44 @@ fn messages_are_found_as_by_one_server() {
         "SEARCH 1,3,5 SEEN",
         "SEARCH ()",
         "SEARCH ((SEEN) (NOT FLAGGED))",
+        "SEARCH NOT (OR (SEEN DELETED) (NOT FLAGGED))",
+        "SEARCH OR OR OR SEEN DELETED FLAGGED DRAFT",
+        "SEARCH NOT NOT NOT SEEN",
+        "SEARCH ((((ALL))))",
+        "SEARCH OR ALL ALL ALL",
+        "SEARCH UNKEYWORD key1",
+        "SEARCH UNKEYWORD nonesuch",
+        "SEARCH HEADER \"subject\" {5+}\r\nAlpha",
+        "SEARCH HEADER \"\" x",
+        "SEARCH SUBJECT {2+}\r\nZe SUBJECT {2+}\r\neT",
+        "SEARCH CHARSET UTF-8 SUBJECT {6+}\r\nGrüße",
+        "SEARCH CHARSET \"utf-8\" BODY {6+}\r\nwörld",
+        "SEARCH SUBJECT NIL",
+        "SEARCH FROM (a)",
+        "SEARCH 100",
+        "SEARCH 1:100",
+        "SEARCH NOT 8:100",
+        "SEARCH 100,1 SEEN",
+        "SEARCH 0",
+        "NOOP",
+        "SEARCH 1:2 3",
+        "SEARCH UID *:1",
+        "SEARCH UID 4294967295:*",
+        "SEARCH UID abc",
+        "SEARCH UID",
+        "SEARCH SEEN UNSEEN",
+        "NOOP",
+        "SEARCH (",
+        "SEARCH )",
+        "SEARCH (ALL",
+        "SEARCH ALL)",
+        "SEARCH",
+        "SEARCH FROM",
+        "SEARCH ON 31-Feb-2019",
+        "SEARCH ON 001-Feb-2019",
+        "SEARCH LARGER 4294967295",
+        "SEARCH LARGER 4294967296",
+        "SEARCH LARGER -1",
         "SEARCH OR SEEN",
         "SEARCH NOT",
         "SEARCH NOSUCH",
@@ -285,6 +384,19 @@ fn messages_are_found_as_by_one_server() {
         "SORT (NOSUCH) UTF-8 ALL",
         "SORT (REVERSE) UTF-8 ALL",
         "SORT DATE UTF-8 ALL",
+        "SORT (DISPLAYFROM) UTF-8 ALL",
+        "SORT (DATE REVERSE) UTF-8 ALL",
+        "SORT (SUBJECT) X-NOSUCH ALL",
+        "SORT (SUBJECT)",
+        "SORT",
+        "SORT RETURN () (DATE) UTF-8 ALL",
+        "SORT RETURN (SAVE) (DATE) UTF-8 SEEN",
+        "SEARCH RETURN (COUNT) $",
+        "SORT RETURN (ALL) (DATE) UTF-8 KEYWORD nonesuch",
+        "SEARCH RETURN (SAVE) CHARSET NOSUCH ALL",
+        "SEARCH RETURN (COUNT) $",
+        "THREAD REFERENCES X-NOSUCH ALL",
+        "THREAD REFERENCES",
         "SORT (DATE) UTF-8",
         "SORT (REVERSE SUBJECT DATE) UTF-8 ALL",
         "UID SORT (SIZE) UTF-8 SEEN",
@@ -316,6 +428,20 @@ fn messages_are_changed_and_removed_as_on_one_server() {
         "STORE 1 FLAGS (a(b)",
         "STORE 1 FLAGS (a%b)",
         "STORE 1 +FLAGS (\\)",
+        "STORE 1 +FLAGS (a]b)",
+        "STORE 1 +FLAGS (\"quoted\")",
+        "STORE 1 FLAGS (",
+        "STORE 1:100 +FLAGS (\\Seen)",
+        "STORE 1 (NOSUCH) +FLAGS (\\Draft)",
+        "UID STORE 4000000000,{u2} -FLAGS (u)",
+        "COPY 1 INBOX.nonesuch",
+        "MOVE 1 INBOX.nonesuch",
+        "MOVE 100 {mb}",
+        "UID MOVE 4000000000 {mb}",
+        "UID COPY 4000000000 {mb}",
+        "COPY x {mb}",
+        "UID EXPUNGE x",
+        "UID EXPUNGE 4000000000",
         "STORE 5:2,9 +FLAGS (Abc)",
         "STORE *:8 +FLAGS (Def)",
         "FETCH 1:* FLAGS",
@@ -345,5 +471,71 @@ fn messages_are_changed_and_removed_as_on_one_server() {
         "CLOSE",
         "SELECT {mb}",
         "FETCH 1:* RFC822.SIZE",
+    ]);
+}
+
+#[test]
+fn messages_are_put_together_as_on_one_server() {
+    agree(&[
+        "APPEND {mb} {0+}\r\n",
+        "APPEND {mb} {3+}\r\nabc",
+        "APPEND {mb} () {3+}\r\nabc",
+        "APPEND {mb} (\\Seen Key9) \"01-Jan-2020 10:00:00 +0000\" {3+}\r\nabc",
+        "APPEND {mb} \" 1-Jan-1990 10:00:00 -1130\" {3+}\r\nabc",
+        "APPEND {mb} {3+}\r\nabc {4+}\r\ndefg",
+        "APPEND {mb} (\\Seen) {3+}\r\nabc (\\Draft) \"01-Jan-2020 10:00:00 +0000\" {4+}\r\ndefg",
+        "APPEND {mb} {3+}\r\nabc {0+}\r\n",
+        "APPEND {mb} {3+}\r\nabc x",
+        "APPEND {mb} abc",
+        "APPEND {mb}",
+        "APPEND {mb} CATENATE (TEXT {3+}\r\nabc TEXT {4+}\r\ndefg)",
+        "APPEND {mb} CATENATE (URL \"/{mb}/;UID={u3}\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \"/{mb}/;UID={u3}/;SECTION=HEADER\" TEXT {3+}\r\nabc URL \"/{mb}/;UID={u9}/;SECTION=TEXT\")",
+        "APPEND {mb} CATENATE (URL \"/{mb}/;UID={u3}/;SECTION=1.MIME\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \"/{mb}/;UID={u3}/;PARTIAL=1.5\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \"/{mb}/;UID={u3}/;SECTION=TEXT/;PARTIAL=1.3\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \"/{mb};UIDVALIDITY=1/;UID={u3}\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \"/{mb}/;UID=4000000000\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \"imap://elsewhere/INBOX/;UID=1\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE (URL \";UID={u3}\" TEXT {3+}\r\nabc)",
+        "APPEND {mb} CATENATE ()",
+        "APPEND {mb} CATENATE (TEXT {3+}\r\nabc",
+        "APPEND {mb} (\\Seen) CATENATE (TEXT {3+}\r\nabc) (\\Draft) CATENATE (TEXT {3+}\r\nxyz)",
+        "APPEND {mb} CATENATE (TEXT {3+}\r\nabc) {3+}\r\nxyz",
+        "NOOP",
+        "FETCH 11:* (FLAGS RFC822.SIZE BODY.PEEK[])",
+        "FETCH 13,14 INTERNALDATE",
+        "UNSELECT",
+        "UNSELECT",
+        "CLOSE",
+        "CHECK",
+        "SELECT {mb} (QRESYNC ())",
+        "SELECT {mb} (NOSUCH)",
+        "SELECT {mb} (CONDSTORE",
+        "SELECT {mb} ()",
+        "ENABLE CONDSTORE QRESYNC",
+        "SELECT {mb} (QRESYNC (1))",
+        "SELECT {mb} (QRESYNC (x 1))",
+        "SELECT {mb} (QRESYNC 1 1)",
+        "SELECT {mb} (QRESYNC (1 1 1:*))",
+        "SELECT {mb} (QRESYNC (1 1 1:5 (1:2)))",
+        "SELECT {mb} (QRESYNC (1 1))",
+        "SELECT {mb} (QRESYNC (1 1 1:5 (1:2 1:2)))",
+        "SELECT {mb} (CONDSTORE QRESYNC (1 1))",
+        "EXAMINE {mb} (QRESYNC (1 1))",
+        "FETCH 1 (FLAGS) (CHANGEDSINCE)",
+        "FETCH 1 (FLAGS) (CHANGEDSINCE x)",
+        "FETCH 1 (FLAGS) (NOSUCH)",
+        "FETCH 1 (FLAGS) (VANISHED)",
+        "UID FETCH 1:* (FLAGS) (VANISHED)",
+        "FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)",
+        "NOTIFY NONE",
+        "NOTIFY SET ()",
+        "NOTIFY SET (selected NONE)",
+        "NOTIFY",
+        "COMPRESS",
+        "LOGIN a b",
+        "ID (\"name\"",
+        "ENABLE NONESUCH (",
     ]);
 }

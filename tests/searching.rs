@@ -153,9 +153,12 @@ fn what_is_saved_depends_on_what_else_is_asked_for() {
     // A search that does not save leaves it, as does one that is no command.
     let before = saved(&mut client);
     client.ok("SEARCH RETURN (COUNT) 1");
-    client.bad("SEARCH RETURN (SAVE) 31");
+    client.bad("SEARCH RETURN (SAVE) 0");
     client.bad("SEARCH RETURN (SAVE) NONSENSE");
     assert_eq!(saved(&mut client), before);
+    // A number that no message has finds none, as on Dovecot.
+    assert_eq!(client.ok("SEARCH 31").found(), []);
+    assert_eq!(client.ok("SEARCH 30:31").found(), [30]);
     // Its own program still means the result before.
     client.ok("SEARCH RETURN (SAVE) $ 13:25");
     assert_eq!(saved(&mut client), [uid(12), uid(24)]);

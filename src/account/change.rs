@@ -261,9 +261,11 @@ impl Account {
             // A subscription may outlive its mailbox.
             None => {
                 let names = self.names_for(&folders, &self.records().await?, client);
-                match self.folders_side() {
-                    Side::Old => (names.old, None),
-                    Side::New => (None, names.new),
+                let held = folders.subscribed_on(client, names.new.clone());
+                match (held.old, held.new, self.folders_side()) {
+                    (None, None, Side::Old) => (names.old, None),
+                    (None, None, Side::New) => (None, names.new),
+                    (old, new, _) => (old, new),
                 }
             }
         };

@@ -3,17 +3,17 @@
 //! A folder gets its record, with the names on both sides, when it is first seen (DESIGN §3,
 //! "Names"). What the last listing told is kept, so that LIST goes on while a side is away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
 use super::change::{dislikes, plainer_on_new};
 use super::mailbox::now;
-use super::names::{Decided, Joined, Listed, Special, Style, join};
+use super::names::{Decided, Joined, Listed, Special, Style, join, new_to_client};
 use super::shared::{self, Foreign, is_shared};
 use super::{Access, Account, AccountError, Mailbox};
-use crate::backend::{BackendError, Conn, Done, Pending, Want, text};
+use crate::backend::{BackendError, Conn, Done, Want, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Config;
 use crate::imap::names::encode;
@@ -57,6 +57,15 @@ pub struct SideFolders {
     pub shared: Vec<Listed>,
     /// Where these lie.
     pub foreign: Foreign,
+    /// What is subscribed there, and is none of its folders.
+    pub absent: Vec<MailboxName>,
+}
+
+impl SideFolders {
+    /// Whether this is subscribed there, be there such a folder or not.
+    fn subscribes(&self, name: &MailboxName) -> bool {
+        self.absent.contains(name) || self.listed.iter().any(|l| l.subscribed && l.name == *name)
+    }
 }
 
 impl Folders {
@@ -64,6 +73,38 @@ impl Folders {
     pub fn find(&self, client: &MailboxName) -> Option<&Folder> {
         let of = |name: &MailboxName| self.by_client.get(name).map(|at| &self.list[*at]);
         of(client).or_else(|| of(&self.styles.old.below_inbox(client)?))
+    }
+
+    /// What is subscribed and does not exist, as the client calls it: a subscription outlives its
+    /// mailbox (RFC 3501 §6.3.6).
+    pub fn subscribed_absent(&self) -> BTreeSet<MailboxName> {
+        let Sides { old, new } = &self.sides;
+        let of_old = old.iter().flat_map(|side| {
+            // Old keeps what a client deleted.
+            let kept = side.listed.iter().filter(|l| l.subscribed).map(|l| &l.name);
+            side.absent.iter().chain(kept)
+        });
+        let of_new = new.iter().flat_map(|side| &side.absent);
+        let shown: HashSet<_> = self.list.iter().filter_map(|f| f.joined.old.as_ref()).collect();
+        let placed: HashSet<_> = self.list.iter().map(|f| &f.joined.new_wanted).collect();
+        let of_old = of_old.filter(|name| !shown.contains(name)).cloned();
+        let of_new = of_new.filter(|name| !placed.contains(name));
+        let of_new = of_new.map(|name| new_to_client(name, &self.styles));
+        of_old.chain(of_new).filter(|name| self.find(name).is_none()).collect()
+    }
+
+    /// On which sides there is a subscription to what does not exist, by its name there: on old the
+    /// client's, as above.
+    pub(super) fn subscribed_on(
+        &self,
+        client: &MailboxName,
+        on_new: Option<MailboxName>,
+    ) -> Sides<Option<MailboxName>> {
+        let on = |side: Side, name: Option<MailboxName>| {
+            let listed = self.sides[side].as_ref()?;
+            name.filter(|name| listed.subscribes(name))
+        };
+        Sides { old: on(Side::Old, Some(client.clone())), new: on(Side::New, on_new) }
     }
 
     /// Whether old has told its folders, its separator and its prefix.
@@ -595,7 +636,7 @@ fn remembered(
 ) -> SideFolders {
     let listed = records.iter().filter_map(|record| remembered_as(record, side)).collect();
     let shared = if side == Side::Old { shared::remembered(shared) } else { Vec::new() };
-    SideFolders { style, listed, shared, foreign: Foreign::default() }
+    SideFolders { style, listed, shared, foreign: Foreign::default(), absent: Vec::new() }
 }
 
 /// A folder as a side's last listing had it, if it was there.
@@ -626,7 +667,9 @@ async fn list_side(access: &Access, side: Side) -> Result<SideFolders, BackendEr
 pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     let mut extended = conn.profile().list_special_use();
     let namespace = conn.profile().namespace().then(|| conn.queue(&text("NAMESPACE")));
-    let (list, mut lsub) = queue_list(conn, extended);
+    let list = conn.queue(&list_all(extended));
+    // It alone tells subscriptions to what does not exist as well.
+    let lsub = conn.queue(&text("LSUB \"\" \"*\""));
 
     let mut prefix = None;
     let mut foreign = Foreign::default();
@@ -640,25 +683,22 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         }
     }
     let mut done = conn.finish(list).await?;
+    let lsub = conn.finish(lsub).await?;
     if extended && done.status == Status::Bad {
         // Servers of several makes name LIST-EXTENDED and know not all options of it (FIELD §5).
         extended = false;
-        let list;
-        (list, lsub) = queue_list(conn, extended);
-        done = conn.finish(list).await?;
+        done = conn.run(&list_all(extended)).await?;
     }
     if !done.is_ok() {
         return Err(conn.answer("LIST", &done));
     }
     let mut entries: Vec<ListEntry> = done.untagged.into_iter().filter_map(list_entry).collect();
-    let mut subscribed: Vec<MailboxName> = Vec::new();
-    if let Some(pending) = lsub {
-        let done = conn.finish(pending).await?;
-        subscribed.extend(done.untagged.into_iter().filter_map(|r| match r {
+    let subscribed: HashSet<MailboxName> = (lsub.untagged.into_iter())
+        .filter_map(|response| match response {
             Response::Lsub(entry) if !entry.has("\\Noselect") => Some(entry.name),
             _ => None,
-        }));
-    }
+        })
+        .collect();
     let separator = prefix
         .as_ref()
         .and_then(|(_, separator)| *separator)
@@ -697,7 +737,12 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
             subscribed: if extended { e.has("\\Subscribed") } else { subscribed.contains(&e.name) },
         })
         .partition(|listed| foreign.holds(&listed.name));
-    Ok(SideFolders { style: Style { prefix, separator }, listed, shared, foreign })
+    // Some servers list what is only subscribed, too.
+    let there = entries.iter().filter(|e| !e.has("\\NonExistent"));
+    let names: HashSet<&MailboxName> = there.map(|e| &e.name).collect();
+    let absent = subscribed.iter().filter(|name| !names.contains(name) && !foreign.holds(name));
+    let absent = absent.cloned().collect();
+    Ok(SideFolders { style: Style { prefix, separator }, listed, shared, foreign, absent })
 }
 
 fn list_entry(response: Response) -> Option<ListEntry> {
@@ -707,10 +752,9 @@ fn list_entry(response: Response) -> Option<ListEntry> {
     }
 }
 
-/// Queues LIST, with all that is asked for by options (RFC 5258, RFC 6154), or with LSUB beside it.
-fn queue_list(conn: &mut Conn, extended: bool) -> (Pending, Option<Pending>) {
-    let list = conn.queue(&text(&format!("LIST \"\" \"*\"{}", list_options(extended))));
-    (list, (!extended).then(|| conn.queue(&text("LSUB \"\" \"*\""))))
+/// LIST, with all that is asked for by options (RFC 5258, RFC 6154).
+fn list_all(extended: bool) -> Parts {
+    text(&format!("LIST \"\" \"*\"{}", list_options(extended)))
 }
 
 fn list_options(extended: bool) -> &'static str {

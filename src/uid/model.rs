@@ -652,6 +652,14 @@ fn star_names_the_last_message_from_both_ends() {
     assert_eq!(named(4.into(), star).resolve_seqs(&map), None);
     assert_eq!(named(star, 2.into()).resolve_seqs(&map), UidSet::parse(b"4,6"));
     assert_eq!(SeqSet::single(0).resolve_seqs(&map), None);
+    for (set, known) in [
+        (named(2.into(), 9.into()), "4,6"),
+        (named(9.into(), 7.into()), ""),
+        (named(9.into(), star), "6"),
+        (SeqSet::single(0), ""),
+    ] {
+        assert_eq!(set.resolve_known_seqs(&map).to_string(), known, "{set}");
+    }
     assert!(SeqSet::single(0).resolve_uids(&map).is_empty());
     assert_eq!(named(star, 2.into()).to_string(), "*:2");
 }

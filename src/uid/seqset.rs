@@ -115,6 +115,20 @@ impl SeqSet {
             self.ranges.iter().map(|&(a, b)| Some((seq(a)?, seq(b)?))).collect();
         Some(map.numbered_by(&UidSet::from_ranges(named?)))
     }
+
+    /// The messages named by sequence number, as far as there are any.
+    pub fn resolve_known_seqs(&self, map: &UidMap) -> UidSet<Uid> {
+        let exists = map.len();
+        let seq = |bound| match bound {
+            Bound::Number(n) => n,
+            Bound::Star => exists,
+        };
+        let named = self.ranges.iter().filter_map(|&(a, b)| {
+            let (first, last) = (seq(a).min(seq(b)).max(1), seq(a).max(seq(b)).min(exists));
+            (first <= last).then_some((Seq(first), Seq(last)))
+        });
+        map.numbered_by(&UidSet::from_ranges(named.collect::<Vec<_>>()))
+    }
 }
 
 impl UidMap {

@@ -76,6 +76,8 @@ pub enum Code {
     UseAttr,
     /// `UNKNOWN-CTE` (RFC 3516): a transfer encoding that the server cannot decode
     UnknownCte,
+    /// `PARSE` (RFC 3501 §7.1): a message that the server cannot read so far
+    Parse,
     /// `NOPERM` (RFC 5530): the user may not
     NoPerm,
     /// `METADATA` (RFC 5464)
@@ -145,6 +147,7 @@ fn read(unit: &Bytes, mut scan: Scan<'_>) -> Option<Code> {
         b"CANNOT" => Code::Cannot,
         b"USEATTR" => Code::UseAttr,
         b"UNKNOWN-CTE" => Code::UnknownCte,
+        b"PARSE" => Code::Parse,
         b"NOPERM" => Code::NoPerm,
         b"METADATA" => Code::Metadata(match scan.atom().to_ascii_uppercase().as_slice() {
             b"LONGENTRIES" => MetadataCode::LongEntries(scan.number64()?),

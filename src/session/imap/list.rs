@@ -7,7 +7,7 @@ use tracing::debug;
 use super::reply::{Failure, Reply};
 use super::{Session, User};
 use crate::account::names::{Joined, Style};
-use crate::account::{Asked, Folder, statuses};
+use crate::account::{Asked, Folder, Folders, statuses};
 use crate::base::MailboxName;
 use crate::imap::command::{List, StatusItem};
 use crate::imap::names::{Spelling, list_pattern, matches};
@@ -36,7 +36,8 @@ impl Session {
         }
         let listing = user.account.list_folders(&user.access);
         let folders = self.client.patiently(listing).await??;
-        let joined: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
+        let absent = if list.select.subscribed { absent(&folders) } else { Vec::new() };
+        let joined: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).chain(&absent).collect();
         let shown = shown(&joined, folders.separator(), list);
         let spelling = self.extended.spelling();
         for shown in &shown {
@@ -95,7 +96,8 @@ impl Session {
         let listing = user.account.list_folders(&user.access);
         let folders = self.client.patiently(listing).await??;
         let pattern = list_pattern(reference, pattern);
-        let listed: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).collect();
+        let absent = absent(&folders);
+        let listed: Vec<&Joined> = folders.list.iter().map(|f| &f.joined).chain(&absent).collect();
         let spelling = self.extended.spelling();
         for shown in subscribed(&listed, folders.separator(), &pattern) {
             self.client.line(list_line("LSUB", &shown, folders.separator(), spelling));
@@ -103,6 +105,27 @@ impl Session {
         }
         Ok(Reply::ok("Lsub completed"))
     }
+}
+
+/// What is subscribed and does not exist, like a folder that is on neither side.
+fn absent(folders: &Folders) -> Vec<Joined> {
+    let absent = folders.subscribed_absent().into_iter().map(|client| Joined {
+        old: None,
+        new: None,
+        new_wanted: client.clone(),
+        old_wanted: client.clone(),
+        special: None,
+        selectable: false,
+        children: folders.below(&client).next().is_some(),
+        subscribed: true,
+        decided: false,
+        client,
+    });
+    absent.collect()
+}
+
+fn is_absent(folder: &Joined) -> bool {
+    folder.old.is_none() && folder.new.is_none()
 }
 
 /// One line of LIST or LSUB.
@@ -166,8 +189,10 @@ fn shown(folders: &[&Joined], separator: Option<u8>, list: &List) -> Vec<Shown> 
 fn attributes(folder: &Joined, list: &List) -> Vec<&'static str> {
     let (select, returns) = (&list.select, &list.returns);
     let mut attributes = Vec::new();
-    if !folder.selectable {
-        attributes.push("\\Noselect");
+    match is_absent(folder) {
+        true => attributes.push("\\NonExistent"),
+        false if !folder.selectable => attributes.push("\\Noselect"),
+        false => {}
     }
     if folder.subscribed && (select.subscribed || returns.subscribed) {
         attributes.push("\\Subscribed");
@@ -195,7 +220,8 @@ fn subscribed(folders: &[&Joined], separator: Option<u8>, pattern: &[u8]) -> Vec
     let all = || folders.iter().filter(|f| f.subscribed);
     let mut lines: BTreeMap<&[u8], Shown> = BTreeMap::new();
     for folder in all().filter(|f| fits(f.client.as_bytes())) {
-        let attributes = if folder.selectable { Vec::new() } else { vec!["\\Noselect"] };
+        let plain = folder.selectable || is_absent(folder);
+        let attributes = if plain { Vec::new() } else { vec!["\\Noselect"] };
         let name = folder.client.clone();
         let shown = Shown { name, attributes, selected: true, child_info: false };
         lines.insert(folder.client.as_bytes(), shown);

@@ -85,6 +85,7 @@ impl Reply {
             Some(Code::Cannot) => Some("CANNOT"),
             Some(Code::UseAttr) => Some("USEATTR"),
             Some(Code::UnknownCte) => Some("UNKNOWN-CTE"),
+            Some(Code::Parse) => Some("PARSE"),
             _ => None,
         };
         Reply::No(code.map(Cow::Borrowed), words)

@@ -203,7 +203,7 @@ fn lasting(plan: &Plan) -> SearchKey {
             _ if whole => *key = SearchKey::All,
             // With `*` or without, UIDs mean the same for ever.
             _ if by_uid && !set.is_saved() => {}
-            uids => *key = SearchKey::Uid(as_set(&uids.unwrap_or_default())),
+            uids => *key = SearchKey::Uid(as_set(&uids)),
         }
     });
     key

@@ -93,9 +93,6 @@ impl Session {
         if plan.key.asks_for_changes() && !self.offer.has("CONDSTORE") {
             return Err(Reply::bad("Unknown SEARCH key MODSEQ"));
         }
-        if !plan.names_messages() {
-            return Err(Reply::bad("Invalid message sequence number"));
-        }
         if answer.wants(SearchReturn::Update) && selected.has_context(answer.tag) {
             return Err(Reply::bad("A search with this tag is being updated"));
         }

@@ -1,6 +1,5 @@
 //! Asking both sides: each for what it decides over, in its own UIDs.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -76,22 +75,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Whether every sequence number of the program is one (an empty mailbox has none to be wrong
-    /// about: clients ask it for `1:*`).
-    pub fn names_messages(&self) -> bool {
-        let wrong = Cell::new(false);
-        self.key.rewrite(&|set, by_uid| {
-            if self.resolve(set, by_uid).is_none() {
-                wrong.set(true);
-            }
-            None
-        });
-        self.numbering.is_empty() || !wrong.get()
-    }
-
-    /// What a set of the program names; `None` as in [`resolve`].
-    pub fn resolve(&self, set: &SeqSet, by_uid: bool) -> Option<UidSet<Uid>> {
+    /// What a set of the program names. A number that no message has finds none, as on the servers:
+    /// a client may count with what is gone by now.
+    pub fn resolve(&self, set: &SeqSet, by_uid: bool) -> UidSet<Uid> {
         resolve(set, by_uid, &self.numbering, &self.saved)
+            .unwrap_or_else(|| set.resolve_known_seqs(&self.numbering))
     }
 
     /// What was found, or why a server refused.
@@ -176,7 +164,7 @@ impl Plan {
             }
         });
         key.rewrite(&|set, by_uid| {
-            let uids = self.resolve(set, by_uid)?;
+            let uids = self.resolve(set, by_uid);
             // Whatever is no candidate is left out of the result, so a set may span it.
             Some(span(&places(&self.view.map, &uids, side), candidates).to_string())
         })
