@@ -17,10 +17,11 @@
 #   tests/lab.sh mail [--messages N] [--seed S]
 #                                send N messages in and out between two Postfix while the proxy is killed at random,
 #                                and hold the mailboxes against what was accepted; 10000 unless told otherwise
-#   tests/lab.sh move [--accounts N] [--messages M] [--seed S] [--new dovecot|cyrus] [--kills K]
+#   tests/lab.sh move [--accounts N] [--messages M] [--seed S] [--new dovecot|cyrus] [--kills K] [--limit 0B]
 #                                move N accounts with M messages of 1 KB to 20 MB while their clients work and the
 #                                proxy is killed; every message is then on new exactly once, and it is told how long
-#                                clients' commands took without and with it; 20 accounts, 10000 messages
+#                                clients' commands took without and with it; 20 accounts, 10000 messages, and
+#                                no limit on the octets a second
 #   tests/lab.sh pace [--messages N] [--size OCTETS] [--new dovecot|cyrus]
 #                                how fast `sync` moves an account, and its memory, beside doveadm backup and mbsync;
 #                                10000 messages of 8000 octets; of size 0: of 1 KB to 20 MB, as people have them
@@ -205,10 +206,10 @@ mail() {
 }
 
 move() {
-    local accounts=20 messages=10000 seed=$RANDOM new=dovecot kills=3
-    options "accounts messages seed new kills" "$@"
+    local accounts=20 messages=10000 seed=$RANDOM new=dovecot kills=3 limit=0B
+    options "accounts messages seed new kills limit" "$@"
     MOVE_ACCOUNTS=$accounts MOVE_MESSAGES=$messages MOVE_SEED=$seed MOVE_NEW=$new MOVE_KILLS=$kills \
-        MOVE_ALONE_MILLIS=30000 moving judged
+        MOVE_LIMIT=$limit MOVE_ALONE_MILLIS=30000 moving judged
 }
 
 pace() {

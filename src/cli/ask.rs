@@ -1,5 +1,7 @@
 //! What all commands that need the running proxy share: reaching it, and telling why it cannot be.
 
+use tokio::runtime::{Builder, Runtime};
+
 use crate::admin::client::{self, AskError};
 use crate::admin::{Command, alone};
 use crate::config::Config;
@@ -12,11 +14,8 @@ pub(super) fn ask<C: Command>(
     command: &C,
     progress: impl FnMut(C::Progress),
 ) -> Result<C::Done, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::failed)?;
-    runtime.block_on(client::ask(&config.admin.socket, command, progress)).map_err(Failure::from)
+    let asked = client::ask(&config.admin.socket, command, progress);
+    runtime()?.block_on(asked).map_err(Failure::from)
 }
 
 /// The same, or, where no proxy runs, on its state in this process.
@@ -25,17 +24,19 @@ pub(super) fn ask_or_do<C: Command>(
     command: &C,
     mut progress: impl FnMut(C::Progress),
 ) -> Result<C::Done, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::failed)?;
-    let done = runtime.block_on(async {
+    let done = runtime()?.block_on(async {
         match client::ask(&config.admin.socket, command, &mut progress).await {
             Err(AskError::NotRunning(_)) => alone(config, command, progress).await,
             answer => answer,
         }
     });
     done.map_err(Failure::from)
+}
+
+/// One thread: what waits for servers needs no more, and each thread has memory of its own for what
+/// passes through it.
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(Failure::failed)
 }
 
 impl From<AskError> for Failure {

@@ -15,6 +15,7 @@ const FOLDERS: [(&str, u32); 3] = [("INBOX", 6), ("Work", 3), ("Other", 1)];
 fn v5_accounts_are_moved_once_while_clients_work_and_the_proxy_is_killed() {
     let (accounts, messages) = (setting("MOVE_ACCOUNTS", 3), setting("MOVE_MESSAGES", 400));
     let (seed, kills) = (setting("MOVE_SEED", 7), setting("MOVE_KILLS", 2));
+    let limit = std::env::var("MOVE_LIMIT").unwrap_or("0B".to_owned());
     let alone = Duration::from_millis(setting("MOVE_ALONE_MILLIS", 1_000).into());
     let names: Vec<String> = (1..=accounts).map(|n| format!("user{n}@example.com")).collect();
     let named: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -28,6 +29,7 @@ fn v5_accounts_are_moved_once_while_clients_work_and_the_proxy_is_killed() {
         .set("trickle.again", "\"1s\"")
         .set("trickle.rest", "\"1s\"")
         .set("trickle.accounts", "4")
+        .set("trickle.total.bytes_per_second", &format!("{limit:?}"))
         .seeded(|old, _| {
             for (name, expected) in names.iter().zip(&mut expected) {
                 for (folder, tenths) in FOLDERS {
@@ -79,7 +81,7 @@ fn v5_accounts_are_moved_once_while_clients_work_and_the_proxy_is_killed() {
             if killed == kills && all_carried(&world) {
                 break;
             }
-            let longest = Duration::from_secs(30 + u64::from(count) / 20);
+            let longest = Duration::from_secs(30 + u64::from(count) / 10);
             assert!(begun.elapsed() < longest, "{there} of {count} are on new");
             std::thread::sleep(Duration::from_millis(200));
         }
