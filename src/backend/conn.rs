@@ -695,6 +695,10 @@ impl Conn {
                 // An answer to our own LOGOUT never comes this way: nobody waits for it.
                 self.broken = true;
                 let text = words(text);
+                // RFC 3501 §7.1.5: in the place of a greeting it refuses the connection.
+                if self.greeting.is_empty() {
+                    return Err(BackendError::Crowded { side: self.side, text });
+                }
                 return Err(BackendError::Lost {
                     side: self.side,
                     doing: "reading",

@@ -60,6 +60,14 @@ pub enum BackendError {
         /// What it said.
         what: String,
     },
+    /// The server takes no more connections just now: of this login, or of anybody.
+    #[error("{side} server: no more connections: {text}")]
+    Crowded {
+        /// Whose.
+        side: Side,
+        /// The server's own words.
+        text: String,
+    },
     /// The side failed a moment ago; nothing is tried before its back-off has passed.
     #[error("{side} server: away ({why})")]
     Away {
@@ -79,6 +87,7 @@ impl BackendError {
             | BackendError::Refused { side, .. }
             | BackendError::Answer { side, .. }
             | BackendError::Protocol { side, .. }
+            | BackendError::Crowded { side, .. }
             | BackendError::Away { side, .. } => *side,
         }
     }

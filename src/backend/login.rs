@@ -37,6 +37,8 @@ pub async fn connect(
         let greeted = Conn::greet(side, backend, limits).await;
         match &greeted {
             Ok(_) => attempt.reached(Instant::now()),
+            // It is there, and says why it has no time.
+            Err(BackendError::Crowded { .. }) => attempt.reached(Instant::now()),
             Err(e) => attempt.failed(e, Instant::now()),
         }
         let mut conn = greeted?;
@@ -150,7 +152,10 @@ impl Conn {
             let login = login.authcid.clone();
             return Err(match done.code {
                 // The server could not judge (RFC 5530): that is not a refusal of the secret.
-                Some(Code::Unavailable | Code::InUse | Code::Limit | Code::Throttled) => {
+                Some(Code::Limit) => {
+                    BackendError::Crowded { side: self.side(), text: done.words() }
+                }
+                Some(Code::Unavailable | Code::InUse | Code::Throttled) => {
                     self.answer("login", &done)
                 }
                 _ => {

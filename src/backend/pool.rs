@@ -22,6 +22,8 @@ use crate::config::{Backend, BackendLogin, Limits};
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A server that comes back is noticed after this time at the latest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// So often somebody who waits for a lent connection looks whether any is lent still.
+const LOOK: Duration = Duration::from_millis(250);
 /// An idle connection is kept this long: an idle account shall hold nothing.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,10 @@ pub struct Pool {
     /// For connections that wait for a slow client: they do not count, up to this many.
     uncounted: Arc<Semaphore>,
     demand: Notify,
+    /// A connection was given back.
+    returned: Notify,
+    /// One clone for each connection that is lent, or about to be.
+    lent: Arc<()>,
     state: Mutex<State>,
 }
 
@@ -71,6 +77,8 @@ struct Away {
     until: Instant,
     pause: Duration,
     why: String,
+    /// The server is there, and takes no more connections.
+    crowded: bool,
 }
 
 /// A lent connection. [`Lease::give_back`] is the only way back into the pool; dropping the lease
@@ -80,6 +88,7 @@ pub struct Lease {
     pool: Arc<Pool>,
     generation: u64,
     seat: Seat,
+    _lent: Arc<()>,
     _watcher: Option<OwnedSemaphorePermit>,
 }
 
@@ -129,6 +138,8 @@ impl Pool {
             watchers: Arc::new(Semaphore::new((cap / 2).max(1))),
             uncounted: Arc::new(Semaphore::new(cap)),
             demand: Notify::new(),
+            returned: Notify::new(),
+            lent: Arc::default(),
             state: Mutex::new(State {
                 login,
                 judged: false,
@@ -295,7 +306,7 @@ impl Pool {
     pub fn is_away(&self) -> bool {
         let (state, now) = (self.state(), Instant::now());
         state.refused.is_some()
-            || state.away.as_ref().is_some_and(|a| a.until > now)
+            || state.away.as_ref().is_some_and(|a| a.until > now && !a.crowded)
             || self.breaker.is_open(now)
     }
 
@@ -330,40 +341,60 @@ impl Pool {
         want: &Want,
     ) -> Result<Lease, BackendError> {
         let generation = self.state().generation;
-        while let Some(mut conn) = self.take_idle(want) {
-            if conn.catch_up().await.is_err() {
-                continue;
-            }
-            match prepare(&mut conn, want).await {
-                Ok(()) => {
-                    return Ok(Lease {
-                        conn,
-                        pool: Arc::clone(self),
-                        generation,
-                        seat: self.seat(slot),
-                        _watcher: watcher,
-                    });
-                }
-                // Only a connection that had died unnoticed is worth another try.
-                Err(e) if e.is_lost() => {}
-                Err(e) => {
-                    self.put_idle(conn);
-                    return Err(e);
-                }
-            }
-        }
-        let mut conn = self.open().await?;
-        if let Err(e) = prepare(&mut conn, want).await {
-            self.put_idle(conn);
-            return Err(e);
-        }
-        Ok(Lease {
+        let lease = |conn, lent| Lease {
             conn,
             pool: Arc::clone(self),
             generation,
             seat: self.seat(slot),
+            _lent: lent,
             _watcher: watcher,
-        })
+        };
+        let until = Instant::now() + self.limits.backend_command_timeout;
+        let (mut conn, lent) = loop {
+            // Others wait for who has a connection, and for who is about to have one.
+            let lent = Arc::clone(&self.lent);
+            while let Some(mut conn) = self.take_idle(want) {
+                if conn.catch_up().await.is_err() {
+                    continue;
+                }
+                match prepare(&mut conn, want).await {
+                    Ok(()) => return Ok(lease(conn, lent)),
+                    // Only a connection that had died unnoticed is worth another try.
+                    Err(e) if e.is_lost() => {}
+                    Err(e) => {
+                        self.put_idle(conn);
+                        return Err(e);
+                    }
+                }
+            }
+            // Boxed: it is large, and most borrowers never come to it.
+            match Box::pin(self.open()).await {
+                // There may be fewer connections than are allowed here: one that is lent will do.
+                Err(e @ BackendError::Crowded { .. }) => {
+                    drop(lent);
+                    if !self.is_given_back(until).await {
+                        return Err(e);
+                    }
+                }
+                opened => break (opened?, lent),
+            }
+        };
+        if let Err(e) = prepare(&mut conn, want).await {
+            self.put_idle(conn);
+            return Err(e);
+        }
+        Ok(lease(conn, lent))
+    }
+
+    /// Waits a little for a connection that is lent. False: none is, or it is too late.
+    async fn is_given_back(&self, until: Instant) -> bool {
+        if Arc::strong_count(&self.lent) == 1 || Instant::now() > until {
+            return false;
+        }
+        self.demand.notify_one();
+        // One that is closed instead of being given back tells nobody.
+        drop(timeout(LOOK, self.returned.notified()).await);
+        true
     }
 
     async fn open(&self) -> Result<Conn, BackendError> {
@@ -381,6 +412,9 @@ impl Pool {
                 });
             }
             if let Some(away) = state.away.as_ref().filter(|a| a.until > Instant::now()) {
+                if away.crowded {
+                    return Err(BackendError::Crowded { side: self.side, text: away.why.clone() });
+                }
                 return Err(BackendError::Away { side: self.side, why: away.why.clone() });
             }
             (state.origin.clone(), state.login.clone())
@@ -403,7 +437,11 @@ impl Pool {
                 let pause = pause.min(LONGEST_PAUSE);
                 // Those that were put off together shall not come back together.
                 let until = Instant::now() + pause.mul_f64(0.75 + fastrand::f64() / 2.0);
-                state.away = Some(Away { until, pause, why: e.to_string() });
+                let (why, crowded) = match e {
+                    BackendError::Crowded { text, .. } => (text.clone(), true),
+                    e => (e.to_string(), false),
+                };
+                state.away = Some(Away { until, pause, why, crowded });
                 self.strain.note(Instant::now());
             }
         }
@@ -434,6 +472,7 @@ impl Pool {
             let mut state = self.state();
             if state.closed.is_none() {
                 state.idle.push((Instant::now(), conn));
+                self.returned.notify_one();
             }
         }
     }

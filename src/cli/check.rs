@@ -393,7 +393,7 @@ fn failed(tried: &str, backend: &Backend, error: &BackendError, next: String) ->
             let named = format!("{} server {}: ", backend.side, backend.imap);
             said.strip_prefix(&named).map_or(said.clone(), str::to_owned)
         }
-        BackendError::Refused { text, .. } => text.clone(),
+        BackendError::Refused { text, .. } | BackendError::Crowded { text, .. } => text.clone(),
         BackendError::Answer { doing, text, .. } => format!("{text} (to {doing})"),
         BackendError::Lost { doing, source, .. } => {
             format!("the connection was lost while {doing}: {source}")
