@@ -113,6 +113,8 @@
 //!   that in every phase ([`Merged::shown`](account::Merged::shown)), and [`View`](account::View) has what
 //!   the phase's side has. So a twin on the other side is remembered and hidden without being written down
 //!   anywhere else. What a phase hid comes into sight with fresh UIDs.
+//! - **Twins on new go where their originals have gone** while old decided, when the account is merged
+//!   again: hidden ones would be seen by whoever talks to new directly, and no `verify` would be clean.
 //! - **The outbox holds sets and no operations** ([`Owed`](index::Owed)): what was removed, and whose flags
 //!   were changed. What lies on new alone is owed to old by its place. So telling old is idempotent, and
 //!   its order is that everything is copied before anything is removed.
@@ -121,7 +123,8 @@
 //! - **The mirror works in phase merged, of mailboxes that somebody has opened** since the proxy was
 //!   started, and is off unless it is asked for; what it did not do is done on the way back. Folders that are
 //!   renamed or deleted keep their names on old.
-//! - **No look at old in phase new**: what arrives there is seen when the account comes back.
+//! - **Old is looked at in phase new by whoever may log in there** ([`Latecomers`](ferry::Latecomers)):
+//!   with the users' own passwords only while they are logged in.
 //! - **A client waits a little for the matching** of a mailbox that it opens ([`Mailbox::refresh`](account::Mailbox::refresh)
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
 //!   from old waits until it is known whether new has it as well.

@@ -8,6 +8,9 @@
 #   tests/lab.sh crash [--rounds N] [--seed S] [--old dovecot|courier] [--new dovecot|cyrus]
 #                                kill the proxy N times in random traffic and hold servers and view against what
 #                                was acknowledged; the same seed plays the same traffic
+#   tests/lab.sh rollback [--messages N] [--seed S] [--kills N] [--old dovecot|courier] [--new dovecot|cyrus]
+#                                bring a mailbox that is half moved back to old, the proxy being killed N times on the
+#                                way, and hold what old has against what must be there; 5000 messages unless told
 #   tests/lab.sh line [--seed S] [--old …] [--new …]
 #                                answer every command that the proxy sends wrongly once: refused, cut, garbled, late
 #   tests/lab.sh stress [--seconds N] [--clients N] [--seed S] [--pair NAME]
@@ -50,6 +53,7 @@ main() {
         demo: | demo:--once) demo "${@:2}" ;;
         test:) run_tests ;;
         crash:*) crash "${@:2}" ;;
+        rollback:*) rollback "${@:2}" ;;
         line:*) line "${@:2}" ;;
         stress:*) stress "${@:2}" ;;
         mail:*) mail "${@:2}" ;;
@@ -85,6 +89,20 @@ crash() {
     cd "$root"
     CRASH_ROUNDS=$rounds CRASH_SEED=$seed CRASH_OLD=$old CRASH_NEW=$new \
         cargo test --test kills -- --nocapture killed_at_random the_power_goes
+}
+
+rollback() {
+    local messages=5000 seed=$RANDOM kills=0 old=dovecot new=dovecot
+    while (($#)); do
+        [[ ${1-} == --@(messages|seed|kills|old|new) && $# -ge 2 ]] || { usage >&2; exit 2; }
+        printf -v "${1#--}" %s "$2"
+        shift 2
+    done
+    install_all
+    cd "$root"
+    echo "$messages messages, seed $seed, $kills kills, from $new back to $old"
+    ROLLBACK_MESSAGES=$messages ROLLBACK_SEED=$seed ROLLBACK_KILLS=$kills ROLLBACK_OLD=$old ROLLBACK_NEW=$new \
+        LAB_LOG=info cargo test --quiet --test rollback -- --nocapture old_has_everything
 }
 
 line() {

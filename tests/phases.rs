@@ -329,6 +329,56 @@ fn there_and_back_again_from_new() {
     }
 }
 
+/// Mail still comes to old after the account has left it: it is brought to new, once, and stays on old (V6).
+#[test]
+fn v2_v5_v6_what_comes_to_old_late_is_brought_to_new() {
+    let world = World::new()
+        .set("phase.look", "\"100ms\"")
+        .seeded(|old, _| old.seed("INBOX", &mails(0..3)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("UID FETCH 1:2 BODY[]");
+    eventually("two are copied", || {
+        (everything(&mut world.new.client(), "INBOX").len() == 2).then_some(())
+    });
+    // One is left behind by force.
+    phase(&world.proxy, &["new", "--force"]).unwrap();
+    client.ok("SELECT INBOX");
+    let mut wanted: Vec<Mail> = (0..3).map(Mail::numbered).collect();
+    let mut highest = lab::eventually_holds(&mut client, "INBOX", 3).last().unwrap().uid;
+    for n in [500, 510, 520] {
+        let [late, both, own] = [n, n + 1, n + 2].map(Mail::numbered);
+        world.new.deliver("INBOX", &both);
+        world.old.deliver("INBOX", &both);
+        world.old.deliver("INBOX", &late);
+        world.new.deliver("INBOX", &own);
+        wanted.extend([late, both, own]);
+        let seen = lab::eventually_holds(&mut client, "INBOX", wanted.len());
+        let mut fresh: Vec<u32> = seen.iter().map(|m| m.uid).filter(|u| *u > highest).collect();
+        fresh.sort_unstable();
+        assert_eq!(fresh.len(), 3, "V2: what appears ascends: {seen:?}");
+        highest = *fresh.last().unwrap();
+    }
+    let octets = |seen: Vec<Seen>| -> Vec<Vec<u8>> {
+        sorted(seen).into_iter().map(|message| message.octets).collect()
+    };
+    let mut all: Vec<Vec<u8>> = wanted.into_iter().map(|mail| mail.octets).collect();
+    all.sort();
+    assert_eq!(octets(everything(&mut client, "INBOX")), all);
+    assert_eq!(octets(everything(&mut world.new.client(), "INBOX")), all, "once each on new");
+    let on_old = everything(&mut world.old.client(), "INBOX").len();
+    assert_eq!(on_old, 3 + 2 * 3, "V6: what came to old stays there");
+    // What is removed on new is not brought again, nor is it there after going back.
+    client.ok("SELECT INBOX");
+    client.ok("STORE 1,5 +FLAGS (\\Deleted)");
+    client.ok("EXPUNGE");
+    world.old.deliver("INBOX", &Mail::numbered(530));
+    let seen = lab::eventually_holds(&mut client, "INBOX", all.len() - 1);
+    go(&world, "old");
+    let direct = everything(&mut world.old.client(), "INBOX");
+    assert_eq!(contents(&direct), contents(&seen));
+}
+
 #[test]
 fn forced_to_new_what_is_on_old_alone_is_listed_and_comes_back() {
     let mut world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..4)));

@@ -54,6 +54,14 @@ impl Account {
         if self.phase().has(Side::New) { Side::New } else { Side::Old }
     }
 
+    /// Refuses what would change old where that is not to be.
+    pub(super) fn may_change(&self, side: Side) -> Result<(), Unchanged> {
+        match side == Side::Old && self.old_is_read_only() {
+            true => Err(Unchanged::Cannot("The old server is read-only".into())),
+            false => Ok(()),
+        }
+    }
+
     /// Makes a mailbox on new under the name that the client gave it (RFC 3501 §6.3.3), for these
     /// uses (RFC 6154 §3).
     pub async fn create_mailbox(
@@ -75,6 +83,7 @@ impl Account {
         if client.is_inbox() || listed.is_some_and(|folder| folder.there.old) {
             return Err(Unchanged::Exists(client));
         }
+        self.may_change(side)?;
         self.free_uses(access, &folders, uses).await?;
         if let Some(folder) = listed {
             // Until now it only held other mailboxes; its names are decided. New itself says
@@ -166,6 +175,7 @@ impl Account {
         }
         let mailbox = self.hub(folder).await?;
         let side = self.folders_side();
+        self.may_change(side)?;
         // Where it is only a level of names there, there is nothing to delete.
         let level_only = folder.joined.selectable && !folder.there[side];
         let there = match side {
@@ -228,6 +238,7 @@ impl Account {
         let to = usable(to, &folders.styles.old)?;
         let records = self.records().await?;
         let side = self.folders_side();
+        self.may_change(side)?;
         let plan = self.plan_rename(side, &folders, &records, &from, &to)?;
         self.rename_on(access, side, &plan.steps).await?;
 
@@ -255,18 +266,28 @@ impl Account {
     ) -> Result<(), Unchanged> {
         let folders = self.list_folders(access).await?;
         let (old, new) = match folders.find(client) {
+            Some(folder) if self.old_is_read_only() => {
+                (None, self.subscribed_on_new(access, folder, on).await?)
+            }
             Some(folder) => (folder.joined.old.clone(), folder.joined.new.clone()),
-            None if folders.foreign().holds(client) => (Some(client.clone()), None),
+            None if folders.foreign().holds(client) => {
+                self.may_change(Side::Old)?;
+                (Some(client.clone()), None)
+            }
             None if on => return Err(Unchanged::Missing(client.clone())),
             // A subscription may outlive its mailbox.
             None => {
                 let names = self.names_for(&folders, &self.records().await?, client);
                 let held = folders.subscribed_on(client, names.new.clone());
-                match (held.old, held.new, self.folders_side()) {
+                let (old, new) = match (held.old, held.new, self.folders_side()) {
                     (None, None, Side::Old) => (names.old, None),
                     (None, None, Side::New) => (None, names.new),
                     (old, new, _) => (old, new),
+                };
+                if old.is_some() {
+                    self.may_change(Side::Old)?;
                 }
+                (old, new)
             }
         };
         let word = if on { "SUBSCRIBE " } else { "UNSUBSCRIBE " };
@@ -281,6 +302,22 @@ impl Account {
             decided = true;
         }
         Ok(())
+    }
+
+    /// A folder's name on new, where alone a subscription may be changed; it is made there.
+    async fn subscribed_on_new(
+        &self,
+        access: &Access,
+        folder: &Folder,
+        on: bool,
+    ) -> Result<Option<MailboxName>, Unchanged> {
+        let mailbox = self.hub(folder).await?;
+        let subscribed = |m: &super::Merged| m.record.listed.old.is_some_and(|l| l.subscribed);
+        if mailbox.stays_on_old() || (!on && mailbox.peek(subscribed)) {
+            self.may_change(Side::Old)?;
+        }
+        self.make_on_new(access, &mailbox).await?;
+        Ok(mailbox.view().names.new.clone())
     }
 
     /// The folders, where names are to be decided: that needs old's separator and prefix.

@@ -46,6 +46,9 @@ pub enum AccountError {
          log in, or give both sides credentials of mode \"master\""
     )]
     NobodyLoggedIn(AccountName),
+    /// It would change old, which is not to be changed.
+    #[error("the old server is read-only: {0}")]
+    OldReadOnly(String),
     /// What is needed was never seen, and the side that has it is away.
     #[error("the {0} server is away, and what it holds is not known yet")]
     NeverSeen(Side),
@@ -63,7 +66,9 @@ impl AccountError {
             | AccountError::Moving(_)
             | AccountError::NobodyLoggedIn(_)
             | AccountError::Distrust { .. } => true,
-            AccountError::NoSuchMailbox(_) | AccountError::NotThere { .. } => false,
+            AccountError::NoSuchMailbox(_)
+            | AccountError::NotThere { .. }
+            | AccountError::OldReadOnly(_) => false,
         }
     }
 }

@@ -117,7 +117,7 @@ impl Mailbox {
             Mirror::Flags => !m.owed.flags.is_empty(),
             Mirror::All => {
                 let alone = |run: crate::uid::Run| alone(run.place, Side::Old).is_some();
-                !m.owed.is_empty() || m.map.runs().any(alone)
+                !m.owed.is_told() || m.map.runs().any(alone)
             }
         };
         if self.peek(|m| m.phase == Phase::Merged && owes(m)) {
@@ -128,6 +128,14 @@ impl Mailbox {
     /// The UID of a message's only copy, if it is not on `to`.
     pub fn to_be_copied(&self, uid: Uid, to: Side) -> Option<SideUid> {
         self.peek(|m| alone(m.map.place(uid)?, to))
+    }
+
+    /// Those of these messages over which old alone decides.
+    pub fn on_old_alone(&self, uids: &UidSet<Uid>) -> UidSet<Uid> {
+        self.peek(|m| {
+            let runs = m.on_authority(Side::Old, uids);
+            UidSet::from_ranges(runs.map(|run| (run.uid, Uid(run.uid.0 + (run.len - 1)))))
+        })
     }
 
     /// All messages that do not lie on `to`.
@@ -190,7 +198,7 @@ impl Mailbox {
             let mut changed = false;
             for copy in copies {
                 changed = true;
-                if merged.copied(copy.uid, to, copy.copy) {
+                if merged.copied(copy.uid, to, copy.copy, now())? {
                     if merged.stuck.remove(&copy.uid).is_some() {
                         batch.del_stuck(account, id, copy.uid);
                     }

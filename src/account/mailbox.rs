@@ -392,6 +392,9 @@ impl Mailbox {
             let (value, changed) =
                 changed.map_err(|why| AccountError::Distrust { mailbox: self.name(), why })?;
             let Tip { merged, shown, version, .. } = &mut *tip;
+            if std::mem::take(&mut merged.owes_more) {
+                batch.put_owed(self.account, self.id, &merged.owed);
+            }
             if !merged.map.is_same(&before) || merged.phase != phase {
                 *shown = merged.shown();
             }

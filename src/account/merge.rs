@@ -132,8 +132,10 @@ pub struct Merged {
     pub intents: Sides<BTreeMap<Uid, Intent>>,
     /// Messages that could not be copied.
     pub stuck: BTreeMap<Uid, Stuck>,
-    /// What old has yet to be told of.
+    /// What the other side has yet to be told of.
     pub owed: Owed,
+    /// Whether more is owed than is on its way into the index.
+    pub owes_more: bool,
     /// The virtual MODSEQ.
     pub mod_seqs: ModSeqs,
     /// Rises when a side's mailbox turns out to have become another one.
@@ -171,6 +173,7 @@ impl Merged {
             intents,
             stuck: BTreeMap::new(),
             owed: Owed::default(),
+            owes_more: false,
             mod_seqs,
             incarnations: Sides::default(),
             phase,
@@ -446,6 +449,11 @@ impl Merged {
                 }
                 // Deleted on the authority, so it goes; an old copy stays there, hidden.
                 (Some(place), _) => {
+                    if let (Place::Both { new, .. }, Side::Old) = (place, side) {
+                        // Old decided over it: new's copy is of no use any more.
+                        self.owed.twins.insert(new);
+                        self.owes_more = true;
+                    }
                     removed.push(virtual_uid);
                     hidden.extend(place.on(side.other()));
                 }
@@ -543,25 +551,37 @@ impl Merged {
     /// A copy on `to` has been proved: the message lies on both sides from now on. False if it does
     /// not lie on the other side alone any more; then the copy has no place in the view.
     ///
-    /// A copy that was taken for mail of its own meanwhile is the message's from now on.
-    pub fn copied(&mut self, uid: Uid, to: Side, copy: SideUid) -> bool {
+    /// A copy that was taken for mail of its own meanwhile is the message's from now on. In phase new the
+    /// message comes into sight by it, with a UID above all that were told (V2).
+    pub fn copied(
+        &mut self,
+        uid: Uid,
+        to: Side,
+        copy: SideUid,
+        now: u64,
+    ) -> Result<bool, Distrust> {
         let place = match (self.map.place(uid), to) {
             (Some(Place::Old(old)), Side::New) => Place::Both { old, new: copy },
             (Some(Place::New(new)), Side::Old) => Place::Both { old: copy, new },
             // It was matched with its copy before the copy was told of.
-            (Some(known @ Place::Both { .. }), _) if known.on(to) == Some(copy) => return true,
-            _ => return false,
+            (Some(known @ Place::Both { .. }), _) if known.on(to) == Some(copy) => return Ok(true),
+            _ => return Ok(false),
         };
         self.decided(to, copy);
         if let Some(twin) = self.map.uid_of(to, copy) {
             if self.map.place(twin).is_some_and(|twin| twin.on(to.other()).is_some()) {
-                return false;
+                return Ok(false);
             }
             self.map.remove(&[twin].into_iter().collect());
         }
+        let mut uid = uid;
+        if self.phase == Phase::New && to == Side::New {
+            self.map.remove(&[uid].into_iter().collect());
+            uid = self.arrive(to, copy, copy, now)?;
+        }
         let done = self.map.set_place(uid, place);
         self.add_live(to, copy);
-        done
+        Ok(done)
     }
 
     /// A message of a side that shall not be seen: a copy that turned up late and is removed, or one

@@ -132,7 +132,18 @@ impl Account {
             set(access, Side::New, name, values).await?;
         }
         let Some(name) = &on.old else { return Ok(()) };
-        let Err(e) = set(access, Side::Old, name, values).await else { return Ok(()) };
+        let e = match self.old_is_read_only() {
+            true => BackendError::Answer {
+                side: Side::Old,
+                doing: "SETMETADATA".into(),
+                code: None,
+                text: "the old server is read-only".into(),
+            },
+            false => match set(access, Side::Old, name, values).await {
+                Ok(()) => return Ok(()),
+                Err(e) => e,
+            },
+        };
         if on.new.is_none() {
             return Err(e.into());
         }

@@ -7,6 +7,7 @@
 mod activity;
 mod change;
 mod error;
+mod expunge;
 mod flags;
 mod folders;
 mod hear;
@@ -47,6 +48,7 @@ use crate::index::{AccountId, Index, MailboxId};
 pub use activity::Active;
 pub use change::{Unchanged, trimmed};
 pub use error::AccountError;
+pub use expunge::{each_chunk, expunge_without_uidplus, mark_deleted, uid_search};
 pub use flags::write_flags;
 pub use folders::{Folder, Folders, SideFolders, command, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, likenesses, without_recent};
@@ -160,6 +162,11 @@ impl Account {
     /// The settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Whether nothing may be changed on old (`old.read_only`).
+    pub fn old_is_read_only(&self) -> bool {
+        self.config.backends.old.read_only
     }
 }
 

@@ -1,4 +1,5 @@
-//! What was done through the proxy and old has yet to be told of (DESIGN §1, mirror).
+//! What was done through the proxy and old has yet to be told of (DESIGN §1, mirror); and what new has
+//! to be told of that was removed while old decided.
 //!
 //! It is noted whatever the mirror does: going back to old stands on it.
 
@@ -73,6 +74,11 @@ impl Mailbox {
         self.owe(|_, owed| owed.flags = owed.flags.union(&shared)).await?;
         self.look_for_debts();
         Ok(())
+    }
+
+    /// New has been told of these: no copies of them are there.
+    pub async fn told_twins(self: &Arc<Self>, twins: &UidSet<SideUid>) -> Result<(), AccountError> {
+        self.owe(|_, owed| owed.twins = owed.twins.subtract(twins)).await
     }
 
     /// Old has been told of these flags.

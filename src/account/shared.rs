@@ -249,6 +249,7 @@ impl Account {
 
     /// Changes folders of old.
     async fn on_old(&self, access: &Access, command: &Parts) -> Result<(), Unchanged> {
+        self.may_change(Side::Old)?;
         let done = self.run_apart(access, Side::Old, command).await?;
         if done.is_ok() { Ok(()) } else { Err(Unchanged::Server(done)) }
     }

@@ -299,6 +299,7 @@ mod tests {
                 quirks: Default::default(),
                 compress: Default::default(),
                 id_forward: false,
+                read_only: false,
                 credentials: Credentials::same(),
             };
             let mut stream = net::connect(&backend, PATIENCE).await.unwrap();

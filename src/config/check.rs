@@ -12,8 +12,8 @@ use super::limits::LEAST_CONNECTIONS_PER_ACCOUNT;
 use super::table;
 use super::{
     Accounts, Admin, Auth, Backend, Config, Copying, Credentials, Forward, Limits, Listen,
-    LoginTemplate, Master, MasterStyle, Match, Mode, Protocol, Security, Snapshots, Trickle, raw,
-    smtp,
+    LoginTemplate, Master, MasterStyle, Match, Mirror, Mode, Phases, Protocol, Security, Snapshots,
+    Trickle, raw, smtp,
 };
 use crate::base::{ExposeSecret, Phase, SecretString, Side, Sides};
 
@@ -26,6 +26,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
     };
     let state = home.join(raw.state);
     let accounts = accounts(raw.accounts)?;
+    read_only(&raw.old, &raw.new, raw.copy.mirror, accounts.phase)?;
     let needs = Needs {
         submission: raw.old.submission.is_some() && raw.new.submission.is_some(),
         inbound: raw.old.inbound.is_some() && raw.new.inbound.is_some(),
@@ -57,6 +58,7 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
             retry: raw.copy.retry,
             mirror: raw.copy.mirror,
         },
+        phase: Phases { grace: raw.phase.grace, look: raw.phase.look },
         snapshots: Snapshots {
             every: raw.snapshots.every,
             keep_all: raw.snapshots.keep_all,
@@ -65,6 +67,31 @@ pub(super) fn check(raw: raw::File, home: &Path) -> Result<Config, Problem> {
         trickle: trickle(raw.trickle)?,
         limits: limits(raw.limits)?,
     })
+}
+
+/// What a server that is not to be changed stands against.
+fn read_only(
+    old: &raw::Backend,
+    new: &raw::Backend,
+    mirror: Mirror,
+    phase: Phase,
+) -> Result<(), Problem> {
+    let said = |backend: &raw::Backend| {
+        let said = backend.read_only.as_ref().filter(|said| *said.as_ref());
+        said.map(Spanned::span)
+    };
+    if let Some(span) = said(new) {
+        return Err(Problem::at(span, "`read_only` is for [old]: messages are copied to new"));
+    }
+    let Some(span) = said(old) else { return Ok(()) };
+    let why = if mirror != Mirror::None {
+        "`read_only`: nothing can be mirrored to this server, leave out `mirror` in [copy]"
+    } else if phase == Phase::Old {
+        "`read_only`: accounts cannot be in phase old, where all is done on this server"
+    } else {
+        return Ok(());
+    };
+    Err(Problem::at(span, why))
 }
 
 /// What is there of what listeners for SMTP need.
@@ -209,6 +236,7 @@ fn backend(
         quirks: raw.quirks,
         compress: raw.compress,
         id_forward: raw.id_forward,
+        read_only: raw.read_only.is_some_and(Spanned::into_inner),
         credentials: match raw.credentials {
             Some(raw) => credentials(raw, side, home, default_domain)?,
             None => Credentials::same(),

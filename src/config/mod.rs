@@ -59,6 +59,8 @@ pub struct Config {
     pub folders: BTreeMap<String, String>,
     /// How messages are copied.
     pub copy: Copying,
+    /// What is done after an account has left old.
+    pub phase: Phases,
     /// How the administrator reaches the running proxy.
     pub admin: Admin,
     /// When the index is saved.
@@ -205,6 +207,8 @@ pub struct Backend {
     pub compress: Compress,
     /// Whether it is told for which client a connection is opened.
     pub id_forward: bool,
+    /// Whether nothing may be changed there: only ever of old.
+    pub read_only: bool,
     /// How to log in there.
     pub credentials: Credentials,
 }
@@ -321,6 +325,15 @@ pub enum Mirror {
     /// Nothing.
     #[default]
     None,
+}
+
+/// What is done for an account after it has left old.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Phases {
+    /// So long mail that still comes to old is copied to new; zero: none is.
+    pub grace: Duration,
+    /// So often old is looked at for it.
+    pub look: Duration,
 }
 
 /// When snapshots of the index are taken, and for how long they are kept.

@@ -38,6 +38,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) copy: Copying,
     #[serde(default)]
+    pub(super) phase: Phases,
+    #[serde(default)]
     pub(super) admin: Admin,
     #[serde(default)]
     pub(super) snapshots: Snapshots,
@@ -80,6 +82,7 @@ pub(super) struct Backend {
     pub(super) compress: Compress,
     #[serde(default)]
     pub(super) id_forward: bool,
+    pub(super) read_only: Option<Spanned<bool>>,
     pub(super) credentials: Option<Spanned<Credentials>>,
 }
 
@@ -172,6 +175,21 @@ impl Default for Copying {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Phases {
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) grace: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub(super) look: Duration,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Phases { grace: LATECOMERS, look: LOOK }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Admin {
@@ -225,6 +243,12 @@ const SPOOL_BUDGET: u64 = 256 << 20;
 
 /// A server that lost its client in the middle of an APPEND has decided by then what became of it.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// A server that tries again gives up after five days, and a user's filter is found out after a week.
+const LATECOMERS: Duration = Duration::from_hours(14 * 24);
+
+/// Mail that comes by way of old is late by no more than that.
+const LOOK: Duration = Duration::from_mins(10);
 
 /// What happened within an hour is soon absorbed again, and a snapshot takes a second or so.
 const SNAPSHOT_EVERY: Duration = Duration::from_hours(1);

@@ -69,6 +69,7 @@ fn the_example_names_every_key() {
         "[auth]",
         "[accounts]",
         "[copy]",
+        "[phase]",
         "[smtp]",
         "[journal]",
         "[trickle]",
@@ -191,6 +192,24 @@ fn unknown_keys_are_refused_with_line_and_suggestion() {
         refused("sttae = \"x\"\n"),
         "proxy.toml:1: unknown key `sttae`; did you mean `state`?"
     );
+}
+
+#[test]
+fn an_old_server_that_is_not_to_be_changed_stands_against_what_would_change_it() {
+    let read_only = |side: &str| {
+        let table = format!("[{side}]\n");
+        assert!(SMALL.contains(&table));
+        SMALL.replace(&table, &format!("{table}read_only = true\n"))
+    };
+    assert!(load(&read_only("old")).unwrap().backends.old.read_only);
+    assert!(!load(SMALL).unwrap().backends.old.read_only);
+    for (text, told) in [
+        (read_only("new"), "`read_only` is for [old]: messages are copied to new"),
+        (read_only("old") + "[copy]\nmirror = \"flags\"", "nothing can be mirrored to this server"),
+        (read_only("old") + "[accounts]\nphase = \"old\"", "accounts cannot be in phase old"),
+    ] {
+        assert!(refused(&text).contains(told), "{}", refused(&text));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The way back to old: what lies on new alone is carried there, flags are brought up to date, and what
 //! a client removed is removed (DESIGN §7, phase changes). It can be done again at any time, and goes on
-//! where it broke off.
+//! where it broke off. What comes to old when an account has left it goes the other way by the same means.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tracing::info;
 
 use super::carry::{Carry, remove_copies};
 use super::copier::{Copier, Job};
-use crate::account::{Access, AccountError, Mailbox, write_flags};
+use crate::account::{Access, AccountError, Mailbox, Merged, expunge_without_uidplus, write_flags};
 use crate::backend::text;
-use crate::base::{Side, step};
+use crate::base::{Phase, Side, step};
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// Messages carried back together.
@@ -34,36 +34,47 @@ pub struct Left {
 }
 
 impl Copier {
-    /// Carries back what lies on new alone. Returns what cannot be.
-    pub(super) async fn carry_back(
+    /// Carries to a side what lies on the other one alone, as far as it is to be. Returns what cannot be.
+    pub(super) async fn carry_all(
         &self,
         mailbox: &Arc<Mailbox>,
         access: &Arc<Access>,
+        to: Side,
+        which: impl Fn(SideUid) -> bool,
     ) -> Result<Vec<Left>, AccountError> {
-        if !mailbox.peek(|m| m.is_there(Side::New)) {
+        if !mailbox.peek(|m| m.is_there(to.other())) {
             return Ok(Vec::new());
         }
-        self.account.make_on(Side::Old, access, mailbox).await?;
-        step("way back: the mailbox is on old");
+        self.account.make_on(to, access, mailbox).await?;
+        if to == Side::Old {
+            step("way back: the mailbox is on old");
+        }
         mailbox.absorb_both(access).await?;
+        if self.account.phase() == Phase::New {
+            mailbox.compare_alone(access).await?;
+        }
         let give_up = Instant::now() + self.config.copy.grace * 2;
         let mut tried = UidSet::new();
         loop {
-            let missing = mailbox.missing_on(Side::Old);
-            let untried: Vec<Uid> =
-                missing.iter().map(|(uid, _)| *uid).filter(|uid| !tried.contains(*uid)).collect();
-            if untried.is_empty() && !mailbox.peek(open) {
+            let missing = mailbox.missing_on(to);
+            // What came to both sides is one message, and nothing to be carried.
+            let comparing = mailbox.peek(Merged::is_comparing);
+            let mut undecided = comparing || mailbox.peek(|m| open(m, to));
+            let missing: Vec<_> =
+                missing.into_iter().filter(|(_, source)| which(*source)).collect();
+            let untried = missing.iter().map(|(uid, _)| *uid).filter(|uid| !tried.contains(*uid));
+            let untried: Vec<Uid> = untried.filter(|_| !comparing).collect();
+            if untried.is_empty() && !undecided {
                 return Ok(missing.into_iter().map(|(uid, _)| left(mailbox, uid)).collect());
             }
-            let mut undecided = mailbox.peek(open);
             for some in untried.chunks(BATCH) {
                 let _turn = self.turn(mailbox).await?;
                 let job = |uid: &Uid| Job { mailbox: Arc::clone(mailbox), uid: *uid, tee: None };
-                let carry = Carry::over(self, mailbox, Side::Old, Arc::clone(access));
+                let carry = Carry::over(self, mailbox, to, Arc::clone(access));
                 let (carried, again) =
                     carry.run(some.iter().map(job).collect()).await.map_err(|(e, _)| e)?;
                 if carried > 0 {
-                    info!(mailbox = %mailbox.name(), messages = carried, "carried back to old");
+                    info!(mailbox = %mailbox.name(), messages = carried, "carried to {to}");
                 }
                 let again: UidSet<Uid> = again.iter().map(|job| job.uid).collect();
                 undecided |= !again.is_empty();
@@ -72,10 +83,10 @@ impl Copier {
                 }
             }
             if undecided {
-                if mailbox.is_matching() {
+                if mailbox.peek(Merged::is_comparing) {
                     mailbox.absorb_both(access).await?;
                 }
-                self.recover_on(mailbox, access, Side::Old).await?;
+                self.recover_on(mailbox, access, to).await?;
                 if Instant::now() > give_up {
                     return Err(AccountError::Unmatched(mailbox.name()));
                 }
@@ -139,29 +150,61 @@ impl Copier {
         if owed.is_empty() || !mailbox.peek(|m| m.is_there(Side::Old)) {
             return Ok(());
         }
-        let mut old = mailbox.lease(access, Side::Old).await?;
-        let announced = old.selected().map(|s| s.announced().clone()).unwrap_or_default();
-        let there = owed.intersect(&announced);
-        // What is mapped was not removed, whoever says so.
-        let there = there.subtract(&mailbox.peek(|m| m.map.side_uids(Side::Old)));
-        for some in there.iter().collect::<Vec<SideUid>>().chunks(FLAGS) {
-            remove_copies(&mut old, &some.iter().copied().collect()).await?;
-            step("way back: removed copies are removed");
-        }
+        remove_hidden(mailbox, access, Side::Old, &owed).await?;
         mailbox.told_removed(&owed).await?;
         step("way back: removals are settled");
-        mailbox.give_back(old).await;
-        if !there.is_empty() {
-            info!(mailbox = %mailbox.name(), messages = there.len(), "removed from old as well");
-        }
         Ok(())
+    }
+
+    /// Removes from new the copies of what went from old while old decided over it.
+    pub(super) async fn remove_twins(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        access: &Access,
+    ) -> Result<(), AccountError> {
+        let twins = mailbox.owed().twins;
+        if twins.is_empty() || !mailbox.peek(|m| m.is_there(Side::New)) {
+            return Ok(());
+        }
+        remove_hidden(mailbox, access, Side::New, &twins).await?;
+        mailbox.told_twins(&twins).await
     }
 }
 
-/// Whether the fate of a copy to old is not known.
-fn open(merged: &crate::account::Merged) -> bool {
-    let unsettled = merged.intents.old.values().any(|intent| !intent.closed);
-    unsettled || !merged.held.old.is_empty()
+/// Removes copies from a side of which nobody sees any.
+async fn remove_hidden(
+    mailbox: &Arc<Mailbox>,
+    access: &Access,
+    side: Side,
+    copies: &UidSet<SideUid>,
+) -> Result<(), AccountError> {
+    // Nobody marks anything meanwhile: without UIDPLUS, marks are lifted for a moment.
+    let _alone = mailbox.alone().await;
+    let mut conn = mailbox.lease(access, side).await?;
+    let announced = conn.selected().map(|s| s.announced().clone()).unwrap_or_default();
+    // What is mapped was not removed, whoever says so.
+    let there = copies.intersect(&announced).subtract(&mailbox.peek(|m| m.map.side_uids(side)));
+    for some in there.iter().collect::<Vec<SideUid>>().chunks(FLAGS) {
+        let some = some.iter().copied().collect();
+        remove_copies(&mut conn, &some).await?;
+        if !conn.profile().uidplus()
+            && let Some(refused) = expunge_without_uidplus(&mut conn, &some).await?
+        {
+            return Err(conn.answer("EXPUNGE", &refused).into());
+        }
+        step("way back: removed copies are removed");
+    }
+    mailbox.give_back(conn).await;
+    if !there.is_empty() {
+        info!(mailbox = %mailbox.name(), messages = there.len(), "removed from {side} as well");
+    }
+    Ok(())
+}
+
+/// Whether the fate of a copy to a side is not known.
+fn open(merged: &Merged, to: Side) -> bool {
+    let unsettled = merged.intents[to].values().any(|intent| !intent.closed);
+    unsettled || !merged.held[to].is_empty()
 }
 
 fn left(mailbox: &Mailbox, uid: Uid) -> Left {

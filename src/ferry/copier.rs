@@ -216,6 +216,33 @@ impl Copier {
         Ok(())
     }
 
+    /// Where old is not to be changed, carries over now what a client is about to change: then it is
+    /// changed on new.
+    ///
+    /// # Errors
+    /// Some of it cannot be carried.
+    pub async fn free_of_old(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        uids: &UidSet<Uid>,
+    ) -> Result<(), AccountError> {
+        if !self.account.old_is_read_only() {
+            return Ok(());
+        }
+        let on_old = mailbox.on_old_alone(uids);
+        if on_old.is_empty() {
+            return Ok(());
+        }
+        // Boxed: most who come here need it never.
+        Box::pin(self.carry(mailbox, &on_old)).await?;
+        let Some(uid) = mailbox.on_old_alone(&on_old).first() else { return Ok(()) };
+        let why = mailbox.peek(|m| m.stuck.get(&uid).map(|stuck| stuck.reason.clone()));
+        let why = why.unwrap_or_else(|| "it is not known yet whether it arrived".to_owned());
+        let mailbox = mailbox.name();
+        let what = format!("message {uid} of {mailbox} cannot be copied to new first: {why}");
+        Err(AccountError::OldReadOnly(what))
+    }
+
     /// Opened messages that wait.
     pub(super) fn queued(&self) -> usize {
         lock(&self.queue).jobs.len()

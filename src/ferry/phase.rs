@@ -50,6 +50,15 @@ pub enum PhaseError {
         /// What was asked for.
         to: Phase,
     },
+    /// Old is not to be changed.
+    #[error(
+        "{account} cannot go to phase old: what happened on new would have to be done on the old server, \
+         which is declared read-only; take `read_only` out of [old] first"
+    )]
+    ReadOnly {
+        /// Which account.
+        account: AccountName,
+    },
     /// Messages would be out of sight.
     #[error(
         "{account} cannot go to phase {to}: {} could not be brought there, the first: {} of {}: {}",
@@ -91,6 +100,9 @@ impl Ferry {
             (Phase::Old, Phase::Merged) => change.old_to_merged().await?,
             (Phase::New, Phase::Merged) => change.new_to_merged().await?,
             (Phase::Merged, Phase::New) => change.merged_to_new().await?,
+            (_, Phase::Old) if account.old_is_read_only() => {
+                return Err(PhaseError::ReadOnly { account: name.clone() });
+            }
             (_, Phase::Old) => change.back_to_old().await?,
             (Phase::Old, Phase::New) => {
                 return Err(PhaseError::TwoSteps { account: name.clone(), from, to });
@@ -125,7 +137,7 @@ impl Change {
     async fn back_to_old(&self) -> Result<Vec<Left>, PhaseError> {
         let mailboxes = self.mailboxes().await?;
         for mailbox in &mailboxes {
-            self.copier.carry_back(mailbox, &self.access).await?;
+            self.copier.carry_all(mailbox, &self.access, Side::Old, |_| true).await?;
         }
         for mailbox in &mailboxes {
             self.copier.level_flags(mailbox, &self.access, Side::New, None).await?;
@@ -136,7 +148,7 @@ impl Change {
         let mailboxes = self.mailboxes().await?;
         let mut left = Vec::new();
         for mailbox in &mailboxes {
-            left.extend(self.copier.carry_back(mailbox, &self.access).await?);
+            left.extend(self.copier.carry_all(mailbox, &self.access, Side::Old, |_| true).await?);
         }
         self.allow(&left)?;
         for mailbox in &mailboxes {
@@ -151,8 +163,8 @@ impl Change {
         Ok(left)
     }
 
-    /// Old decided over what lies on both sides: the twins on new get its flags. Twins that are gone
-    /// from new are copied anew some day.
+    /// Old decided over what lies on both sides: the twins on new get its flags, and go where old's
+    /// message has gone. Twins that are gone from new are copied anew some day.
     async fn old_to_merged(&self) -> Result<Vec<Left>, PhaseError> {
         for mailbox in self.mailboxes().await? {
             self.level_twins(&mailbox).await?;
@@ -161,6 +173,7 @@ impl Change {
         let mailboxes = self.mailboxes().await?;
         for mailbox in &mailboxes {
             self.level_twins(mailbox).await?;
+            self.copier.remove_twins(mailbox, &self.access).await?;
         }
         step("phase: twins have old's flags");
         self.account.switch(&held, self.to, &mailboxes).await?;
@@ -181,6 +194,7 @@ impl Change {
         let mailboxes = self.mailboxes().await?;
         for mailbox in &mailboxes {
             mailbox.absorb_both(&self.access).await?;
+            mailbox.compare_alone(&self.access).await?;
         }
         step("phase: old is taken in");
         self.account.switch(&held, self.to, &mailboxes).await?;

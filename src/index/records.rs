@@ -176,11 +176,18 @@ pub struct Owed {
     pub removing: UidSet<SideUid>,
     /// Messages whose flags a client changed.
     pub flags: UidSet<Uid>,
+    /// New's copies of messages that went from old while old decided over them: this is owed to new.
+    pub twins: UidSet<SideUid>,
 }
 
 impl Owed {
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
+        self.is_told() && self.twins.is_empty()
+    }
+
+    /// Whether nothing is owed to old.
+    pub fn is_told(&self) -> bool {
         self.removed.is_empty() && self.removing.is_empty() && self.flags.is_empty()
     }
 }
@@ -520,17 +527,23 @@ pub fn pack_owed(owed: &Owed) -> Vec<u8> {
     pack_set(&mut out, &owed.removed);
     pack_set(&mut out, &owed.removing);
     pack_set(&mut out, &owed.flags);
+    pack_set(&mut out, &owed.twins);
     out.done()
 }
 
 /// The other way round.
 pub fn unpack_owed(bytes: &[u8]) -> Result<Owed, Malformed> {
     let mut input = Unpacker::versioned(bytes, VERSION)?;
-    let owed = Owed {
+    let mut owed = Owed {
         removed: unpack_set(&mut input)?,
         removing: unpack_set(&mut input)?,
         flags: unpack_set(&mut input)?,
+        twins: UidSet::new(),
     };
+    // Before format 6 nothing was owed to new.
+    if !input.is_empty() {
+        owed.twins = unpack_set(&mut input)?;
+    }
     input.finish()?;
     Ok(owed)
 }
@@ -736,9 +749,9 @@ mod tests {
 
         #[test]
         fn what_is_owed_survives_packing(
-            removed in any_set(), removing in any_set(), flags in any_set()
+            removed in any_set(), removing in any_set(), flags in any_set(), twins in any_set()
         ) {
-            let owed = Owed { removed, removing, flags };
+            let owed = Owed { removed, removing, flags, twins };
             prop_assert_eq!(unpack_owed(&pack_owed(&owed)), Ok(owed));
         }
 

@@ -69,6 +69,7 @@ fn backend(port: u16, security: Security, ca: Option<PathBuf>) -> Backend {
         quirks: Default::default(),
         compress: Default::default(),
         id_forward: false,
+        read_only: false,
         credentials: Credentials::same(),
     }
 }

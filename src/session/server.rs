@@ -17,7 +17,7 @@ use super::imap::{self, Offer};
 use super::smtp::{self, Role, SmtpOffers};
 use crate::account::{Accounts, SessionId, now};
 use crate::config::{Config, Listen, Protocol};
-use crate::ferry::{Ferry, Trickle};
+use crate::ferry::{Ferry, Latecomers, Trickle};
 use crate::index::{Index, IndexError};
 use crate::net::{Listener, ServerTls, Stream, serve};
 
@@ -127,6 +127,13 @@ impl Server {
             })
         };
         let trickle = tokio::spawn(Arc::clone(&self.trickle).run());
+        let latecomers = Latecomers::new(
+            Arc::clone(&self.config),
+            Arc::clone(&self.accounts),
+            Arc::clone(&self.ferry),
+            self.shutdown.clone(),
+        );
+        let latecomers = tokio::spawn(latecomers.run());
         let handler = |stream: Stream, peer: SocketAddr, listen: &Listen| {
             let server = Arc::clone(self);
             let tls_first = matches!(listen.protocol, Protocol::Imaps | Protocol::Submissions);
@@ -158,6 +165,9 @@ impl Server {
             self.writes.wait().await;
             if let Err(e) = trickle.await {
                 error!("the background sync broke down: {e}");
+            }
+            if let Err(e) = latecomers.await {
+                error!("the look at old for late mail broke down: {e}");
             }
             self.ferry.stopped().await;
         };

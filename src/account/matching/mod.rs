@@ -336,18 +336,7 @@ impl Mailbox {
         if waiting.is_empty() {
             return Ok(false);
         }
-        let on_old = read::prints(old, &waiting).await?;
-        let near = if all { alone } else { read::near(new, &on_old, &alone).await? };
-        let compared = pair::compare(on_old, read::prints(new, &near).await?);
-        let (mut pairs, doubtful) = self.matchmaker.told_apart(&compared.alike);
-        for groups in doubtful.chunks(TOGETHER) {
-            let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
-            let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
-            let (old, new) =
-                tokio::try_join!(read::contents(old, &olds), read::contents(new, &news))?;
-            let contents = Contents { old, new };
-            pairs.extend(groups.iter().flat_map(|group| pair::by_content(group, &contents)));
-        }
+        let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
         // What has gone meanwhile is not shown.
         self.follow(old).await?;
         self.hear(old).await?;
@@ -364,6 +353,53 @@ impl Mailbox {
         .await?;
         debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
         Ok(true)
+    }
+
+    /// Which of these messages are the same; `all`: whatever their dates are.
+    async fn pairs(
+        &self,
+        old: &mut Conn,
+        new: &mut Conn,
+        on_old: &UidSet<SideUid>,
+        on_new: &UidSet<SideUid>,
+        all: bool,
+    ) -> Result<Vec<Pair>, BackendError> {
+        let prints = read::prints(old, on_old).await?;
+        let near = if all { on_new.clone() } else { read::near(new, &prints, on_new).await? };
+        let compared = pair::compare(prints, read::prints(new, &near).await?);
+        let (mut pairs, doubtful) = self.matchmaker.told_apart(&compared.alike);
+        for groups in doubtful.chunks(TOGETHER) {
+            let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+            let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
+            let (old, new) =
+                tokio::try_join!(read::contents(old, &olds), read::contents(new, &news))?;
+            let contents = Contents { old, new };
+            pairs.extend(groups.iter().flat_map(|group| pair::by_content(group, &contents)));
+        }
+        Ok(pairs)
+    }
+
+    /// Makes one of what lies on old alone and what lies on new alone, where it is the same: each came
+    /// while the other side was not asked.
+    pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
+        if !self.matchmaker.is_wanted() || on_old.is_empty() || on_new.is_empty() {
+            return Ok(());
+        }
+        let mut old = self.lease(access, Side::Old).await?;
+        let mut new = self.lease(access, Side::New).await?;
+        for conn in [&mut old, &mut new] {
+            self.follow(conn).await?;
+            self.hear(conn).await?;
+        }
+        let pairs = self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?;
+        self.give_back(old).await;
+        self.give_back(new).await;
+        self.change(|m, _| {
+            let joined = m.join_alone(&pairs);
+            Ok(((), joined))
+        })
+        .await
     }
 
     /// Joins those that are the same of some that their headers do not tell apart, and shows the

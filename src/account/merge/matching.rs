@@ -18,8 +18,9 @@ impl Merged {
             Some(_) => !self.map.side_uids(Side::Old).is_empty(),
             None => self.is_there(Side::Old),
         };
-        // Where old is not asked, nothing is known to be the same as what new has.
-        let both = self.phase == Phase::Merged;
+        // Where old is not asked, nothing is known to be the same as what new has. In phase old, new is
+        // only ever asked by who brings both together again.
+        let both = self.phase != Phase::New;
         if report.matching && both && old_has_some && !report.announced.is_empty() {
             self.record.matching = Some(report.snapshot.uid_next);
         }
@@ -37,7 +38,7 @@ impl Merged {
     ) -> UidSet<SideUid> {
         let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
         if report.matching
-            && self.phase == Phase::Merged
+            && self.phase != Phase::New
             && !arrived.is_empty()
             && (self.late || (begins && !self.unpaired().is_empty()))
         {
@@ -93,6 +94,7 @@ impl Merged {
                 && self.waiting.contains(pair.old)
             {
                 self.waiting.remove(pair.old);
+                self.owe_flags(uid);
                 places.push((uid, Place::Both { old: pair.old, new: pair.new }));
             }
         }
@@ -100,6 +102,40 @@ impl Merged {
         let joined = !places.is_empty();
         self.map.set_places(places);
         joined
+    }
+
+    /// Messages that were seen while the other side was not asked, and are the same, become one. Whoever
+    /// sees one of them goes on seeing it under its UID.
+    pub fn join_alone(&mut self, pairs: &[Pair]) -> bool {
+        let mut joined = false;
+        for Pair { old, new } in pairs {
+            let uids = (self.map.uid_of(Side::Old, *old), self.map.uid_of(Side::New, *new));
+            let (Some(on_old), Some(on_new)) = uids else { continue };
+            let places = (self.map.place(on_old), self.map.place(on_new));
+            let alone = matches!(places, (Some(Place::Old(_)), Some(Place::New(_))));
+            // A copy that is under way may turn up.
+            let open = self.intents.new.get(&on_old).is_some_and(|intent| !intent.closed);
+            if !alone || open {
+                continue;
+            }
+            let (stays, goes) = match self.phase {
+                Phase::New => (on_new, on_old),
+                Phase::Old => (on_old, on_new),
+                Phase::Merged => (on_old.min(on_new), on_old.max(on_new)),
+            };
+            self.map.remove(&[goes].into_iter().collect());
+            if self.phase != Phase::Old {
+                self.owe_flags(stays);
+            }
+            joined |= self.map.set_place(stays, Place::Both { old: *old, new: *new });
+        }
+        joined
+    }
+
+    /// New decides over it, and what was marked there before is not marked on old.
+    fn owe_flags(&mut self, uid: Uid) {
+        self.owed.flags.insert(uid);
+        self.owes_more = true;
     }
 
     /// Shows those of these arrivals on old that still wait. Returns whether any did.

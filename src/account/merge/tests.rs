@@ -166,13 +166,57 @@ fn v3_a_copy_that_was_taken_for_mail_becomes_the_messages_own() {
     let mut merged = seen_on_old(4, "1:3");
     listing(&mut merged, None, 1, "").unwrap();
     let twin = merged.claim(Side::New, SideUid(1), NOW).unwrap();
-    assert!(merged.copied(Uid(2), Side::New, SideUid(1)));
+    assert!(merged.copied(Uid(2), Side::New, SideUid(1), NOW).unwrap());
     assert_eq!(merged.map.len(), 3);
     assert_eq!(merged.map.place(twin), None);
     let both = Place::Both { old: SideUid(2), new: SideUid(1) };
     assert_eq!(merged.map.place(Uid(2)), Some(both));
     // Of two messages neither may lose its copy to the other.
-    assert!(!merged.copied(Uid(3), Side::New, SideUid(1)));
+    assert!(!merged.copied(Uid(3), Side::New, SideUid(1), NOW).unwrap());
+}
+
+#[test]
+fn v2_what_a_copy_brings_into_sight_in_phase_new_comes_after_all_that_was_told() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    merged.enter(Phase::New);
+    let told = merged.claim(Side::New, SideUid(1), NOW).unwrap();
+    assert!(merged.copied(Uid(2), Side::New, SideUid(2), NOW).unwrap());
+    let both = Place::Both { old: SideUid(2), new: SideUid(2) };
+    let shown = merged.shown();
+    let places: Vec<_> = shown.runs().map(|run| (run.uid, run.place)).collect();
+    assert_eq!(shown.len(), 2, "{places:?}");
+    assert!(merged.map.place(Uid(told.0 + 1)) == Some(both) && merged.map.len() == 4);
+    assert_eq!(merged.map.place(Uid(2)), None);
+}
+
+#[test]
+fn v3_what_came_to_both_while_one_was_not_asked_becomes_one() {
+    for (phase, stays_new) in [(Phase::New, true), (Phase::Merged, false), (Phase::Old, false)] {
+        let mut merged = seen_on_old(4, "1:3");
+        listing(&mut merged, None, 1, "").unwrap();
+        let on_new = merged.claim(Side::New, SideUid(1), NOW).unwrap();
+        merged.enter(phase);
+        let pair = Pair { old: SideUid(2), new: SideUid(1) };
+        let again = Pair { old: SideUid(3), new: SideUid(1) };
+        assert!(merged.join_alone(&[pair, again]));
+        let both = Place::Both { old: SideUid(2), new: SideUid(1) };
+        let stays = if stays_new { on_new } else { Uid(2) };
+        assert_eq!((merged.map.place(stays), merged.map.len()), (Some(both), 3), "{phase}");
+        assert_eq!(merged.map.place(Uid(3)), Some(Place::Old(SideUid(3))), "none has two partners");
+        assert!(!merged.join_alone(&[pair]));
+    }
+}
+
+#[test]
+fn what_goes_from_old_while_old_decides_is_owed_to_new() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    assert!(merged.copied(Uid(2), Side::New, SideUid(1), NOW).unwrap());
+    merged.enter(Phase::Old);
+    merged.expunged(Side::Old, &set("1:2"));
+    assert_eq!((merged.owed.twins.to_string(), merged.owes_more), ("1".to_owned(), true));
+    assert!(merged.owed.is_told() && !merged.owed.is_empty());
 }
 
 #[test]
@@ -200,7 +244,7 @@ fn v3_what_new_lost_lies_on_old_again_and_is_not_shown_twice_when_it_is_back() {
     listing(&mut merged, None, 1, "").unwrap();
     merged.claim(Side::New, SideUid(1), NOW).unwrap();
     for (uid, copy) in [(2, 2), (3, 3)] {
-        assert!(merged.copied(Uid(uid), Side::New, SideUid(copy)));
+        assert!(merged.copied(Uid(uid), Side::New, SideUid(copy), NOW).unwrap());
     }
     let before = merged.record.sides.new;
     let uids = merged.map.uids();
@@ -230,7 +274,7 @@ fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
     let mut merged = seen_on_old(4, "1:3");
     listing(&mut merged, None, 1, "").unwrap();
     merged.claim(Side::New, SideUid(1), NOW).unwrap();
-    assert!(merged.copied(Uid(2), Side::New, SideUid(2)));
+    assert!(merged.copied(Uid(2), Side::New, SideUid(2), NOW).unwrap());
     merged.record.sides.new.as_mut().unwrap().uid_validity = 6;
     let before = merged.record.sides.new;
     listing(&mut merged, before, 5, "1:4").unwrap();
@@ -260,10 +304,10 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
     let pair = Pair { old: SideUid(2), new: SideUid(1) };
     assert_eq!(merged.join(&[pair]), [(Uid(2), pair)]);
     assert!(
-        merged.copied(Uid(2), Side::New, SideUid(1)),
+        merged.copied(Uid(2), Side::New, SideUid(1), NOW).unwrap(),
         "it has a place, and must not be removed"
     );
-    assert!(!merged.copied(Uid(2), Side::New, SideUid(5)), "a second copy has none");
+    assert!(!merged.copied(Uid(2), Side::New, SideUid(5), NOW).unwrap(), "a second copy has none");
     assert!(merged.end_matching(None) && !merged.late);
 }
 

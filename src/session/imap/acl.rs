@@ -50,6 +50,9 @@ impl Session {
             AclCommand::Get | AclCommand::My => {}
         }
         if let AclCommand::Set { .. } | AclCommand::Delete { .. } = ask {
+            if side == Side::Old && user.account.old_is_read_only() {
+                return Ok(Reply::no_with("NOPERM", "The old server is read-only"));
+            }
             let (account, access) = (user.account.clone(), user.access.clone());
             let work = async move { account.run_apart(&access, side, &parts).await };
             return Ok(Reply::from_server(&self.carry_through(work).await?));

@@ -144,6 +144,11 @@ impl Copy {
             return Ok(Outcome::Done(None));
         }
         self.target.room()?;
+        let read_only = self.user.account.old_is_read_only();
+        if read_only && (self.target.stays_on_old() || (self.moving && self.crosses())) {
+            let text = "The old server is read-only";
+            return Ok(Outcome::Refused(Reply::no_with("CANNOT", text)));
+        }
         // Before anything is held: this waits for what is being copied to the source.
         let emails = self.source.emails(&self.uids).await?;
         for _ in 0..ATTEMPTS {
@@ -152,7 +157,7 @@ impl Copy {
             let _guard = self.source.guard.read().await;
             let view = self.source.view();
             let wanted = self.wanted(&view);
-            if self.crosses() || self.missing_on(&wanted).is_none() {
+            if self.crosses() || !self.is_in_the_way(&wanted) {
                 let noted = match self.moving {
                     true => self.source.removing(&self.uids).await?,
                     false => UidSet::new(),
@@ -182,6 +187,12 @@ impl Copy {
         Side::BOTH.into_iter().find(|&side| !wanted[side].is_empty() && names[side].is_none())
     }
 
+    /// Whether messages have to be carried to new first.
+    fn is_in_the_way(&self, wanted: &Sides<UidSet<SideUid>>) -> bool {
+        let read_only = self.user.account.old_is_read_only();
+        self.missing_on(wanted).is_some() || (read_only && !wanted.old.is_empty())
+    }
+
     /// Sees to it that the target exists where the messages are, and that it was seen: only then
     /// arrivals of both sides get the right UIDs. Holds no guard, for the copier needs it.
     async fn make_ready(&self) -> Result<(), AccountError> {
@@ -190,13 +201,8 @@ impl Copy {
         }
         let view = self.source.view();
         let mut wanted = self.wanted(&view);
-        if self.missing_on(&wanted) == Some(Side::Old) && !self.crosses() {
-            let on_old = view
-                .map
-                .intersect(&self.uids)
-                .filter(|run| run.place.authority() == Side::Old)
-                .map(|run| (run.uid, Uid(run.uid.0 + (run.len - 1))));
-            let on_old = UidSet::from_ranges(on_old);
+        if self.is_in_the_way(&wanted) && !wanted.old.is_empty() && !self.crosses() {
+            let on_old = self.source.on_old_alone(&self.uids);
             self.user.copier.carry(&self.source, &on_old).await?;
             wanted = self.wanted(&self.source.view());
         }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
-use super::search::uid_search;
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
-use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox};
+use crate::account::{
+    Access, AccountError, MAX_COMMAND, Mailbox, each_chunk, expunge_without_uidplus, mark_deleted,
+    uid_search,
+};
 use crate::backend::{BackendError, Conn, Done, text};
 use crate::base::{Side, step};
 use crate::uid::{SeqSet, SideUid, Uid, UidSet};
@@ -26,8 +28,8 @@ impl Session {
             Some(set) => selected.resolve(set, true).unwrap_or_default(),
             None => selected.numbering.uids(),
         };
-        let (mailbox, access) = (Arc::clone(&selected.mailbox), Arc::clone(&user.access));
-        let expunge = async move { remove(&mailbox, &access, &uids, Which::Deleted).await };
+        let (mailbox, user) = (Arc::clone(&selected.mailbox), user.clone());
+        let expunge = async move { remove(&mailbox, &user, &uids, Which::Deleted).await };
         let reply = self.carry_through(expunge).await?;
         Ok(match &self.selected {
             // A client that keeps up by MODSEQ learns up to where it is now (RFC 7162 §3.2.7).
@@ -52,18 +54,23 @@ pub(super) enum Which {
 /// Removes messages, each on its authority.
 pub(super) async fn remove(
     mailbox: &Arc<Mailbox>,
-    access: &Access,
+    user: &User,
     uids: &UidSet<Uid>,
     which: Which,
 ) -> Result<Reply, AccountError> {
-    if mailbox.is_matching() {
-        mailbox.matched(&taken_from_old(mailbox, access, uids, which).await?).await?;
+    let access = &user.access;
+    let read_only = user.account.old_is_read_only();
+    if mailbox.is_matching() || read_only {
+        let olds = taken_from_old(mailbox, access, uids, which).await?;
+        mailbox.matched(&olds).await?;
+        user.copier.free_of_old(mailbox, &olds).await?;
     }
     // Authority must not pass to new between the look at the map and the server's answer.
     let _guard = mailbox.guard.read().await;
     let noted = mailbox.removing(uids).await?;
     step("expunge: removals are noted");
-    let reply = remove_from(mailbox, access, uids, which).await;
+    let sides = if read_only { &[Side::New][..] } else { &Side::BOTH };
+    let reply = remove_from(mailbox, access, uids, which, sides).await;
     mailbox.removed(&noted).await?;
     reply
 }
@@ -73,9 +80,10 @@ async fn remove_from(
     access: &Access,
     uids: &UidSet<Uid>,
     which: Which,
+    sides: &[Side],
 ) -> Result<Reply, AccountError> {
     let view = mailbox.view();
-    for side in Side::BOTH {
+    for side in sides.iter().copied() {
         let wanted = places(&view.map, uids, side);
         if wanted.is_empty() {
             continue;
@@ -153,50 +161,4 @@ async fn expunge_deleted(
         }
     }
     each_chunk(conn, &spanned, |set| format!("UID EXPUNGE {set}")).await
-}
-
-/// EXPUNGE takes all that has `\Deleted`, so those who shall stay lose it for that moment: hidden
-/// old copies, messages that lie on both sides, and what the client has not been told of.
-async fn expunge_without_uidplus(
-    conn: &mut Conn,
-    wanted: &UidSet<SideUid>,
-) -> Result<Option<Done>, BackendError> {
-    let deleted = match uid_search(conn, text("DELETED")).await? {
-        Ok(deleted) => deleted,
-        Err(done) => return Ok(Some(done)),
-    };
-    let bystanders = deleted.subtract(wanted);
-    if deleted.intersect(wanted).is_empty() {
-        return Ok(None);
-    }
-    let lift = |set: &str| format!("UID STORE {set} -FLAGS.SILENT (\\Deleted)");
-    let mut refused = each_chunk(conn, &bystanders, lift).await?;
-    if refused.is_none() {
-        refused = Some(conn.run(&text("EXPUNGE")).await?).filter(|done| !done.is_ok());
-    }
-    let put_back = mark_deleted(conn, &bystanders).await?;
-    Ok(refused.or(put_back))
-}
-
-/// Sets `\Deleted`; only UIDs that the connection has announced, and exactly those.
-async fn mark_deleted(
-    conn: &mut Conn,
-    uids: &UidSet<SideUid>,
-) -> Result<Option<Done>, BackendError> {
-    each_chunk(conn, uids, |set| format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)")).await
-}
-
-/// Runs a command for each part of a set, up to the first refusal.
-async fn each_chunk(
-    conn: &mut Conn,
-    uids: &UidSet<SideUid>,
-    command: impl Fn(&str) -> String,
-) -> Result<Option<Done>, BackendError> {
-    for set in uids.chunks_of(MAX_COMMAND) {
-        let done = conn.run(&text(&command(&set))).await?;
-        if !done.is_ok() {
-            return Ok(Some(done));
-        }
-    }
-    Ok(None)
 }

@@ -143,6 +143,11 @@ impl Failure {
                     AccountError::Backend(BackendError::Answer { code, text, .. }) => {
                         Reply::refusal(code, text.clone())
                     }
+                    e @ AccountError::OldReadOnly(_) => {
+                        let text = e.to_string();
+                        warn!("command failed: {text}");
+                        return Ok(Reply::no_with("CANNOT", text));
+                    }
                     e if e.is_unavailable() => {
                         let side = match e {
                             AccountError::Backend(e) => format!("the {} server", e.side()),

@@ -92,6 +92,8 @@ impl Session {
         // Before the view is taken: nothing may fall between the two.
         let flags = mailbox.flag_news();
         let view = mailbox.view();
+        // What stays on old cannot be changed where old cannot.
+        let read_only = read_only || (user.account.old_is_read_only() && mailbox.stays_on_old());
         let client = &mut self.client;
         let mut offered = NOTHING_OFFERED;
         tell_offered(&mailbox, read_only, &mut offered, &mut client.out);

@@ -9,7 +9,7 @@ use super::reply::{Failure, Reply};
 use super::select::tell_offered;
 use super::sets::{ensure_announced, places, span};
 use super::{Session, User};
-use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
+use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
 use crate::backend::{BackendError, Conn, Done, Moment, Pace, Pending};
 use crate::base::{Side, step};
 use crate::imap::command::{Flag, StoreMode};
@@ -53,7 +53,7 @@ impl Session {
         let silent = change.silent;
         let store = Store {
             mailbox: Arc::clone(&selected.mailbox),
-            access: Arc::clone(&user.access),
+            user: user.clone(),
             session: self.id,
             uids,
             change,
@@ -108,7 +108,7 @@ fn seqs(numbering: &UidMap, uids: &UidSet<Uid>) -> UidSet<Seq> {
 
 struct Store {
     mailbox: Arc<Mailbox>,
-    access: Arc<Access>,
+    user: User,
     session: SessionId,
     uids: UidSet<Uid>,
     change: Change,
@@ -132,6 +132,7 @@ struct Changed {
 
 impl Store {
     async fn run(self) -> Result<Outcome, AccountError> {
+        self.user.copier.free_of_old(&self.mailbox, &self.uids).await?;
         // Authority must not pass to new between the look at the map and the server's answer.
         let guard = self.mailbox.guard.read().await;
         self.mailbox.flagging(&self.uids).await?;
@@ -156,7 +157,7 @@ impl Store {
         wanted: &UidSet<SideUid>,
         outcome: &mut Outcome,
     ) -> Result<(), AccountError> {
-        let mut lease = self.mailbox.lease(&self.access, side).await?;
+        let mut lease = self.mailbox.lease(&self.user.access, side).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         let since = self.mailbox.moment();

@@ -60,7 +60,7 @@ impl Session {
         }
         let Appending { user, upload, replaced, .. } = appending?;
         let Some(upload) = upload else { return Ok(Reply::bad("Expected a message to append")) };
-        let mut reply = self.carry_through(replace(upload, replaced)).await?;
+        let mut reply = self.carry_through(replace(user.clone(), upload, replaced)).await?;
         if let (Some(_), Reply::Ok(Some(code), _)) = (&head.replaces, &reply) {
             // Told before the EXPUNGE of what it takes the place of (RFC 8508 §3.3).
             self.client.line(format!("* OK [{code}] Replacement is there"));
@@ -101,6 +101,10 @@ impl Session {
             }
             Err(e) => return Err(e.into()),
         };
+        if target.stays_on_old() && user.account.old_is_read_only() {
+            let text = "The old server is read-only";
+            return Err(Failure::Refused(Reply::no_with("CANNOT", text)));
+        }
         Ok(Appending {
             selected: self.selected.as_ref().map(|s| Arc::clone(&s.mailbox)),
             largest: self.server.config.limits.message,
@@ -203,18 +207,22 @@ struct Message {
 
 /// Ends an APPEND; then the message goes that the new one takes the place of. Where it cannot go,
 /// the new one does: all of it happens, or nothing (RFC 8508 §3.1).
-async fn replace(upload: Upload, replaced: Option<Message>) -> Result<Reply, AccountError> {
-    let (target, access) = upload.target();
+async fn replace(
+    user: User,
+    upload: Upload,
+    replaced: Option<Message>,
+) -> Result<Reply, AccountError> {
+    let target = upload.target();
     let (reply, appended) = upload.finish().await?;
     let Some(Message { mailbox, uids }) = replaced.filter(|_| reply.is_ok()) else {
         return Ok(reply);
     };
-    let refused = match remove(&mailbox, &access, &uids, Which::All).await {
+    let refused = match remove(&mailbox, &user, &uids, Which::All).await {
         Ok(removed) if removed.is_ok() => return Ok(reply),
         refused => refused,
     };
     if let Some(uids) = appended
-        && let Err(e) = remove(&target, &access, &uids, Which::All).await
+        && let Err(e) = remove(&target, &user, &uids, Which::All).await
     {
         warn!(mailbox = %target.name(), "a replacement could not be taken back: {e}");
     }

@@ -108,9 +108,9 @@ impl Upload {
         Ok(())
     }
 
-    /// Where it goes, and on whose behalf.
-    pub(super) fn target(&self) -> (Arc<Mailbox>, Arc<Access>) {
-        (Arc::clone(&self.target), Arc::clone(&self.access))
+    /// Where it goes.
+    pub(super) fn target(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.target)
     }
 
     /// Ends the command, and shows the messages in the mailbox before anybody hears of them. Their

@@ -66,6 +66,21 @@ impl Session {
             // Only some of those messages (RFC 9394 §3.3).
             uids = Found::from(&uids).part(range.of(uids.len())).iter().map(Uid).collect();
         }
+        if !selected.read_only
+            && user.account.old_is_read_only()
+            && items.iter().any(FetchItem::sets_seen)
+        {
+            // From then on new has it marked. What cannot be copied can be read all the same.
+            let (copier, mailbox) = (Arc::clone(&user.copier), Arc::clone(&selected.mailbox));
+            let opened = uids.clone();
+            let carrying = async move { copier.free_of_old(&mailbox, &opened).await };
+            match Box::pin(self.carry_through(carrying)).await {
+                Ok(()) => {}
+                Err(Failure::Account(e)) => tracing::debug!("\\Seen is not set: {e}"),
+                Err(e) => return Err(e),
+            }
+        }
+        let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };
         let mut items = items.to_vec();
         let seen = !selected.read_only && items.iter().any(FetchItem::sets_seen);
         if changed_since.is_some() || (seen && self.extended.condstore) {
@@ -202,7 +217,8 @@ async fn fetch_from(
     }
     if guard.is_some() {
         mailbox.flagging(uids).await.map_err(Broken::Between)?;
-        for side in Side::BOTH {
+        let read_only = user.account.old_is_read_only();
+        for side in Side::BOTH.into_iter().filter(|side| *side == Side::New || !read_only) {
             if let Some(conn) = &mut leases[side] {
                 let wanted = places(&view.map, uids, side);
                 fetch.seen_set[side] = set_seen(mailbox, conn, &wanted, session).await?;

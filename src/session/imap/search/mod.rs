@@ -28,7 +28,6 @@ use crate::uid::UidSet;
 
 pub(in crate::session) use self::context::Context;
 pub(super) use self::order::{Sort, Thread};
-pub(super) use self::plan::uid_search;
 use self::tell::{Answer, saved, seqs};
 
 /// A SEARCH command.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::account::{Access, AccountError, Mailbox, View};
-use crate::backend::{BackendError, Conn, Done, Lease, text};
+use crate::account::{Access, AccountError, Mailbox, View, uid_search};
+use crate::backend::{BackendError, Conn, Lease, text};
 use crate::base::Side;
 use crate::imap::command::SearchKey;
-use crate::imap::response::Response;
 use crate::imap::write::Parts;
 use crate::session::imap::reply::Reply;
 use crate::session::imap::sets::{ensure_announced, places, resolve, span};
@@ -228,33 +227,6 @@ pub(super) fn is_exact(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>
 pub(super) fn as_set(uids: &UidSet<Uid>) -> SeqSet {
     let bound = |uid: Uid| Bound::Number(uid.0);
     SeqSet::from_ranges(uids.ranges().map(|(first, last)| (bound(first), bound(last))))
-}
-
-/// UID SEARCH on the selected mailbox: what was found, or the server's refusal.
-pub(in crate::session::imap) async fn uid_search(
-    conn: &mut Conn,
-    program: Parts,
-) -> Result<Result<UidSet<SideUid>, Done>, BackendError> {
-    let compact = conn.profile().esearch();
-    let mut command = text(if compact { "UID SEARCH RETURN (ALL) " } else { "UID SEARCH " });
-    command.append(program);
-    let done = conn.run(&command).await?;
-    if !done.is_ok() {
-        return Ok(Err(done));
-    }
-    let mut hits = Vec::new();
-    for response in &done.untagged {
-        match response {
-            Response::Search(uids) => {
-                hits.extend(uids.iter().map(|&uid| (SideUid(uid), SideUid(uid))));
-            }
-            Response::Esearch { all, .. } => {
-                hits.extend(all.iter().map(|&(first, last)| (SideUid(first), SideUid(last))));
-            }
-            _ => {}
-        }
-    }
-    Ok(Ok(UidSet::from_ranges(hits)))
 }
 
 #[cfg(test)]
