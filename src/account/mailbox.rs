@@ -31,8 +31,9 @@ use crate::uid::{ObjectId, SideUid, Uid, UidMap};
 const WRITES_WAIT: Duration = Duration::from_secs(1);
 /// Flags that are remembered of one side at the most.
 const MOST_FLAGS: usize = 1_000;
-/// Flag changes a session may lag behind before it is told to ask for itself.
-const FLAG_BACKLOG: usize = 4096;
+/// Flag changes a session may lag behind before it is told all flags as they are. Room for them is
+/// taken when the first session listens.
+const FLAG_BACKLOG: usize = 512;
 
 /// What sessions see of a mailbox: one durable state of it.
 #[derive(Debug)]
