@@ -226,8 +226,9 @@ impl Game {
             return false;
         }
         let done = self.heard(client, folder, &format!("UID EXPUNGE {uid}"));
-        match done {
-            Some(Some(true)) => self.gone((folder, n)),
+        match (marked.flatten(), done.flatten()) {
+            (Some(true), Some(true)) => self.gone((folder, n)),
+            // What was not marked stays, whatever is answered.
             _ => {
                 self.model.messages.entry((folder, n)).and_modify(|known| known.there = None);
             }

@@ -40,10 +40,21 @@ impl Seen {
 /// Fails where sequence numbers, UIDs, sizes and EXISTS do not agree (V3).
 #[track_caller]
 pub fn everything(client: &mut Dialogue, mailbox: &str) -> Vec<Seen> {
+    everything_unless_removed(client, mailbox)
+        .unwrap_or_else(|numbers| panic!("{mailbox}: not 1 to EXISTS, ascending: {numbers:?}"))
+}
+
+/// The same of a server from which somebody may remove messages meanwhile: then the sequence numbers
+/// that it told of.
+#[track_caller]
+pub fn everything_unless_removed(
+    client: &mut Dialogue,
+    mailbox: &str,
+) -> Result<Vec<Seen>, Vec<u32>> {
     let selected = client.ok(&format!("EXAMINE {}", quoted(mailbox)));
     let exists = selected.count("EXISTS").expect("EXISTS");
     if exists == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let reply = client.ok("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])");
     let mut fetched: Vec<Fetched> = Vec::new();
@@ -58,7 +69,9 @@ pub fn everything(client: &mut Dialogue, mailbox: &str) -> Vec<Seen> {
     let numbers: Vec<u32> = fetched.iter().map(|m| m.seq).collect();
     // What arrived since EXAMINE may be among them.
     let wanted: Vec<u32> = (1..).take(numbers.len().max(exists as usize)).collect();
-    assert_eq!(numbers, wanted, "{mailbox}: sequence numbers are 1 to EXISTS, ascending");
+    if numbers != wanted {
+        return Err(numbers);
+    }
     assert!(fetched.windows(2).all(|w| w[0].uid < w[1].uid), "{mailbox}: UIDs ascend");
     // Courier tells it in STATUS only.
     let uidnext = match selected.code("UIDNEXT") {
@@ -81,7 +94,7 @@ pub fn everything(client: &mut Dialogue, mailbox: &str) -> Vec<Seen> {
             octets,
         }
     });
-    seen.collect()
+    Ok(seen.collect())
 }
 
 /// A date whose day has two digits: RFC 3501 lets the first be a space.
