@@ -25,6 +25,15 @@ fn known(world: &World) {
     });
 }
 
+#[test]
+fn v10_the_first_client_of_all_is_offered_what_both_servers_have() {
+    let world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..2)));
+    let mut client = world.proxy.client();
+    let offered = client.ok("CAPABILITY").lines();
+    assert!(offered.iter().any(|line| line.contains(" CONDSTORE ")), "{offered:?}");
+    client.ok("SELECT INBOX (CONDSTORE)");
+}
+
 fn mod_seqs(reply: &Reply) -> BTreeMap<u32, u64> {
     let lines = reply.lines();
     let parsed = lines.iter().filter_map(|line| {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::mailbox::lock;
@@ -16,6 +17,9 @@ use crate::backend::{
 use crate::base::{AccountName, Phase, Proof, SecretString, Side, Sides, TokenRefusal};
 use crate::config::{Backend, BackendLogin, Config, Limits, Mode};
 use crate::index::{Batch, Index, IndexError};
+
+/// So long the very first login waits for the side that does not judge it.
+const FIRST_MEETING: Duration = Duration::from_secs(5);
 
 /// A keyed hash of what a login showed; says nothing about the secret outside of this process.
 pub(super) type Digest = [u8; 32];
@@ -204,7 +208,8 @@ impl Accounts {
         // The other side is opened behind the answer; the client does not wait for it.
         let other = Arc::clone(&access.pools[primary.other()]);
         let (learned, index) = (Arc::clone(&self.learned), self.index.clone());
-        tokio::spawn(async move {
+        let is_stranger = learned.profile(primary.other()).is_none();
+        let opening = tokio::spawn(async move {
             match other.lend(&Want::Nothing).await {
                 Ok(lease) => lease.give_back(),
                 Err(e) => warn!(account = %name, "login goes on with one side: {e}"),
@@ -213,6 +218,11 @@ impl Accounts {
                 warn!(side = %primary.other(), "what the server offers is not remembered: {e}");
             }
         });
+        if is_stranger {
+            // Nobody was ever logged in there, so nobody knows what can be offered: whoever is the
+            // first waits, and would otherwise be told of less than everybody after him.
+            drop(timeout(FIRST_MEETING, opening).await);
+        }
         Ok((account, access))
     }
 
