@@ -52,7 +52,7 @@ impl Issuer {
     }
 
     /// A token that is good for so many seconds.
-    fn token(&self, user: &str, seconds: u64) -> String {
+    fn token(&self, user: &str, seconds: i64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
         // Python has HMAC at hand.
         let script = "import base64, hashlib, hmac, json, sys\n\
@@ -137,7 +137,7 @@ fn a_refused_token_is_explained_in_a_challenge() {
     let world = world(&issuer).start();
     drop(offered(world.proxy.port));
     for (mechanism, last) in [("OAUTHBEARER", "AQ=="), ("XOAUTH2", "")] {
-        for token in [issuer.token(BOB, 3600), issuer.token(ANN, 0), "x.y.z".to_owned()] {
+        for token in [issuer.token(BOB, 3600), issuer.token(ANN, -30), "x.y.z".to_owned()] {
             let mut client = Dialogue::connect(world.proxy.port);
             let shown = response(mechanism, ANN, &token);
             client.send(&format!("x AUTHENTICATE {mechanism} {shown}"));
