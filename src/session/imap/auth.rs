@@ -210,6 +210,8 @@ impl Session {
                 let limits = &self.server.config.limits;
                 let line = usize::try_from(limits.line).unwrap_or(usize::MAX);
                 self.client.set_bounds(line, limits.idle_timeout);
+                // By now more may be known of the servers than when the client was greeted.
+                self.offer = self.server.offer();
                 let code = format!("CAPABILITY {}", self.capabilities());
                 Ok(Reply::ok_with(code, "Logged in"))
             }
