@@ -113,6 +113,8 @@ async fn taken_from_old(
     let mut wanted = places(map, uids, Side::Old);
     if which == Which::Deleted && !wanted.is_empty() {
         let mut lease = mailbox.lease(access, Side::Old).await?;
+        // \Deleted may have been set over another connection, of which this one knows by a NOOP.
+        lease.must("NOOP", &text("NOOP")).await?;
         let deleted = uid_search(&mut lease, text("DELETED")).await?;
         mailbox.give_back(lease).await;
         // A refusal is met again, and told, when they are expunged.
