@@ -220,7 +220,7 @@ fn a_token_that_expires_is_replaced_or_ends_the_session() {
     let (brief, briefer) = (issuer.token(ANN, seconds), issuer.token(BOB, seconds));
     let (mut ann, mut bob) = (enter(ANN, &brief), enter(BOB, &briefer));
     let _later = enter(ANN, &issuer.token(ANN, 3600));
-    std::thread::sleep(Duration::from_secs(seconds + 1));
+    std::thread::sleep(Duration::from_secs(seconds.unsigned_abs() + 1));
     // All connections are lost, and new ones need a login.
     for server in [&mut world.old, &mut world.new] {
         server.stop();
