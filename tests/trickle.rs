@@ -289,16 +289,11 @@ fn v9_a_learned_password_outlives_a_restart_until_it_is_forgotten_or_refused() {
     // Learned anew; then it is changed behind the proxy's back, and tried once.
     seen_once(&world);
     holds(&world, "INBOX", &mails(0..22));
-    let refused = |world: &World| world.old.log().matches("auth failed").count();
-    let before = refused(&world);
     std::fs::write(world.old.dir.join("passwd"), "ann@example.com:{PLAIN}another\n")
         .expect("passwd");
-    // Dovecot looks at the file once in a second, and logs a refusal when the client is gone.
-    eventually("old refuses what was right", || {
-        let login = format!("LOGIN ann@example.com {password}");
-        (lab::Dialogue::connect(world.old.port).cmd(&login).status == "NO").then_some(())
-    });
-    eventually("it is logged", || (refused(&world) > before).then_some(()));
+    // Dovecot looks at the file once in a second.
+    std::thread::sleep(Duration::from_millis(1_500));
+    let refused = |world: &World| world.old.log().matches("auth failed").count();
     let before = refused(&world);
     assert_eq!(waits(&mut world, Mail::numbered(22)), Some(22));
     assert_eq!(refused(&world) - before, 1, "{}", world.old.log());

@@ -69,7 +69,9 @@ pub fn eventually<T>(what: &str, mut is_it: impl FnMut() -> Option<T>) -> T {
 pub fn eventually_holds(client: &mut Dialogue, mailbox: &str, count: usize) -> Vec<Seen> {
     let what = format!("{mailbox} holds {count} messages");
     eventually(&what, || {
-        let exists = client.ok(&format!("EXAMINE {}", quoted(mailbox))).count("EXISTS");
+        // Perhaps it has not been made yet.
+        let examined = client.cmd(&format!("EXAMINE {}", quoted(mailbox)));
+        let exists = examined.count("EXISTS").filter(|_| examined.status == "OK");
         let enough = exists.is_some_and(|n| n as usize >= count);
         enough.then(|| everything(client, mailbox))
     })
