@@ -2,7 +2,13 @@
 
 mod lab;
 
-use lab::{Courier, Cyrus, Dialogue, Fate, Mail, Way, World, everything, folder_names, has, mails};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lab::{
+    Courier, Cyrus, Dialogue, Dovecot, Fate, Mail, Relay, Seen, Way, World, everything,
+    folder_names, has, mails,
+};
 
 /// What a chunk becomes where a server is to seem another one.
 fn instead(chunk: &[u8], from: &str, to: &str) -> Fate {
@@ -48,20 +54,45 @@ fn v3_on_a_server_that_tells_no_uidnext_the_last_messages_go_and_others_come() {
     assert_eq!(everything(&mut client, "INBOX")[8].octets, lab::small(50));
 }
 
+/// Has a server know no special use in LIST. Counts how often it was asked for one.
+fn without_special_use(wire: &Relay) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    wire.rule(move |way, chunk| match way {
+        Way::ToServer if has(chunk, "CHILDREN SPECIAL-USE)") => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            instead(chunk, "CHILDREN SPECIAL-USE)", "CHILDREN UNKNOWN-USE)")
+        }
+        _ => Fate::Pass,
+    });
+    count
+}
+
 /// Some servers answer BAD where they know LIST-EXTENDED, but no special use in it.
 #[test]
 fn a_server_that_knows_not_all_options_of_list_is_listed_without() {
-    let world = World::new().wired().seeded(|old, _| old.seed("Work", &mails(0..3)));
-    for wire in [&world.old_wire, &world.new_wire] {
-        wire.rule(|way, chunk| match way {
-            Way::ToServer => instead(chunk, "CHILDREN SPECIAL-USE)", "CHILDREN UNKNOWN-USE)"),
-            Way::ToProxy => Fate::Pass,
-        });
-    }
+    let mut world = World::new().wired().seeded(|old, _| old.seed("Work", &mails(0..3)));
+    let count = without_special_use(&world.new_wire);
     let mut client = world.proxy.client();
     let names = folder_names(&mut client);
     assert!(names.contains("INBOX.Work") && names.contains("INBOX.Sent"), "{names:?}");
     assert_eq!(everything(&mut client, "INBOX.Work").len(), 3);
+    // It is found out once, and remembered.
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    world.proxy.client().ok("NOOP");
+    world.proxy.kill9();
+    world.proxy.restart();
+    assert_eq!(folder_names(&mut world.proxy.client()), names);
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_server_that_is_known_to_answer_no_options_of_list_is_asked_for_none() {
+    let world = World::new().wired().set("new.quirks", "[\"no-list-options\"]");
+    let world = world.seeded(|_, new| new.seed("Work", &mails(0..3)));
+    let count = without_special_use(&world.new_wire);
+    assert!(folder_names(&mut world.proxy.client()).contains("INBOX.Work"));
+    assert_eq!(count.load(Ordering::Relaxed), 0);
 }
 
 /// Exchange 2010 counts a message that its SEARCH does not find yet.
@@ -359,4 +390,146 @@ fn v3_an_arrival_has_the_number_that_the_server_gives_it() {
     client.ok("NOOP");
     assert_eq!(client.ok("UID SEARCH ALL").found(), [1, 2, 3, 4, 5, 7]);
     assert_eq!(everything(&mut client, "INBOX")[5].octets, lab::small(11));
+}
+
+/// Zimbra does not say `[CLOSED]` where one mailbox ends and the next begins (RFC 7162 §3.2.11).
+#[test]
+fn what_is_said_before_a_select_is_answered_is_no_news_of_the_mailbox_that_is_selected() {
+    // Fewer connections than mailboxes: some are selected again and again.
+    let world = World::new().wired().set("limits.connections_per_account", "2");
+    let world = world.seeded(|old, _| {
+        old.seed("INBOX", &mails(0..5));
+        old.seed("Work", &mails(10..15));
+        old.seed("Other", &mails(20..21));
+    });
+    let mut reading = world.proxy.client();
+    reading.ok("SELECT INBOX.Work");
+    reading.ok("FETCH 1:* (FLAGS)");
+    // As if it were of the mailbox that was selected until then.
+    let mut selects = false;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    world.old_wire.rule_of_each(move |_, way, chunk| match way {
+        Way::ToServer => {
+            selects |= has(chunk, " SELECT \"INBOX.Work\"");
+            Fate::Pass
+        }
+        Way::ToProxy if std::mem::take(&mut selects) => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let news = b"* 2 FETCH (UID 2 FLAGS (\\Deleted))\r\n* 9 EXISTS\r\n* 3 EXPUNGE\r\n";
+            Fate::Instead([news, chunk].concat())
+        }
+        Way::ToProxy => Fate::Pass,
+    });
+    let mut other = world.proxy.client();
+    lab::eventually("it is selected once more", || {
+        for mailbox in ["INBOX", "INBOX.Other"] {
+            other.ok(&format!("SELECT {mailbox}"));
+            other.ok("FETCH 1:* (FLAGS)");
+        }
+        assert_eq!(other.ok("SELECT INBOX.Work").count("EXISTS"), Some(5));
+        (count.load(Ordering::Relaxed) > 0).then_some(())
+    });
+    let told = reading.ok("NOOP").lines();
+    assert!(!told.iter().any(|line| line.contains("Deleted")), "{told:?}");
+    assert_eq!(reading.ok("UID SEARCH ALL").found().len(), 5);
+}
+
+/// Courier keeps the UIDVALIDITY of a folder only once somebody has opened it by SELECT.
+#[test]
+fn v1_no_server_is_told_to_examine() {
+    let world =
+        World::new().old(Courier::plain()).wired().seeded(|old, _| old.seed("Work", &mails(0..3)));
+    let examined = Arc::new(AtomicUsize::new(0));
+    for wire in [&world.old_wire, &world.new_wire] {
+        let examined = Arc::clone(&examined);
+        wire.rule(move |way, chunk| {
+            let seen = usize::from(way == Way::ToServer && has(chunk, " EXAMINE "));
+            examined.fetch_add(seen, Ordering::Relaxed);
+            Fate::Pass
+        });
+    }
+    let told = world.proxy.client().ok("EXAMINE INBOX.Work").number("UIDVALIDITY");
+    assert_eq!(examined.load(Ordering::Relaxed), 0);
+    assert_eq!(world.old.client().ok("SELECT INBOX.Work").number("UIDVALIDITY"), told);
+}
+
+/// Zimbra's HEADER and TEXT are not what its BODY[] is made of.
+#[test]
+fn v5_what_is_copied_is_the_message_and_not_its_parts() {
+    let world = World::new().wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    let mut parts = false;
+    world.old_wire.rule(move |way, chunk| match way {
+        Way::ToServer => {
+            parts = has(chunk, "BODY.PEEK[HEADER]") || has(chunk, "BODY.PEEK[TEXT]");
+            Fate::Pass
+        }
+        Way::ToProxy if parts => {
+            Fate::Instead(String::from_utf8_lossy(chunk).replace("Subject", "sUBJECT").into())
+        }
+        Way::ToProxy => Fate::Pass,
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    let header = client.ok("FETCH 1 (BODY.PEEK[HEADER])").lines().concat();
+    assert!(header.contains("sUBJECT"), "{header}");
+    client.ok("FETCH 1:* (BODY.PEEK[HEADER] BODY.PEEK[TEXT])");
+    let copied = lab::eventually_holds(&mut world.new.client(), "INBOX", 5);
+    let expected: Vec<Vec<u8>> = (0..5).map(lab::small).collect();
+    assert_eq!(in_order(copied), in_order_of(expected));
+}
+
+/// OVH's Exchange said 19189 where it gave 6298 octets. A size that is wrong keeps nothing from being copied, and
+/// nothing from being found the same.
+#[test]
+fn v5_a_size_that_is_not_that_of_the_message_is_not_believed() {
+    let old_lies = |world: &World| lie(&world.old_wire);
+    let new_lies = |world: &World| lie(&world.new_wire);
+    for (who, lies) in [("old", &old_lies as &dyn Fn(&World)), ("new", &new_lies)] {
+        let world = World::unattended(Dovecot::old_style(), Dovecot::new_style())
+            .wired()
+            .seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+        lies(&world);
+        let mut client = world.proxy.client();
+        client.ok("SELECT INBOX");
+        assert_eq!(client.ok("FETCH 1:* (BODY.PEEK[])").fetched().len(), 5);
+        let copied = lab::eventually_holds(&mut world.new.client(), "INBOX", 5);
+        assert_eq!(in_order(copied), in_order_of((0..5).map(lab::small).collect()), "{who}");
+        lab::eventually("verify finds them the same", || {
+            let verified = world.proxy.run(&["verify", "ann@example.com"]);
+            verified.status.success().then_some(())
+        });
+        assert!(!world.proxy.log().contains("stuck:"), "{who}: {}", world.proxy.log());
+    }
+}
+
+/// Has a server tell sizes that are a thousand times too large.
+fn lie(wire: &Relay) {
+    wire.rule(|way, chunk| {
+        let text = String::from_utf8_lossy(chunk);
+        let Some(_) = text.find("RFC822.SIZE ").filter(|_| way == Way::ToProxy) else {
+            return Fate::Pass;
+        };
+        let mut lies = String::new();
+        for (n, part) in text.split("RFC822.SIZE ").enumerate() {
+            if n > 0 {
+                lies.push_str("RFC822.SIZE ");
+            }
+            let digits = part.chars().take_while(char::is_ascii_digit).count();
+            let (size, rest) = part.split_at(if n > 0 { digits } else { 0 });
+            lies.push_str(size);
+            lies.push_str(if digits > 0 && n > 0 { "000" } else { "" });
+            lies.push_str(rest);
+        }
+        Fate::Instead(lies.into_bytes())
+    });
+}
+
+fn in_order(seen: Vec<Seen>) -> Vec<Vec<u8>> {
+    in_order_of(seen.into_iter().map(|message| message.octets).collect())
+}
+
+fn in_order_of(mut octets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    octets.sort();
+    octets
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mailferry::config::Config;
+use mailferry::config::{Config, Quirk};
 use mailferry::session::imap::CAPABILITIES;
 
 const README: &str = include_str!("../README.md");
@@ -45,6 +45,23 @@ fn the_configuration_shown_is_accepted() {
     let config = config.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.warnings(), Vec::<String>::new());
     assert_eq!(config.listen.len(), 2);
+}
+
+#[test]
+fn every_quirk_is_explained_and_every_test_named_is_there() {
+    let told = README.split("\n### ").find(|part| part.starts_with("Servers that do otherwise"));
+    let rows = told.expect("the section on servers").lines().filter(|line| line.starts_with("| "));
+    let switches: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(3)?.trim().strip_prefix('`')?.split('`').next())
+        .collect();
+    let names: Vec<&str> = Quirk::ALL.into_iter().map(Quirk::name).collect();
+    assert_eq!(switches, names);
+    let explained = include_str!("../proxy.toml");
+    assert!(names.iter().all(|name| explained.contains(&format!("#   \"{name}\" "))), "{names:?}");
+    for named in README.split('`').filter(|text| text.starts_with("tests/") && !text.contains(' '))
+    {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(named).exists(), "{named}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::shared::{self, Foreign, is_shared};
 use super::{Access, Account, AccountError, Mailbox};
 use crate::backend::{BackendError, Conn, Done, Want, text};
 use crate::base::{MailboxName, Side, Sides};
-use crate::config::Config;
+use crate::config::{Config, Quirk};
 use crate::imap::names::encode;
 use crate::imap::response::{Code, ListEntry, Response, Status};
 use crate::imap::write::Parts;
@@ -690,6 +690,9 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         done = conn.run(&list_all(extended)).await?;
     }
     if !done.is_ok() {
+        if done.is_ok() {
+            conn.shows(Quirk::NoListOptions);
+        }
         return Err(conn.answer("LIST", &done));
     }
     let mut entries: Vec<ListEntry> = done.untagged.into_iter().filter_map(list_entry).collect();

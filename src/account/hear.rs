@@ -17,6 +17,7 @@ use super::merge::{Distrust, Likeness, Report};
 use super::{Access, AccountError};
 use crate::backend::{BackendError, Conn, Lease, Moment, News, Want, internal_date, text};
 use crate::base::Side;
+use crate::config::Quirk;
 use crate::imap::scan;
 use crate::index::Snapshot;
 use crate::uid::{Place, SideUid, Uid, UidSet};
@@ -263,7 +264,7 @@ impl Mailbox {
         };
         let done = conn.fetch(&command, each).await?;
         if done.is_ok() && flags.len() > before && !counted {
-            conn.has_no_mod_seqs();
+            conn.shows(Quirk::NoModseq);
         }
         if done.is_ok() { Ok(()) } else { Err(conn.answer("UID FETCH (FLAGS MODSEQ)", &done)) }
     }

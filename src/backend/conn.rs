@@ -212,7 +212,7 @@ impl Conn {
     }
 
     /// The server shows a quirk.
-    pub(super) fn shows(&mut self, quirk: Quirk) {
+    pub fn shows(&mut self, quirk: Quirk) {
         self.profile.add(quirk);
         if let Some((learned, _)) = &self.reports {
             learned.note_quirk(self.side, quirk);

@@ -151,6 +151,8 @@ impl Profile {
                 self.names.remove("CONDSTORE");
                 self.names.remove("QRESYNC");
             }
+            // See `list_special_use`.
+            Quirk::NoListOptions => {}
             // See `Conn::queue`; and a literal must wait for its server, as without LITERAL+.
             Quirk::OneAtATime => {
                 self.names.remove("LITERAL+");
@@ -227,7 +229,8 @@ impl Profile {
 
     /// LIST … RETURN (SPECIAL-USE …) (RFC 5258 with RFC 6154).
     pub fn list_special_use(&self) -> bool {
-        self.can("LIST-EXTENDED") && self.can("SPECIAL-USE")
+        let knows = self.can("LIST-EXTENDED") && self.can("SPECIAL-USE");
+        knows && !self.shows(Quirk::NoListOptions)
     }
 
     /// COMPRESS (RFC 4978) by the one algorithm there is.

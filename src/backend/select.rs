@@ -407,11 +407,6 @@ impl Conn {
         Ok(())
     }
 
-    /// The server, asked for MODSEQs, told none.
-    pub fn has_no_mod_seqs(&mut self) {
-        self.shows(Quirk::NoModseq);
-    }
-
     /// Notes the MODSEQ of a message.
     pub fn note_mod_seq(&mut self, told: u64) {
         if let Some(selected) = self.selected_mut() {
@@ -431,9 +426,10 @@ impl Conn {
         self.selected().is_some_and(|s| s.news.flags.contains_key(&uid))
     }
 
-    /// Notes FLAGS that were heard and not passed on.
+    /// Notes FLAGS that were heard and not passed on. What comes before SELECT is answered may be of
+    /// the mailbox before: only some servers say where that ends (`[CLOSED]`, RFC 7162 §3.2.11).
     pub fn note_flags(&mut self, uid: SideUid, flags: Bytes) {
-        if let Some(selected) = self.selected_mut() {
+        if let Some(selected) = self.selected_mut().filter(|s| s.uid_validity != 0) {
             selected.news.flags.insert(uid, flags);
         }
     }

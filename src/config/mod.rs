@@ -219,18 +219,21 @@ pub struct Backend {
 pub enum Quirk {
     /// It offers CONDSTORE, and has mailboxes without MODSEQs: neither CONDSTORE nor QRESYNC is used.
     NoModseq,
+    /// It offers LIST-EXTENDED, and answers LIST with BAD where all its options are used: none is.
+    NoListOptions,
     /// It cannot take a command before it has answered the one before.
     OneAtATime,
 }
 
 impl Quirk {
     /// All there are.
-    pub const ALL: [Quirk; 2] = [Quirk::NoModseq, Quirk::OneAtATime];
+    pub const ALL: [Quirk; 3] = [Quirk::NoModseq, Quirk::NoListOptions, Quirk::OneAtATime];
 
     /// As it is written in `proxy.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Quirk::NoModseq => "no-modseq",
+            Quirk::NoListOptions => "no-list-options",
             Quirk::OneAtATime => "one-at-a-time",
         }
     }
