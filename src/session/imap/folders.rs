@@ -8,7 +8,7 @@ use super::{Session, User};
 use crate::account::{Access, Account, AccountError, Asked, Unchanged, statuses, trimmed};
 use crate::base::MailboxName;
 use crate::imap::command::Flag;
-use crate::imap::names::{Spelling, is_net_unicode};
+use crate::imap::names::{Spelling, decode, is_net_unicode};
 use crate::imap::response::SpecialUse;
 use crate::imap::write;
 use crate::uid::ObjectId;
@@ -115,8 +115,12 @@ impl Session {
         told(self.carry_through(work).await?, "Rename completed")
     }
 
-    /// The answer to a name that no mailbox may get from a client that spells names in UTF-8.
+    /// The answer to a name that no mailbox may get: one that is no modified UTF-7 (RFC 3501 §5.1.3),
+    /// or not one for UTF-8 from a client that spells names so. What has such a name keeps it.
     fn unfit(&self, name: &MailboxName) -> Option<Reply> {
+        if decode(name.as_bytes()).is_none() {
+            return Some(Reply::no_with("CANNOT", "A name must be in modified UTF-7"));
+        }
         let fit = self.extended.spelling() == Spelling::Utf7 || is_net_unicode(name.as_bytes());
         let why = "A name must be composed Unicode (NFC) without control characters";
         (!fit).then(|| Reply::no_with("CANNOT", why))
@@ -130,6 +134,12 @@ impl Session {
         on: bool,
     ) -> Result<Reply, Failure> {
         let (account, access) = (user.account.clone(), user.access.clone());
+        if on
+            && let Some(refused) = self.unfit(name)
+            && account.folders(&access).await?.find(name).is_none()
+        {
+            return Ok(refused);
+        }
         let name = name.clone();
         let work = async move { Ok(account.subscribe(&access, &name, on).await) };
         let text = if on { "Subscribe completed" } else { "Unsubscribe completed" };
