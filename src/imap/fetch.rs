@@ -131,6 +131,7 @@ impl FetchItem {
     /// What both servers must have for it, beyond IMAP4rev1.
     pub fn needs(&self) -> Option<&'static str> {
         match self {
+            FetchItem::ModSeq => Some("CONDSTORE"),
             FetchItem::Preview { .. } => Some("PREVIEW"),
             FetchItem::Binary { .. } | FetchItem::BinarySize { .. } => Some("BINARY"),
             _ => None,

@@ -49,9 +49,12 @@ impl Session {
     ) {
         let limit = self.offer.append_limit();
         let limit = status.append_limit.map_or(limit, |told| told.min(limit));
+        let named_first = |(n, item): &(usize, &StatusItem)| !items[..*n].contains(item);
         let values: Vec<String> = items
             .iter()
-            .map(|item| {
+            .enumerate()
+            .filter(named_first)
+            .map(|(_, item)| {
                 let value: u64 = match item {
                     StatusItem::Messages => status.messages.into(),
                     StatusItem::UidNext => status.uid_next.0.into(),

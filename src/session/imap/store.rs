@@ -39,6 +39,9 @@ impl Session {
         change: Change,
     ) -> Result<Reply, Failure> {
         if change.unchanged_since.is_some() {
+            if !self.offer.has("CONDSTORE") {
+                return Ok(Reply::bad("Unknown STORE modifier"));
+            }
             self.enable_condstore();
         }
         let Some(selected) = &self.selected else { return Ok(Reply::bad("No mailbox selected")) };

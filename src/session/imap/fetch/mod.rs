@@ -51,7 +51,8 @@ impl Session {
         if vanished && !(uid && changed_since.is_some() && self.extended.qresync) {
             return Ok(Reply::bad("VANISHED needs UID FETCH, CHANGEDSINCE and QRESYNC"));
         }
-        let mut needed = items.iter().filter_map(FetchItem::needs);
+        let needed = changed_since.and(Some("CONDSTORE")).into_iter();
+        let mut needed = needed.chain(items.iter().filter_map(FetchItem::needs));
         if let Some(lacking) = needed.find(|name| !self.offer.has(name)) {
             return Ok(Reply::bad(format!("{lacking} is not offered")));
         }
