@@ -132,8 +132,9 @@
 //!   be asked, they are shown without it.
 //! - **A tool's tree on new is emptied, not shown** (`account::history`): its messages are moved to
 //!   their folders by new itself. What a client had deleted, and the tool brings again, is seen again.
-//! - **A copy that another tool altered is joined all the same** (mbsync adds a header), and is read
-//!   from new from then on: its size is then another one than the client was told before.
+//! - **A copy that another tool altered is joined all the same** (mbsync adds a header). In phase
+//!   merged, clients go on reading old's as long as old can give it, so that size and content stay
+//!   what they were; new says the flags. SEARCH and SORT go by what new has, and so does phase new.
 //! - **MODSEQs are reserved in strides** ([`ModSeqs`](account::ModSeqs)): a change of flags costs no
 //!   write of its MODSEQ, and after a restart the virtual value goes on above what was reserved, so
 //!   that it does not equal old's any more even where nothing lies on new.

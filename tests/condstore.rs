@@ -228,6 +228,9 @@ fn qresync_tells_what_vanished_and_what_changed_and_nothing_more() {
     let asked = client.ok(&asked);
     assert_eq!(vanished(&asked).len(), 1);
     assert_eq!(mod_seqs(&asked).into_keys().collect::<Vec<_>>(), changed);
+    // Who says not what it knows is not told of the millions of UIDs that there never were: Horde counts them out.
+    let back = client.ok(&format!("SELECT INBOX (QRESYNC ({validity} {before}))"));
+    assert_eq!(vanished(&back), [format!("* VANISHED (EARLIER) 2,{}", uids[21])]);
 }
 
 #[test]

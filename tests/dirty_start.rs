@@ -116,9 +116,9 @@ fn v8_after_the_loss_of_the_index_every_copy_is_its_message_again() {
     assert!(view::copies(&after).values().all(|n| *n == 1), "none twice");
 }
 
-#[test]
-fn v3_what_mbsync_has_copied_is_shown_once() {
-    let world = World::new().seeded(|old, new| {
+/// Twenty messages on old, and what mbsync makes of them on new.
+fn copied_by_mbsync() -> World {
+    World::new().seeded(|old, new| {
         old.seed("INBOX", &with_holes(0..20));
         let dir = old.dir.parent().expect("the world's directory").join("mbsync");
         fs::create_dir_all(&dir).expect("mbsync's directory");
@@ -143,13 +143,80 @@ fn v3_what_mbsync_has_copied_is_shown_once() {
         assert_eq!(copied.len(), 20);
         let tool = |m: &&Seen| String::from_utf8_lossy(&m.octets).contains("X-TUID: ");
         assert!(copied.iter().any(|m| tool(&m)), "mbsync leaves its mark");
-    });
+    })
+}
+
+#[test]
+fn v3_what_mbsync_has_copied_is_shown_once() {
+    let world = copied_by_mbsync();
     let mut client = world.proxy.client();
     assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(20));
     assert_eq!(
         client.ok("UID SEARCH ALL").found(),
         (0..20).map(|n| n * 2 + 11).collect::<Vec<_>>()
     );
+}
+
+/// What a client has read on old stays true: how large a message is, and where each of its octets is.
+#[test]
+fn v2_what_mbsync_has_altered_is_read_as_it_was() {
+    let mut world = copied_by_mbsync();
+    let on_old = everything(&mut world.old.client(), "INBOX");
+    let mut client = world.proxy.client();
+    assert_eq!(client.ok("SELECT INBOX").count("EXISTS"), Some(20));
+    // New decides over them.
+    client.ok("UID STORE 11 +FLAGS (First)");
+    let mut direct = world.new.client();
+    direct.ok("SELECT INBOX");
+    assert_eq!(direct.ok("SEARCH KEYWORD First").found().len(), 1);
+    client.ok("UID STORE 11 -FLAGS (First)");
+    assert_eq!(everything(&mut client, "INBOX"), on_old);
+
+    // New decides over flags: they come with what old gives, in one answer.
+    client.ok("SELECT INBOX");
+    client.ok("UID STORE 13 +FLAGS (\\Flagged Mine)");
+    let one = client.ok("UID FETCH 13 (FLAGS RFC822.SIZE ENVELOPE)").fetched();
+    assert_eq!((one.len(), one[0].size), (1, Some(on_old[1].size)));
+    assert!(one[0].has("\\Flagged") && one[0].has("Mine"), "{one:?}");
+    let opened = client.ok("UID FETCH 15 (BODY[])").fetched();
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    assert_eq!(opened[0].body(), on_old[2].octets);
+    assert!(opened[0].has("\\Seen"), "{opened:?}");
+
+    // Among others they have their places.
+    client.append("INBOX", "", &small(300));
+    world.old.deliver("INBOX", &Mail::numbered(301));
+    let all = lab::eventually("all are there", || {
+        client.ok("NOOP");
+        let all = client.ok("FETCH 1:* (UID FLAGS RFC822.SIZE)").fetched();
+        (all.len() == 22).then_some(all)
+    });
+    assert!(all.iter().zip(1..).all(|(message, n)| message.seq == n), "{all:?}");
+    let sizes = |all: &[lab::Fetched]| all.iter().map(|m| m.size).collect::<Vec<_>>();
+    let known: Vec<_> = on_old.iter().map(|message| Some(message.size)).collect();
+    assert_eq!(sizes(&all)[..20], known);
+    assert!(all[1].has("Mine") && all[2].has("\\Seen") && !all[3].has("Mine"), "{all:?}");
+
+    // And where only what has changed is asked for.
+    let highest = client.ok("STATUS INBOX (HIGHESTMODSEQ)").status_of("INBOX")["HIGHESTMODSEQ"];
+    client.ok("UID STORE 17 +FLAGS.SILENT (Mine)");
+    let changed = client.ok(&format!("FETCH 1:* (UID RFC822.SIZE FLAGS) (CHANGEDSINCE {highest})"));
+    let changed: Vec<_> = changed.fetched().into_iter().filter(|m| m.size.is_some()).collect();
+    let seventeen = changed.iter().find(|message| message.uid == 17).expect("what has changed");
+    assert_eq!(seventeen.size, Some(on_old[3].size));
+    assert!(seventeen.has("Mine") && changed.len() < 20, "{changed:?}");
+
+    world.proxy.kill9();
+    world.proxy.restart();
+    let again = everything(&mut world.proxy.client(), "INBOX");
+    assert!(again.iter().zip(&on_old).all(|(a, b)| a.octets == b.octets), "after a restart");
+    // Where old is away, what new has is better than nothing.
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    world.old.stop();
+    let one = client.ok("UID FETCH 13 (FLAGS RFC822.SIZE BODY.PEEK[])").fetched();
+    assert_eq!(one[0].size, Some(one[0].body().len()));
+    assert!(one[0].has("Mine"), "{one:?}");
 }
 
 /// A message with the headers of another one.

@@ -426,6 +426,8 @@ impl Account {
             unshown: Sides::default(),
             matching: None,
             restored: Sides { old: false, new: remembered.is_some() },
+            skipped_from: None,
+            altered: Arc::default(),
         }
     }
 
@@ -688,11 +690,11 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
         // Servers of several makes name LIST-EXTENDED and know not all options of it (FIELD §5).
         extended = false;
         done = conn.run(&list_all(extended)).await?;
-    }
-    if !done.is_ok() {
         if done.is_ok() {
             conn.shows(Quirk::NoListOptions);
         }
+    }
+    if !done.is_ok() {
         return Err(conn.answer("LIST", &done));
     }
     let mut entries: Vec<ListEntry> = done.untagged.into_iter().filter_map(list_entry).collect();

@@ -25,7 +25,7 @@ use crate::base::{AccountName, MailboxName, Phase, Side, Sides};
 use crate::index::{
     AccountId, Batch, Direction, Index, Intent, MailboxId, MailboxRecord, Snapshot, Stored,
 };
-use crate::uid::{ObjectId, SideUid, Uid, UidMap};
+use crate::uid::{ObjectId, SideUid, Uid, UidMap, UidSet};
 
 /// So long a write waits for one before it to end, where the copier waits as well.
 const WRITES_WAIT: Duration = Duration::from_secs(1);
@@ -54,6 +54,10 @@ pub struct View {
     pub client: MailboxName,
     /// The account's phase.
     pub phase: Phase,
+    /// From the first to the last of these no message has ever had a UID.
+    pub never: Option<(Uid, Uid)>,
+    /// What is read from old where it lies on both sides: see [`MailboxRecord::altered`].
+    pub altered: Arc<UidSet<Uid>>,
     /// The mailbox's names on the sides where it exists, of those that the phase has.
     pub names: Sides<Option<MailboxName>>,
 }
@@ -544,6 +548,12 @@ fn view_of(owner: &AccountName, merged: &Merged, map: UidMap, version: u64) -> V
         uid_next: record.uid_next,
         mod_seqs: merged.mod_seqs.clone(),
         client: record.client.clone(),
+        never: record
+            .skipped_from
+            .zip(record.boundary)
+            .filter(|(from, boundary)| from < boundary)
+            .map(|(from, boundary)| (from, Uid(boundary.0 - 1))),
+        altered: Arc::clone(&record.altered),
         names: Sides::from_fn(|side| merged.name_on(side).filter(|_| merged.phase.has(side))),
     }
 }

@@ -483,6 +483,7 @@ impl Merged {
         self.map.push(Uid(first.0), last.0 - first.0 + 1, Place::Old(first))?;
         let next = Uid(last.0.checked_add(1).ok_or(Distrust::Exhausted)?);
         self.record.uid_next = self.record.uid_next.max(next);
+        self.record.skipped_from = self.record.skipped_from.map(|from| from.max(next));
         Ok(true)
     }
 
@@ -506,6 +507,7 @@ impl Merged {
                 } else {
                     self.record.uid_next.max(Uid::of_time(now))
                 };
+                self.record.skipped_from = Some(self.record.uid_next);
                 self.record.boundary = Some(boundary);
                 boundary
             }

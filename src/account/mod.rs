@@ -192,5 +192,7 @@ fn test_record() -> crate::index::MailboxRecord {
         unshown: Sides::default(),
         matching: None,
         restored: Sides::default(),
+        skipped_from: None,
+        altered: Arc::default(),
     }
 }

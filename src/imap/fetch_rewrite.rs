@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::fetch::FetchItem;
 use super::fetch_scan::{Ends, Item, ItemKind, modseq, number};
 use super::scan::without_recent;
@@ -139,6 +141,8 @@ pub struct Writer<'a> {
     wish: &'a Wish,
     /// FLAGS of a side that does not decide over the message are not told.
     pub keep_flags: bool,
+    /// FLAGS as the side that decides told them, where another one gives the rest.
+    pub flags: Option<Bytes>,
     /// What is told for the message's MODSEQ.
     pub mod_seq: Option<u64>,
     empty: bool,
@@ -147,7 +151,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// For the answers to this wish.
     pub fn new(wish: &'a Wish) -> Writer<'a> {
-        Writer { wish, keep_flags: true, mod_seq: None, empty: true }
+        Writer { wish, keep_flags: true, flags: None, mod_seq: None, empty: true }
     }
 
     /// Begins a reply: UID first, where it is wanted, then the other numbers that are ours.
@@ -197,10 +201,11 @@ impl<'a> Writer<'a> {
                     );
                 }
                 ItemKind::Flags => {
-                    if self.keep_flags {
+                    if self.keep_flags || self.flags.is_some() {
                         self.separate(out);
                         out.extend_from_slice(b"FLAGS ");
-                        out.extend_from_slice(&without_recent(value));
+                        let told = self.flags.as_deref().map(Cow::Borrowed);
+                        out.extend_from_slice(&told.unwrap_or_else(|| without_recent(value)));
                     }
                 }
                 _ => {

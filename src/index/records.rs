@@ -3,6 +3,7 @@
 
 use super::pack::{Malformed, Packer, Unpacker};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::base::{AccountName, MailboxName, Phase, Side, Sides};
 use crate::imap::response::SpecialUse;
@@ -107,6 +108,12 @@ pub struct MailboxRecord {
     /// on old meanwhile may have old's UIDs, and what arrived on new may be copies of what lies on old,
     /// with the flags that count.
     pub restored: Sides<bool>,
+    /// What UIDNEXT was when the boundary was set, where that is known: from here up to the boundary no
+    /// message has ever had a UID.
+    pub skipped_from: Option<Uid>,
+    /// Messages whose copy on new is not quite what old has, as another tool made it: where they lie
+    /// on both sides, clients go on reading old's. It may span what is no message.
+    pub altered: Arc<UidSet<Uid>>,
 }
 
 /// Four numbers of one side's mailbox, taken from one connection.
@@ -330,13 +337,16 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
         out.number(below.0.into());
     }
     out.byte(u8::from(record.restored.old) | u8::from(record.restored.new) << 1);
+    // 0: it is not known.
+    out.number(record.skipped_from.map_or(0, |from| from.0.into()));
+    pack_set(&mut out, &record.altered);
     out.done()
 }
 
 /// The other way round.
 pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malformed> {
     let version = match bytes.first() {
-        Some(known @ (&RESTORED_VERSION | &MAILBOX_VERSION)) => *known,
+        Some(known @ (&RESTORED_VERSION | &UNSHOWN_VERSION | &MAILBOX_VERSION)) => *known,
         _ => VERSION,
     };
     let mut input = Unpacker::versioned(bytes, version)?;
@@ -369,11 +379,16 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     }
     let listed = Sides { old: unpack_listed(&mut input)?, new: unpack_listed(&mut input)? };
     let mut unshown = Sides { old: UidSet::new(), new: unpack_set(&mut input)? };
-    if version == MAILBOX_VERSION {
+    if version >= UNSHOWN_VERSION {
         unshown.old = unpack_set(&mut input)?;
     }
     let matching = if has(MATCHING) { Some(SideUid(input.number32()?)) } else { None };
     let restored = if version == VERSION { 0 } else { input.byte()? };
+    let (mut skipped_from, mut altered) = (None, UidSet::new());
+    if version == MAILBOX_VERSION {
+        skipped_from = Some(Uid(input.number32()?)).filter(|from| from.0 > 0);
+        altered = unpack_set(&mut input)?;
+    }
     input.finish()?;
     Ok(MailboxRecord {
         id,
@@ -392,6 +407,8 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         unshown,
         matching,
         restored: Sides { old: restored & 1 != 0, new: restored & 2 != 0 },
+        skipped_from,
+        altered: Arc::new(altered),
     })
 }
 
@@ -621,7 +638,9 @@ const VERSION: u8 = 2;
 /// Of a mailbox's value with `restored`.
 const RESTORED_VERSION: u8 = 3;
 /// Of a mailbox's value with `restored`, and what is not shown of old.
-const MAILBOX_VERSION: u8 = 4;
+const UNSHOWN_VERSION: u8 = 4;
+/// Of a mailbox's value with these, and with `skipped_from` and `altered`.
+const MAILBOX_VERSION: u8 = 5;
 const HIDDEN: u8 = 1;
 const HAS_OLD: u8 = 1 << 1;
 const HAS_NEW: u8 = 1 << 2;
@@ -666,7 +685,10 @@ mod tests {
         let listed = (prop::option::of(any_listed()), prop::option::of(any_listed()));
         let unshown = (any_set(), any_set()).prop_map(|(old, new)| Sides { old, new });
         let matching = prop::option::of(any::<u32>());
+        let altered = any_set().prop_map(Arc::new);
+        let skipped = prop::option::of((1..=u32::MAX).prop_map(Uid));
         let rest = (any::<bool>(), listed, unshown, matching, any::<(bool, bool)>());
+        let rest = (rest, skipped, altered);
         (any::<u32>(), names, numbers, sides, checkpoints, rest).prop_map(
             |(
                 id,
@@ -674,7 +696,7 @@ mod tests {
                 (validity, next, boundary, mod_seq),
                 sides,
                 points,
-                (hidden, listed, unshown, matching, restored),
+                ((hidden, listed, unshown, matching, restored), skipped_from, altered),
             )| {
                 MailboxRecord {
                     id: MailboxId(id),
@@ -696,6 +718,8 @@ mod tests {
                     unshown,
                     matching: matching.map(SideUid),
                     restored: Sides { old: restored.0, new: restored.1 },
+                    skipped_from,
+                    altered,
                 }
             },
         )

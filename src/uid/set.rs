@@ -280,6 +280,23 @@ impl<T: Number> UidSet<T> {
         set
     }
 
+    /// The same set with as few ranges as possible: it spans what is not in `among`. Of what is there
+    /// it names exactly its own.
+    pub fn spanned(&self, among: &Self) -> Self {
+        let mut spanned: Vec<(T, T)> = Vec::new();
+        let mut last_rank = None;
+        for (first, last) in self.ranges() {
+            // As many of `among` below `first` as up to the range before: none in between.
+            let below = among.rank(first).saturating_sub(1);
+            match spanned.last_mut() {
+                Some(open) if last_rank == Some(below) && among.contains(first) => open.1 = last,
+                _ => spanned.push((first, last)),
+            }
+            last_rank = Some(among.rank(last));
+        }
+        UidSet::from_ranges(spanned)
+    }
+
     /// Memory held beyond the set's own size.
     pub fn heap_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
@@ -368,5 +385,26 @@ impl<T: Number> Extend<T> for UidSet<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, numbers: I) {
         let more = UidSet::from_iter(numbers);
         *self = self.union(&more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uid::SideUid;
+
+    fn set(text: &str) -> UidSet<SideUid> {
+        UidSet::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_span_covers_holes_and_nothing_that_is_there() {
+        let there = set("1,3,5:9,20,30");
+        assert_eq!(there.spanned(&there).to_string(), "1:30");
+        assert_eq!(set("1,3,20,30").spanned(&there).to_string(), "1:3,20:30");
+        assert_eq!(set("3,5:7,9").spanned(&there).to_string(), "3:7,9");
+        // What is not there is named as it is, and spanned by nothing.
+        assert_eq!(set("1,40").spanned(&there).to_string(), "1,40");
+        assert_eq!(UidSet::<SideUid>::new().spanned(&there).to_string(), "");
     }
 }

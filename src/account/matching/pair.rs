@@ -16,6 +16,8 @@ pub struct Pair {
     pub old: SideUid,
     /// Its UID on new.
     pub new: SideUid,
+    /// Their sizes differ: a tool, or new, altered what it stored.
+    pub altered: bool,
 }
 
 /// Messages with the same headers: of old one or more, and of new.
@@ -101,7 +103,8 @@ pub fn by_headers(group: &Alike) -> Option<Vec<Pair>> {
         return by_size(group);
     };
     let fits = old.id != 0 && old.size.abs_diff(new.size) <= SLACK;
-    fits.then(|| vec![Pair { old: old.uid, new: new.uid }])
+    let altered = old.size != new.size;
+    fits.then(|| vec![Pair { old: old.uid, new: new.uid, altered }])
 }
 
 fn by_size(group: &Alike) -> Option<Vec<Pair>> {
@@ -117,7 +120,7 @@ fn by_size(group: &Alike) -> Option<Vec<Pair>> {
     let (old, new) = (of_size(&group.old)?, of_size(&group.new)?);
     let mut pairs: Vec<Pair> = old
         .iter()
-        .filter_map(|(size, old)| Some(Pair { old: *old, new: *new.get(size)? }))
+        .filter_map(|(size, old)| Some(Pair { old: *old, new: *new.get(size)?, altered: false }))
         .collect();
     pairs.sort_unstable();
     // A size without its like may be the same message, changed.
@@ -159,16 +162,17 @@ fn pair_equal<K: std::hash::Hash + Eq>(
     key: impl Fn(&(Content, Print)) -> K,
     pairs: &mut Vec<Pair>,
 ) {
-    let mut waiting: HashMap<K, std::collections::VecDeque<SideUid>> = HashMap::new();
+    let mut waiting: HashMap<K, std::collections::VecDeque<Print>> = HashMap::new();
     for message in new.iter() {
-        waiting.entry(key(message)).or_default().push_back(message.1.uid);
+        waiting.entry(key(message)).or_default().push_back(message.1);
     }
     let mut taken = UidSet::new();
     old.retain(|message| {
         let found = waiting.get_mut(&key(message)).and_then(std::collections::VecDeque::pop_front);
         if let Some(new) = found {
-            pairs.push(Pair { old: message.1.uid, new });
-            taken.insert(new);
+            let altered = message.1.size != new.size;
+            pairs.push(Pair { old: message.1.uid, new: new.uid, altered });
+            taken.insert(new.uid);
         }
         found.is_none()
     });

@@ -88,7 +88,7 @@ fn group(old: &[Message], new: &[Message]) -> Alike {
 
 #[test]
 fn headers_pair_only_where_they_leave_no_doubt() {
-    let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new) };
+    let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new), altered: false };
     let larger = Message { size: 522, ..ONE };
     let other = Message { size: 900, ..ONE };
     let nameless = Message { id: 0, ..ONE };
@@ -115,6 +115,6 @@ fn of_equal_messages_those_of_one_date_belong_together() {
         Alike { old: vec![dated(1, 10), dated(2, 20)], new: vec![dated(5, 20), dated(6, 10)] };
     let content = |uids: [u32; 2]| uids.map(|uid| (SideUid(uid), [1; 32])).into_iter().collect();
     let contents = Contents { old: content([1, 2]), new: content([5, 6]) };
-    let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new) };
+    let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new), altered: false };
     assert_eq!(by_content(&group, &contents), [pair(1, 6), pair(2, 5)]);
 }

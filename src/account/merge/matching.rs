@@ -1,5 +1,7 @@
 //! Messages that wait to be matched with those of the other side (DESIGN §3, Matching): the pure part.
 
+use std::sync::Arc;
+
 use super::{Distrust, Merged, Report};
 use crate::account::matching::Pair;
 use crate::base::{Phase, Side};
@@ -108,7 +110,7 @@ impl Merged {
     /// sees one of them goes on seeing it under its UID.
     pub fn join_alone(&mut self, pairs: &[Pair]) -> bool {
         let mut joined = false;
-        for Pair { old, new } in pairs {
+        for Pair { old, new, altered } in pairs {
             let uids = (self.map.uid_of(Side::Old, *old), self.map.uid_of(Side::New, *new));
             let (Some(on_old), Some(on_new)) = uids else { continue };
             let places = (self.map.place(on_old), self.map.place(on_new));
@@ -128,6 +130,9 @@ impl Merged {
                 self.owe_flags(stays);
             }
             joined |= self.map.set_place(stays, Place::Both { old: *old, new: *new });
+            if *altered && stays == on_old {
+                self.note_altered(&[stays].into_iter().collect());
+            }
         }
         joined
     }
@@ -194,7 +199,18 @@ impl Merged {
         places.sort_unstable_by_key(|(uid, _)| *uid);
         self.map.set_places(places);
         self.unmatched = self.unmatched.subtract(&paired);
+        let altered = joined.iter().filter(|(_, pair)| pair.altered).map(|(uid, _)| *uid);
+        self.note_altered(&altered.collect());
         joined
+    }
+
+    /// Copies of these that were found on new are not quite what old has, and old's was seen first. The
+    /// set spans what is no message, and so stays small where most are altered.
+    fn note_altered(&mut self, uids: &UidSet<Uid>) {
+        if !uids.is_empty() {
+            let all = self.record.altered.union(uids);
+            self.record.altered = Arc::new(all.spanned(&self.map.uids()));
+        }
     }
 
     /// Shows those of these messages that are still kept back: nothing on old is the same. Returns

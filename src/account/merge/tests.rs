@@ -197,8 +197,8 @@ fn v3_what_came_to_both_while_one_was_not_asked_becomes_one() {
         listing(&mut merged, None, 1, "").unwrap();
         let on_new = merged.claim(Side::New, SideUid(1), NOW).unwrap();
         merged.enter(phase);
-        let pair = Pair { old: SideUid(2), new: SideUid(1) };
-        let again = Pair { old: SideUid(3), new: SideUid(1) };
+        let pair = Pair { old: SideUid(2), new: SideUid(1), altered: false };
+        let again = Pair { old: SideUid(3), new: SideUid(1), altered: false };
         assert!(merged.join_alone(&[pair, again]));
         let both = Place::Both { old: SideUid(2), new: SideUid(1) };
         let stays = if stays_new { on_new } else { Uid(2) };
@@ -281,7 +281,7 @@ fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
     assert_eq!(merged.map.side_uids(Side::Old), set("1:3"));
     assert!(merged.map.side_uids(Side::New).is_empty());
     assert_eq!((merged.unmatched.clone(), merged.record.matching), (set("1:4"), Some(SideUid(5))));
-    let pair = Pair { old: SideUid(3), new: SideUid(4) };
+    let pair = Pair { old: SideUid(3), new: SideUid(4), altered: false };
     assert_eq!(merged.join(&[pair, pair]), [(Uid(3), pair)]);
     // The watermark does not pass what waits, so that a restart finds it again.
     let before = merged.record.sides.new;
@@ -301,7 +301,7 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
     let before = merged.record.sides.new;
     listing(&mut merged, before, 2, "1").unwrap();
     assert!(merged.late && merged.unmatched == set("1"), "an arrival is compared first");
-    let pair = Pair { old: SideUid(2), new: SideUid(1) };
+    let pair = Pair { old: SideUid(2), new: SideUid(1), altered: false };
     assert_eq!(merged.join(&[pair]), [(Uid(2), pair)]);
     assert!(
         merged.copied(Uid(2), Side::New, SideUid(1), NOW).unwrap(),
@@ -366,7 +366,7 @@ fn v3_an_arrival_on_old_waits_where_it_may_be_what_new_has() {
     old_listing(&mut merged, 6, "1:5");
     assert_eq!(merged.waiting, set("4:5"));
     assert_eq!(merged.record.sides.old.unwrap().uid_next, SideUid(4), "the watermark waits, too");
-    assert!(merged.join_waiting(&[Pair { old: SideUid(4), new: SideUid(1) }]));
+    assert!(merged.join_waiting(&[Pair { old: SideUid(4), new: SideUid(1), altered: false }]));
     assert_eq!(merged.map.place(ours), Some(Place::Both { old: SideUid(4), new: SideUid(1) }));
     merged.show_waiting(&set("4:5"), NOW).unwrap();
     merged.end_waiting(None);
@@ -377,7 +377,7 @@ fn v3_an_arrival_on_old_waits_where_it_may_be_what_new_has() {
     less.expunged(Side::New, &set("1"));
     assert!(less.arrivals(Side::Old, &set("1:5")).is_empty());
     // Nothing is paired twice, and with both on both sides nothing waits any more.
-    assert!(!merged.join_waiting(&[Pair { old: SideUid(5), new: SideUid(1) }]));
+    assert!(!merged.join_waiting(&[Pair { old: SideUid(5), new: SideUid(1), altered: false }]));
     let gone = merged.map.uid_of(Side::Old, SideUid(5)).unwrap();
     old_listing(&mut merged, 7, "1:6");
     assert!(merged.waiting.is_empty() && merged.map.contains(gone));

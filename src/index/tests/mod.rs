@@ -322,6 +322,8 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         unshown: Sides::default(),
         matching: None,
         restored: Sides::default(),
+        skipped_from: None,
+        altered: Arc::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::expunge::take_away;
 use super::folders::told;
 use super::reply::{Failure, Reply};
-use super::sets::{ensure_announced, places, span};
+use super::sets::{ensure_announced, places};
 use super::{Session, User};
 use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox, View, now};
 use crate::backend::Done;
@@ -302,7 +302,7 @@ impl Copy {
         let verb = if by_move { "UID MOVE" } else { "UID COPY" };
         let mut told = Told::default();
         let mut refused = None;
-        for set in span(&wanted, &announced).chunks_of(MAX_COMMAND) {
+        for set in wanted.spanned(&announced).chunks_of(MAX_COMMAND) {
             let mut command = Parts::new();
             command.text(&format!("{verb} {set} ")).mailbox(&name);
             // Of a MOVE a part may have been done.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
-use super::sets::{ensure_announced, places, span};
+use super::sets::{ensure_announced, places};
 use super::{Session, User};
 use crate::account::{
     Access, AccountError, MAX_COMMAND, Mailbox, each_chunk, expunge_without_uidplus, mark_deleted,
@@ -154,11 +154,11 @@ async fn expunge_deleted(
     if !conn.profile().uidplus() {
         return expunge_without_uidplus(conn, &wanted).await;
     }
-    let mut spanned = span(&wanted, &announced);
+    let mut spanned = wanted.spanned(&announced);
     if spanned.chunks_of(MAX_COMMAND).nth(1).is_some() {
         // Mostly a few of many: naming those is shorter.
         match uid_search(conn, text("DELETED")).await? {
-            Ok(deleted) => spanned = span(&wanted.intersect(&deleted), &announced),
+            Ok(deleted) => spanned = wanted.intersect(&deleted).spanned(&announced),
             Err(done) => return Ok(Some(done)),
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::reply::{Failure, Reply};
 use super::select::tell_offered;
-use super::sets::{ensure_announced, places, span};
+use super::sets::{ensure_announced, places};
 use super::{Session, User};
 use crate::account::{AccountError, MAX_COMMAND, Mailbox, SessionId, without_recent};
 use crate::backend::{BackendError, Conn, Done, Moment, Pace, Pending};
@@ -179,7 +179,8 @@ impl Store {
             }
             None => String::new(),
         };
-        let commands = span(&wanted, &announced)
+        let commands = wanted
+            .spanned(&announced)
             .chunks_of(MAX_COMMAND)
             .map(|set| {
                 let mut command = Parts::new();

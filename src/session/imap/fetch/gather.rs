@@ -161,6 +161,7 @@ impl Fetch<'_> {
         let mut writer = Writer::new(&self.wish);
         writer.keep_flags = decides;
         writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
+        self.beside(decides, uid, &mut writer);
         let from = answers.octets.len();
         writer.items(text, items, &mut answers.octets);
         answers.of.push((uid, from..answers.octets.len()));

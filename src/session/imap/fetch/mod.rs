@@ -2,6 +2,7 @@
 //!
 //! `plan` says who is asked for what, `run` moves the octets, `gather` puts small answers into order.
 
+mod beside;
 mod gather;
 mod plan;
 mod run;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use super::reply::{Failure, Reply};
 use super::select::Selected;
-use super::sets::{ensure_announced, places, span};
+use super::sets::{ensure_announced, places};
 use super::store::run_stores;
 use super::{Session, User};
 use crate::account::{Access, AccountError, MAX_COMMAND, Mailbox, SessionId};
@@ -21,7 +22,8 @@ use crate::imap::command::{FetchItem, PartialRange};
 use crate::imap::fetch_rewrite::items_for_server;
 use crate::imap::found::Found;
 use crate::uid::{Place, SeqSet, SideUid, Uid, UidMap, UidSet};
-use plan::schedule;
+use beside::altered;
+use plan::{Step, schedule, schedule_beside};
 use run::{Broken, Fetch};
 
 /// A connection that breaks between two messages is replaced so often for the same message.
@@ -118,6 +120,7 @@ impl Session {
             offered: selected.offered,
             others: mailbox.listeners() > 1,
             seen_set: Sides::default(),
+            beside: HashMap::new(),
             just_told: HashMap::new(),
             done: UidSet::new(),
             missing: UidSet::new(),
@@ -174,9 +177,13 @@ impl Session {
 /// What of `known` is not there any more: `"VANISHED" SP "(EARLIER)" SP known-uids` (RFC 7162 §7).
 pub(super) fn vanished_earlier(known: &UidSet<Uid>, selected: &Selected, out: &mut Vec<u8>) {
     // Beyond the last message nothing can have vanished that the client knows of.
-    let below = selected.mailbox.view().uid_next.0.saturating_sub(1);
+    let view = selected.mailbox.view();
     let mut known = known.clone();
-    known.remove_range(Uid(below.saturating_add(1)), Uid(u32::MAX));
+    known.remove_range(view.uid_next, Uid(u32::MAX));
+    // Nor of what has never been: clients count such ranges out, and this one has millions.
+    if let Some((first, last)) = view.never {
+        known.remove_range(first, last);
+    }
     let gone = known.subtract(&selected.numbering.uids());
     if !gone.is_empty() {
         out.extend_from_slice(format!("* VANISHED (EARLIER) {gone}\r\n").as_bytes());
@@ -194,21 +201,34 @@ async fn fetch_from(
     let guard = if fetch.wish.seen { Some(mailbox.guard.read().await) } else { None };
     let view = mailbox.view();
     let access = &user.access;
-    let steps = schedule(&view.map, uids, |place| Some(place.authority()));
-    let needed = Sides::from_fn(|side| steps.iter().any(|step| step.side == side));
+    let authority = |place: Place| Some(place.authority());
+    let mut altered = if fetch.wish.data { altered(&view, uids) } else { UidSet::new() };
+    let mut steps = schedule_beside(&view.map, uids, &altered);
+    let asks = |steps: &[Step], side| steps.iter().any(|step| step.side == side);
     let mut leases = Sides { old: None, new: None };
     // Old's connection first, as everywhere.
-    if needed.old {
-        leases.old = Some(lend(fetch, access, Side::Old).await?);
+    if asks(&steps, Side::Old) {
+        match lend(fetch, access, Side::Old).await {
+            Ok(lease) => leases.old = Some(lease),
+            // What new has of them is better than nothing.
+            Err(Broken::Between(e)) if !altered.is_empty() => {
+                steps = schedule(&view.map, uids, authority);
+                if asks(&steps, Side::Old) {
+                    return Err(Broken::Between(e));
+                }
+                altered = UidSet::new();
+            }
+            Err(e) => return Err(e),
+        }
     }
-    let mut steps = steps;
-    if needed.new {
+    if asks(&steps, Side::New) || (!altered.is_empty() && fetch.asks_beside()) {
         match lend(fetch, access, Side::New).await {
             Ok(lease) => leases.new = Some(lease),
             // What lies on both can still be read from old, but flags only new knows.
             Err(Broken::Between(e)) if may_fall_back(fetch, &view.map, uids) => {
                 tracing::warn!(mailbox = %mailbox.name(), "read from old instead: {e}");
                 steps = schedule(&view.map, uids, |_| Some(Side::Old));
+                altered = UidSet::new();
                 if leases.old.is_none() {
                     leases.old = Some(lend(fetch, access, Side::Old).await?);
                 }
@@ -231,22 +251,28 @@ async fn fetch_from(
         lease.as_ref().and_then(|lease| lease.selected()).and_then(|s| s.highest_mod_seq)
     });
     fetch.seats = [&leases.old, &leases.new].into_iter().flatten().map(|l| l.seat()).collect();
-    fetch.run(&mut leases, &steps).await?;
+    match altered.is_empty() {
+        true => fetch.run(&mut leases, &steps).await?,
+        false => fetch.run_beside(&mut leases, &view.map, uids, &altered).await?,
+    }
     let missing = std::mem::take(&mut fetch.missing);
-    if !missing.is_empty() && fetch.wish.content {
-        // A copy that new does not return although it should: old still has the message.
+    // A copy that new does not return although it should: old still has the message. And what old
+    // should have given new has, too.
+    let copies = if fetch.wish.content { missing.subtract(&altered) } else { UidSet::new() };
+    for (side, missing) in [(Side::Old, copies), (Side::New, missing.intersect(&altered))] {
         let on_both = |place| match place {
-            Place::Both { .. } => Some(Side::Old),
+            Place::Both { .. } => Some(side),
             _ => None,
         };
         let steps = schedule(&view.map, &missing, on_both);
         if !steps.is_empty() {
-            if leases.old.is_none() {
-                leases.old = Some(lend(fetch, access, Side::Old).await?);
+            if leases[side].is_none() {
+                leases[side] = Some(lend(fetch, access, side).await?);
             }
             fetch.run(&mut leases, &steps).await?;
         }
     }
+    fetch.missing = UidSet::new();
     for lease in [leases.old, leases.new].into_iter().flatten() {
         mailbox.give_back(lease).await;
     }
@@ -277,7 +303,7 @@ async fn set_seen(
         return Ok(UidSet::new());
     }
     let announced = ensure_announced(conn, wanted).await?;
-    let sets = span(&wanted.intersect(&announced), &announced);
+    let sets = wanted.intersect(&announced).spanned(&announced);
     let since = mailbox.moment();
     let commands = sets
         .chunks_of(MAX_COMMAND)

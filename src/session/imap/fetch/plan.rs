@@ -44,9 +44,23 @@ pub fn schedule(
     uids: &UidSet<Uid>,
     source: impl Fn(Place) -> Option<Side>,
 ) -> Vec<Step> {
+    steps(map.intersect(uids).filter_map(|run| Some((source(run.place)?, run))))
+}
+
+/// The same where the authority gives each message, but old those of `altered`, which lie on both.
+pub fn schedule_beside(map: &UidMap, uids: &UidSet<Uid>, altered: &UidSet<Uid>) -> Vec<Step> {
+    let others = uids.subtract(altered);
+    let others = map.intersect(&others).map(|run| (run.place.authority(), run));
+    let olds = uids.intersect(altered);
+    let olds = map.intersect(&olds).map(|run| (Side::Old, run));
+    let mut runs: Vec<(Side, Run)> = others.chain(olds).collect();
+    runs.sort_unstable_by_key(|(_, run)| run.uid);
+    steps(runs)
+}
+
+fn steps(runs: impl IntoIterator<Item = (Side, Run)>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    for run in map.intersect(uids) {
-        let Some(side) = source(run.place) else { continue };
+    for (side, run) in runs {
         match steps.last_mut() {
             Some(step) if step.takes(side, &run) => {
                 step.len += run.len;
@@ -101,6 +115,19 @@ mod tests {
         assert_eq!(steps[1].find(SideUid(8)), Some((Uid(21), Place::New(SideUid(8)))));
         assert_eq!(steps[1].find(SideUid(10)), None);
         assert_eq!(steps[0].find(SideUid(7)), None);
+    }
+
+    #[test]
+    fn what_was_altered_is_read_from_old_in_its_turn() {
+        let both = Place::Both { old: SideUid(3), new: SideUid(8) };
+        let map = UidMap::from_runs([old(1, 2), Run { uid: Uid(3), len: 4, place: both }]).unwrap();
+        let altered = UidSet::from_ranges([(Uid(4), Uid(5))]);
+        let steps = schedule_beside(&map, &map.uids(), &altered);
+        let asked: Vec<(Side, String)> =
+            steps.iter().map(|s| (s.side, s.uids().to_string())).collect();
+        let expected =
+            [(Side::Old, "1:2"), (Side::New, "8"), (Side::Old, "4:5"), (Side::New, "11")];
+        assert_eq!(asked, expected.map(|(side, set)| (side, set.to_owned())));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::super::select::tell_offered;
-use super::super::sets::{ensure_announced, span};
+use super::super::sets::ensure_announced;
+use super::beside::Beside;
 use super::plan::Step;
 use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox};
 use crate::backend::{BackendError, Conn, Done, Event, Lease, Pace, Pending, Seat, text};
@@ -102,6 +103,8 @@ pub struct Fetch<'a> {
     pub others: bool,
     /// Messages to which `\Seen` was given for this: their flags belong into the answer.
     pub seen_set: Sides<UidSet<SideUid>>,
+    /// What new says of messages of which old gives the rest: see `beside`.
+    pub beside: HashMap<Uid, Beside>,
     /// Flags of which the client is told here, and that are news for others.
     pub just_told: HashMap<Uid, Bytes>,
     /// The messages that were answered.
@@ -164,7 +167,7 @@ impl Fetch<'_> {
             conn.selected().map(|s| s.announced().clone()).unwrap_or_default()
         };
         // A reply to what only fills a hole is dropped; a FETCH that sets \Seen hits none.
-        let sets = span(wanted, &announced);
+        let sets = wanted.spanned(&announced);
         let since = match self.changed_since {
             Some(since) => format!(" (CHANGEDSINCE {})", since[side]),
             None => String::new(),
@@ -345,10 +348,11 @@ impl Fetch<'_> {
         let decides = place.authority() == step.side;
         let mut writer = Writer::new(&wish);
         writer.keep_flags = decides && (wish.flags || self.seen_set[step.side].contains(side_uid));
-        if writer.keep_flags {
+        writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
+        self.beside(decides, uid, &mut writer);
+        if writer.keep_flags || writer.flags.is_some() {
             self.tell_offered();
         }
-        writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
         let email = self.emails.as_ref().map(|emails| emails.of(uid));
         writer.begin(seq, uid, email, &mut self.client.out);
         let mut segment = text;
@@ -428,7 +432,7 @@ impl Fetch<'_> {
 
     /// Flags that the client is told: if nobody else was told of them, that is news for all, and
     /// also where the server takes them back later.
-    fn compare(
+    pub(super) fn compare(
         &mut self,
         conn: &mut Conn,
         (uid, side_uid): (Uid, SideUid),
@@ -505,7 +509,8 @@ impl Fetch<'_> {
         }
         for uid in step.uids().subtract(answered).iter() {
             match step.find(uid) {
-                Some((uid, Place::Both { .. })) if step.side == Side::New => {
+                // The other side may give it.
+                Some((uid, Place::Both { .. })) => {
                     self.missing.insert(uid);
                 }
                 Some((uid, Place::Old(_))) => self.not_given(uid),

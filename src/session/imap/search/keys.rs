@@ -9,7 +9,7 @@ use crate::backend::{BackendError, Fetched, Lease, internal_date, text};
 use crate::imap::fetch_scan::ItemKind;
 use crate::imap::sort::Told;
 use crate::session::imap::reply::Reply;
-use crate::session::imap::sets::{ensure_announced, span};
+use crate::session::imap::sets::ensure_announced;
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// So much may be kept of one search. 100,000 messages take some tens of MiB.
@@ -59,7 +59,7 @@ impl<T: Send, F: Fn(&Told<'_>) -> (T, usize) + Sync> Question for Gathering<'_, 
         let announced = ensure_announced(lease, wanted).await?;
         let mut cursor = plan.view.map.cursor();
         let mut made = Vec::new();
-        for set in span(&wanted.intersect(&announced), &announced).chunks_of(MAX_COMMAND) {
+        for set in wanted.intersect(&announced).spanned(&announced).chunks_of(MAX_COMMAND) {
             let each = |fetched: Fetched| {
                 let Some(uid) = fetched.uid else { return };
                 // Nobody asked for flags.

@@ -10,7 +10,7 @@ use crate::base::Side;
 use crate::imap::command::SearchKey;
 use crate::imap::write::Parts;
 use crate::session::imap::reply::Reply;
-use crate::session::imap::sets::{ensure_announced, places, resolve, span};
+use crate::session::imap::sets::{ensure_announced, places, resolve};
 use crate::uid::{Bound, SeqSet, SideUid, Uid, UidMap, UidSet};
 
 /// The messages to look through are named exactly as long as that takes no more octets.
@@ -165,7 +165,7 @@ impl Plan {
         key.rewrite(&|set, by_uid| {
             let uids = self.resolve(set, by_uid);
             // Whatever is no candidate is left out of the result, so a set may span it.
-            Some(span(&places(&self.view.map, &uids, side), candidates).to_string())
+            Some(places(&self.view.map, &uids, side).spanned(candidates).to_string())
         })
     }
 
@@ -209,7 +209,7 @@ pub(super) async fn made_ready(
 /// too long to say, all from the first to the last of them.
 pub(super) fn scope(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -> String {
     if is_exact(candidates, announced) {
-        return span(candidates, announced).to_string();
+        return candidates.spanned(announced).to_string();
     }
     match (candidates.first(), candidates.last()) {
         (Some(first), Some(last)) => format!("{first}:{last}"),
@@ -219,7 +219,7 @@ pub(super) fn scope(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -
 
 /// Whether [`scope`] names nothing but the messages that are meant.
 pub(super) fn is_exact(candidates: &UidSet<SideUid>, announced: &UidSet<SideUid>) -> bool {
-    let exact = span(candidates, announced);
+    let exact = candidates.spanned(announced);
     !exact.is_empty() && exact.chunks_of(MAX_SCOPE).nth(1).is_none()
 }
 
