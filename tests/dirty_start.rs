@@ -5,6 +5,8 @@ mod lab;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lab::{
@@ -356,6 +358,52 @@ fn v3_what_is_removed_while_it_is_matched_goes_from_both_sides() {
     let expected: Vec<u32> = (1..=count).filter(|uid| ![3, 5, 6, 10, 11].contains(uid)).collect();
     assert_eq!(left, expected);
     assert_eq!(client.ok("UID SEARCH ALL").found(), expected);
+}
+
+/// Somebody else marks messages after the look at what is marked. Their copies on new are not known yet, and would
+/// be left behind, to be seen again as other messages: such a message goes from both sides or stays.
+#[test]
+fn v3_what_is_marked_while_an_expunge_waits_for_its_match_does_not_go_from_old_alone() {
+    let count = 2_000;
+    let world = World::new().wired().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..count));
+        new.seed("INBOX", &mails(0..count));
+    });
+    let mut client = world.proxy.client();
+    world.new_wire.rule(|way, chunk| {
+        if way == Way::ToServer && has(chunk, "BODY.PEEK[])") {
+            std::thread::sleep(Duration::from_millis(1_200));
+        }
+        Fate::Pass
+    });
+    client.ok("SELECT INBOX");
+    client.ok("UID STORE 3 +FLAGS.SILENT (\\Deleted)");
+    assert!(!world.proxy.log().contains("matched what lies on both sides mailbox=INBOX"));
+    let mut other = world.old.client();
+    other.ok("SELECT INBOX");
+    let looked = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&looked);
+    world.old_wire.rule(move |way, chunk| {
+        if way == Way::ToServer && has(chunk, "SEARCH") && has(chunk, " DELETED") {
+            told.store(true, Ordering::Relaxed);
+        } else if way == Way::ToProxy && told.swap(false, Ordering::Relaxed) {
+            other.ok("UID STORE 50,500,1000,1500,1990 +FLAGS.SILENT (\\Deleted)");
+        }
+        Fate::Pass
+    });
+    // From the last on, so each by its first number.
+    let gone = client.ok("EXPUNGE").expunged();
+    assert!(gone.contains(&3) && gone.is_sorted_by(|a, b| a > b), "{gone:?}");
+    eventually("all is matched", || {
+        client.ok("NOOP");
+        world.proxy.log().contains("matched what lies on both sides mailbox=INBOX").then_some(())
+    });
+    let expected: Vec<u32> = (1..=count).filter(|uid| !gone.contains(uid)).collect();
+    assert_eq!(client.ok("UID SEARCH ALL").found(), expected);
+    // Old's copy of what was removed on new stays there, hidden.
+    let mut direct = world.old.client();
+    direct.ok("SELECT INBOX");
+    assert_eq!(direct.ok("UID SEARCH DELETED").found().len(), 1 + 5);
 }
 
 #[test]

@@ -60,13 +60,20 @@ pub(super) async fn remove(
 ) -> Result<Reply, AccountError> {
     let access = &user.access;
     let read_only = user.account.old_is_read_only();
+    let mut looked_at = None;
     if mailbox.is_matching() || read_only {
         let olds = taken_from_old(mailbox, access, uids, which).await?;
         mailbox.matched(&olds).await?;
         user.copier.free_of_old(mailbox, &olds).await?;
+        looked_at = Some(olds);
     }
     // Authority must not pass to new between the look at the map and the server's answer.
     let _guard = mailbox.guard.read().await;
+    // What somebody marked after the look stays: whether new has it as well is not known yet.
+    let uids = &match looked_at {
+        Some(olds) => uids.subtract(&mailbox.on_old_alone(uids).subtract(&olds)),
+        None => uids.clone(),
+    };
     let noted = mailbox.removing(uids).await?;
     step("expunge: removals are noted");
     let sides = if read_only { &[Side::New][..] } else { &Side::BOTH };
