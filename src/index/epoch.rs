@@ -170,10 +170,25 @@ impl Memory {
     }
 
     /// The log lost what it knew, and so did the database: from now on nothing below this UID is
-    /// given out, but for messages of old that have their own.
-    pub fn doubt(&mut self, now: u64) {
-        let floor = Uid(Uid::of_time(now).0.saturating_add(LEAP));
+    /// given out, but for messages of old that have their own. It lies above the one of the loss
+    /// before, of which a file of its own knows, however soon that one was.
+    pub fn doubt(&mut self, dir: &Path, now: u64) -> Result<(), IndexError> {
+        let path = dir.join(FLOOR);
+        let before = match fs::read_to_string(&path) {
+            // One that does not read is as good as lost.
+            Ok(text) => text.trim().parse().unwrap_or(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(IndexError::io("read", &path)(error)),
+        };
+        let floor = Uid(Uid::of_time(now).0.max(before).saturating_add(LEAP));
         self.floor = self.floor.max(Some(floor));
+        let written = || -> io::Result<()> {
+            let mut file = File::create(&path)?;
+            writeln!(file, "{}", floor.0)?;
+            file.sync_all()?;
+            File::open(dir)?.sync_all()
+        };
+        written().map_err(IndexError::io("write", &path))
     }
 
     fn replay(&mut self, mut rest: &[u8]) -> Found {
@@ -390,6 +405,8 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
 
 const FILE: &str = "epoch.log";
 const FRESH: &str = "epoch.log.new";
+/// Beside the log: the last floor, a number.
+const FLOOR: &str = "floor";
 const MAGIC: &[u8; 7] = b"MFEPOCH";
 const VERSION: u8 = 4;
 const KIND_SEQUENCE: u8 = 1;

@@ -1,7 +1,7 @@
 //! Opening an index: one process a directory, and nothing that lost its tail is trusted.
 //!
-//! In the directory: `lock`, `epoch.log`, `db/` (the database), `snapshots/`, and what was put aside,
-//! `index.stale-<Unix seconds>`, for somebody to look at or delete.
+//! In the directory: `lock`, `epoch.log`, `db/` (the database), `snapshots/`, `floor` after a loss of both log and
+//! database, and what was put aside, `index.stale-<Unix seconds>`, for somebody to look at or delete.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -70,7 +70,7 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
     // A first start that was killed looks like a loss of everything; it loses nothing by the doubt.
     let lost = was_there && opened == Opened::Fresh;
     if found != Found::Whole && (lost || matches!(opened, Opened::Rebuild { .. })) {
-        memory.doubt(unix_now());
+        memory.doubt(dir, unix_now())?;
     }
     let sequence = memory.sequence.max(inside.unwrap_or_default());
     let written = load::meta(&store, VERSION)?.map(u32::from_be_bytes);

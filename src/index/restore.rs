@@ -81,7 +81,7 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
     }
     let (mut memory, found) = Memory::read(dir)?;
     if found == Found::Missing {
-        memory.doubt(unix_now());
+        memory.doubt(dir, unix_now())?;
     }
     // Before anything is put aside: is all of it there, and does it read?
     let mut restoring = Restoring::new(&memory, snapshot.taken_at);

@@ -275,6 +275,28 @@ async fn v2_where_the_log_is_lost_with_the_database_what_follows_is_above_all_th
 }
 
 #[tokio::test]
+async fn v2_where_both_are_lost_again_at_once_what_follows_is_above_that_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut given = Uid(0);
+    for loss in 0..4 {
+        let (index, account, id) = with_inbox(dir.path()).await;
+        if let Some(known) = index.remembered(&bob(), &MailboxName::inbox()) {
+            assert!(loss > 0 && known.mark > given, "loss {loss}: {known:?}, given {given}");
+            // More arrivals than seconds have passed.
+            given = Uid(known.mark.0 + 5_000);
+            let mut batch = Batch::new();
+            batch.put_mailbox(account, &mailbox(id, given.0));
+            index.submit(batch).await.unwrap();
+        }
+        index.close().await;
+        fs::remove_file(dir.path().join("epoch.log")).unwrap();
+        let db = dir.path().join("db/db");
+        fs::write(&db, vec![0; fs::metadata(&db).unwrap().len() as usize]).unwrap();
+    }
+    assert_ne!(given, Uid(0));
+}
+
+#[tokio::test]
 async fn an_older_format_is_read_and_is_a_newer_one_from_then_on() {
     let dir = tempfile::tempdir().unwrap();
     let (index, ..) = with_inbox(dir.path()).await;
