@@ -379,6 +379,58 @@ fn v2_v5_v6_what_comes_to_old_late_is_brought_to_new() {
     assert_eq!(contents(&direct), contents(&seen));
 }
 
+/// Mail that comes to both servers, and to either of them first, is one message: what has come to old is
+/// brought to new only if the other copy has not come there by the next look.
+#[test]
+fn v3_v5_mail_that_comes_to_both_sides_in_phase_new_is_one_message() {
+    for (old, new) in [
+        (Shape::from(Dovecot::old_style()), Shape::from(Dovecot::new_style())),
+        (Courier::plain().into(), Cyrus::styled(true, true).into()),
+    ] {
+        let world = World::new()
+            .old(old)
+            .new(new)
+            .set("phase.look", "\"3s\"")
+            .seeded(|old, _| old.seed("INBOX", &mails(0..3)));
+        let looks = || world.proxy.log().matches("old was looked at for late mail").count();
+        let another_look = || {
+            let before = looks();
+            eventually("a look", || (looks() > before).then_some(()));
+        };
+        let mut client = world.proxy.client();
+        client.ok("SELECT INBOX");
+        client.ok("UID FETCH 1:3 BODY[]");
+        lab::eventually_holds(&mut world.new.client(), "INBOX", 3);
+        phase(&world.proxy, &["new", "--force"]).unwrap();
+        client.ok("SELECT INBOX");
+        another_look();
+        world.old.deliver("INBOX", &Mail::numbered(500));
+        another_look();
+        world.new.deliver("INBOX", &Mail::numbered(500));
+        world.new.deliver("INBOX", &Mail::numbered(501));
+        another_look();
+        world.old.deliver("INBOX", &Mail::numbered(501));
+        // It has come to old alone.
+        world.old.deliver("INBOX", &Mail::numbered(502));
+        another_look();
+        another_look();
+        let wanted: Vec<u32> = vec![0, 1, 2, 500, 501, 502];
+        let numbers = |client: &mut lab::Dialogue| {
+            let mut all: Vec<Vec<u8>> =
+                everything(client, "INBOX").into_iter().map(|seen| seen.octets).collect();
+            all.sort();
+            all
+        };
+        let mut octets: Vec<Vec<u8>> = wanted.iter().map(|n| Mail::numbered(*n).octets).collect();
+        octets.sort();
+        assert!(numbers(&mut client) == octets, "V3");
+        assert!(numbers(&mut world.new.client()) == octets, "V5");
+        go(&world, "old");
+        assert!(numbers(&mut world.old.client()) == octets, "on old, after the way back");
+        assert!(numbers(&mut world.proxy.client()) == octets, "in phase old");
+    }
+}
+
 #[test]
 fn forced_to_new_what_is_on_old_alone_is_listed_and_comes_back() {
     let mut world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..4)));
