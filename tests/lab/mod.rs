@@ -29,6 +29,7 @@ pub mod server;
 pub mod smtp;
 pub mod syslog;
 pub mod tls;
+pub mod tls_wire;
 pub mod tools;
 pub mod view;
 
@@ -49,6 +50,7 @@ pub use relay::{Fate, Relay, Way, has};
 pub use reply::{Fetched, Reply, numbers};
 pub use server::{Server, Shape};
 pub use smtp::{Sink, Taken, Talk};
+pub use tls_wire::{End, TlsWire};
 pub use view::{Seen, everything, folder_names, sorted};
 
 /// Waits until something is so, for half a minute at most, and gives what it is.
