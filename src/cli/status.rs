@@ -97,7 +97,8 @@ pub(super) fn status(config: &Config, args: StatusArgs) -> Result<ExitCode, Fail
 /// Shows what new refused.
 pub(super) fn stuck(config: Config, args: StuckArgs) -> Result<ExitCode, Failure> {
     let mut all = Vec::new();
-    ask::ask_or_do(config, &ShowStuck { account: args.account }, |stuck| all.push(stuck))?;
+    let done =
+        ask::ask_or_do(config, &ShowStuck { account: args.account }, |stuck| all.push(stuck))?;
     if args.json {
         report::print_json(&all)?;
         return Ok(ExitCode::Done);
@@ -113,7 +114,15 @@ pub(super) fn stuck(config: Config, args: StuckArgs) -> Result<ExitCode, Failure
             stuck.reason.escape_debug()
         ))?;
     }
-    report::print(&format_args!("{} messages are stuck\n", all.len()))?;
+    for rest in &done.resting {
+        report::print(&format_args!(
+            "{}: nothing is copied until {}\n    {}\n",
+            rest.account,
+            moment(rest.next_try),
+            rest.why.escape_debug()
+        ))?;
+    }
+    report::print(&format_args!("{} messages are stuck\n", done.messages))?;
     Ok(ExitCode::Done)
 }
 

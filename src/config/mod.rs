@@ -311,7 +311,8 @@ pub struct Copying {
     pub spool_budget: u64,
     /// How long after a lost connection the outcome of its APPEND may still show.
     pub grace: Duration,
-    /// How long a message waits that new refused; each refusal doubles it, up to a day.
+    /// How long a message waits that new refused, or an account for which it has no room; each refusal doubles
+    /// it, up to a day.
     pub retry: Duration,
     /// What old is told of while both servers are one.
     pub mirror: Mirror,

@@ -21,8 +21,8 @@ use crate::imap::write::Parts;
 use crate::index::Intent;
 use crate::uid::{SideUid, Uid, UidSet};
 
-/// A server that has no room for so many messages of a batch is full.
-const FULL: u32 = 8;
+/// A server that refuses so many messages of a batch by a limit of its own takes no more of them.
+const MANY: u32 = 8;
 
 /// Octets of a message that are sent at once; smaller messages are sent together.
 const PART: usize = 64 << 10;
@@ -66,7 +66,7 @@ pub(super) struct Appended {
 struct Halt {
     /// What the server says, where it takes nothing for the time being.
     why: Option<BackendError>,
-    /// Messages for which there was no room.
+    /// Messages that were beyond a limit.
     refusals: u32,
 }
 
@@ -75,6 +75,8 @@ enum Answer {
     Told(SideUid),
     Untold,
     Refused(Done),
+    /// The account has no room for it.
+    NoRoom(Done),
     /// Not tried, for the server takes nothing now.
     PutOff,
 }
@@ -241,7 +243,11 @@ impl<'a> Carry<'a> {
             return Ok(appended);
         }
         let mut halt = Halt::default();
+        let was_full = self.to == Side::New && self.copier.is_full();
         let answers = self.append(new, messages, &mut halt).await?;
+        // Where all rest, none is stuck for want of room but the one by which it was tried whether there is
+        // any again: the next time another one is tried.
+        let mut to_be_stuck = if halt.why.is_some() { usize::from(was_full) } else { usize::MAX };
         appended.halt = halt.why;
         self.step("copy: messages are appended", "way back: messages are appended");
         let mut untold: Vec<&Message> = Vec::new();
@@ -252,6 +258,11 @@ impl<'a> Carry<'a> {
                 }
                 Answer::Untold => untold.push(message),
                 Answer::Refused(done) => self.stuck(message.uid, done.words()).await?,
+                Answer::NoRoom(_) if to_be_stuck == 0 => appended.put_off.push(message.uid),
+                Answer::NoRoom(done) => {
+                    to_be_stuck -= 1;
+                    self.stuck(message.uid, done.words()).await?;
+                }
                 Answer::PutOff => appended.put_off.push(message.uid),
             }
         }
@@ -346,6 +357,7 @@ impl<'a> Carry<'a> {
             let some = &mut messages[range.clone()];
             let done = self.append_some(conn, some).await?;
             if done.is_ok() {
+                self.taken();
                 answers.extend(told(&done, some.len()));
             } else if is_put_off(&done) && range.len() > 1 {
                 halt.why = Some(conn.answer("APPEND", &done));
@@ -382,6 +394,7 @@ impl<'a> Carry<'a> {
         let mut answers = Vec::with_capacity(all.len());
         for (message, done) in messages.iter_mut().zip(all) {
             answers.push(if done.is_ok() {
+                self.taken();
                 told(&done, 1).pop().unwrap_or(Answer::Untold)
             } else {
                 self.refused(conn, message, done, halt).await?
@@ -408,20 +421,37 @@ impl<'a> Carry<'a> {
             done = self.append_some(conn, std::slice::from_mut(message)).await?;
         }
         if done.is_ok() {
+            self.taken();
             return Ok(told(&done, 1).pop().unwrap_or(Answer::Untold));
         }
         if is_put_off(&done) {
             halt.why.get_or_insert_with(|| conn.answer("APPEND", &done));
             return Ok(Answer::PutOff);
         }
-        if matches!(done.code, Some(Code::OverQuota | Code::Limit)) {
+        if says_full(&done) {
+            // One that did not fit before says nothing new.
+            let known = self.mailbox.peek(|m| m.stuck.contains_key(&message.uid));
+            let counts = self.to == Side::New && (!known || self.copier.is_full());
+            if counts && self.copier.has_no_room(&done.words()) {
+                halt.why.get_or_insert_with(|| conn.answer("APPEND", &done));
+            }
+            return Ok(Answer::NoRoom(done));
+        }
+        // A limit may be one of the folder, or of a message: that says nothing of others.
+        if done.code == Some(Code::Limit) {
             halt.refusals += 1;
-            // A smaller message may fit; which one does is not found out by trying all of them.
-            if self.is_bulk && halt.refusals >= FULL {
+            if self.is_bulk && halt.refusals >= MANY {
                 halt.why.get_or_insert_with(|| conn.answer("APPEND", &done));
             }
         }
         Ok(Answer::Refused(done))
+    }
+
+    /// A message was taken: new has room.
+    fn taken(&self) {
+        if self.to == Side::New {
+            self.copier.has_room();
+        }
     }
 
     /// APPENDs messages by one command, and waits for its end.
@@ -731,6 +761,17 @@ fn told(done: &Done, count: usize) -> Vec<Answer> {
 /// Whether the server has no time just now, and nothing is wrong with the message.
 pub(super) fn is_put_off(done: &Done) -> bool {
     done.status == Status::No && done.code.as_ref().is_some_and(Code::says_later)
+}
+
+/// Whether there is no room for the account, as far as the server says; Courier has words for it only.
+fn says_full(done: &Done) -> bool {
+    let says = || done.words().to_ascii_lowercase().contains("quota");
+    done.status == Status::No
+        && match &done.code {
+            Some(Code::OverQuota) => true,
+            None | Some(Code::Alert) => says(),
+            Some(_) => false,
+        }
 }
 
 pub(super) fn told_uid(done: &Done) -> Option<SideUid> {

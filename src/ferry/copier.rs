@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::carry::Carry;
+use super::full::{Rest, Room};
 use super::mirror::Mirroring;
 use super::pass::Careful;
 use super::tee::{Budget, Tee};
@@ -54,6 +55,8 @@ pub struct Copier {
     pub(super) mirroring: Mutex<Mirroring>,
     /// Mailboxes in which new has hung up over many messages at once.
     pub(super) careful: Mutex<HashMap<MailboxId, Careful>>,
+    /// Whether new has room for the account.
+    room: Mutex<Room>,
     /// Mailboxes with messages that new refused, to be tried again.
     stuck: Mutex<HashMap<MailboxId, Weak<Mailbox>>>,
 }
@@ -109,6 +112,7 @@ impl Copier {
             unsure: Mutex::default(),
             careful: Mutex::default(),
             mirroring: Mutex::default(),
+            room: Mutex::default(),
             stuck: Mutex::default(),
         })
     }
@@ -166,9 +170,45 @@ impl Copier {
             return;
         }
         let whole = |tee: &Tee| tee.is_whole() && tee.is_message();
-        // Until it is known whether it lies on new already, it takes up no room.
-        let tee = tee.filter(|tee| whole(tee) && !mailbox.is_matching());
+        // Until it is known whether it lies on new already, or new has room for it, it takes up none here.
+        let soon = !mailbox.is_matching() && self.rest().is_none();
+        let tee = tee.filter(|tee| whole(tee) && soon);
         queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
+    }
+
+    /// Why nothing is copied to new for a while, where it has no room for the account.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        lock(&self.room).rest(Instant::now()).cloned()
+    }
+
+    /// New is tried again at once, if the account's copying rests because there is no room.
+    pub(super) fn try_now(&self) {
+        lock(&self.room).try_now(Instant::now());
+        lock(&self.queue).not_before = None;
+        self.account.undecided().wake.notify_one();
+    }
+
+    /// Whether new was taken for full when it was tried last.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.room).is_full()
+    }
+
+    /// New has taken a message.
+    pub(super) fn has_room(&self) {
+        if lock(&self.room).taken() {
+            info!("new has room again: copying goes on");
+        }
+    }
+
+    /// New has refused a message for want of room. Returns whether the account's copying rests now.
+    pub(super) fn has_no_room(&self, why: &str) -> bool {
+        let now = Instant::now();
+        let mut room = lock(&self.room);
+        if let Some(rest) = room.refused(why, self.config.copy.retry, now) {
+            let (account, pause) = (self.account.name(), rest.until - now);
+            warn!(%account, ?pause, "copying rests until new has room, or `mailferry retry`: {why}");
+        }
+        room.rest(now).is_some()
     }
 
     /// Messages that are stuck, that nobody tries just now, and when to try each.
@@ -308,13 +348,20 @@ impl Copier {
                     left
                 }
                 Err((e, left)) => {
-                    warn!(mailbox = %mailbox.name(), messages = left.len(), "not carried yet: {e}");
+                    let rest = self.rest();
+                    // That it rests was told already.
+                    if rest.is_none() {
+                        warn!(mailbox = %mailbox.name(), messages = left.len(), "not carried yet: {e}");
+                    }
                     let mut queue = lock(&self.queue);
-                    let later = match says_later(&e) {
-                        true => queue.pace.pause(),
-                        false => std::mem::replace(pause, (*pause * 2).min(LONGEST_PAUSE)),
-                    };
-                    queue.not_before = Some(Instant::now() + later);
+                    queue.not_before = Some(match rest {
+                        Some(rest) => rest.until,
+                        None if says_later(&e) => Instant::now() + queue.pace.pause(),
+                        None => {
+                            let later = std::mem::replace(pause, (*pause * 2).min(LONGEST_PAUSE));
+                            Instant::now() + later
+                        }
+                    });
                     left
                 }
             };

@@ -10,6 +10,7 @@ mod across;
 mod back;
 mod carry;
 mod copier;
+mod full;
 mod governor;
 mod late;
 mod mirror;
@@ -37,6 +38,7 @@ use crate::config::Config;
 
 pub use back::Left;
 pub use copier::Copier;
+pub use full::Rest;
 pub use governor::Governor;
 pub use late::Latecomers;
 pub use pass::{Ended, Scope};
@@ -107,6 +109,18 @@ impl Ferry {
     /// How far the copying of each account is that was looked at since the start.
     pub fn figures(&self) -> Vec<(AccountName, Figures)> {
         self.progress.iter().map(|one| (one.key().clone(), one.value().figures())).collect()
+    }
+
+    /// Why nothing of an account is copied for a while, where new has no room for it.
+    pub fn rest(&self, account: &AccountName) -> Option<Rest> {
+        self.copiers.get(account)?.rest()
+    }
+
+    /// Has an account's copying tried again at once, where it rests because new has no room.
+    pub fn try_now(&self, account: &AccountName) {
+        if let Some(copier) = self.copiers.get(account) {
+            copier.try_now();
+        }
     }
 
     /// Opened messages that wait to be copied.

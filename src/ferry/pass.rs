@@ -245,6 +245,9 @@ impl Pass<'_> {
                 return Ok(Ended::Settled);
             };
             mailbox.matched(&UidSet::from_ranges([(*first, *last)])).await?;
+            if let Some(rest) = self.copier.rest() {
+                return Ok(Ended::Halted(rest.to_string()));
+            }
             // The phase stays while a block is on its way.
             let Some(_entered) = self.copier.enter().await else { return Ok(Ended::Interrupted) };
             let turn = self.copier.turn(mailbox).await?;

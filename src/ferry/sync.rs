@@ -134,6 +134,7 @@ impl Sync<'_> {
         let copier = self.ferry.copier_in_background(account, access);
         let progress = self.ferry.progress(account.name());
         progress.set_state(State::Copying);
+        copier.try_now();
         loop {
             let pass = Pass {
                 copier: &copier,

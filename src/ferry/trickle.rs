@@ -239,6 +239,10 @@ impl Trickle {
             return (State::Yielding, Wait::While(settings.quiet));
         }
         let copier = self.ferry.copier_in_background(account, &access);
+        if let Some(rest) = copier.rest() {
+            let wait = rest.until.saturating_duration_since(Instant::now());
+            return (State::Paused(rest.to_string()), Wait::While(wait));
+        }
         // One connection is left for whoever opens something, and one for whoever writes.
         let spare = self.config.limits.connections_per_account.saturating_sub(2).max(1);
         progress.set_state(State::Copying);

@@ -13,13 +13,20 @@ pub struct Cyrus {
     altnamespace: bool,
     unixhierarchysep: bool,
     special: Vec<(String, String)>,
+    quota: u32,
 }
 
 impl Cyrus {
     /// One of its four name styles: `altnamespace` puts folders beside INBOX and not below it, `unixhierarchysep`
     /// makes `/` the separator and not `.`.
     pub fn styled(altnamespace: bool, unixhierarchysep: bool) -> Cyrus {
-        Cyrus { altnamespace, unixhierarchysep, special: Vec::new() }
+        Cyrus { altnamespace, unixhierarchysep, special: Vec::new(), quota: 0 }
+    }
+
+    /// Each account has room for so many KiB.
+    pub fn quota(mut self, kib: u32) -> Cyrus {
+        self.quota = kib;
+        self
     }
 
     /// A folder (without prefix) that exists from the beginning and has a special use.
@@ -94,10 +101,11 @@ impl Cyrus {
              partition-default: {d}/spool\nadmins: cyrus\naltnamespace: {alt}\nunixhierarchysep: {unix}\n\
              virtdomains: userid\ndefaultdomain: example.com\nallowplaintext: yes\n\
              sasl_mech_list: PLAIN LOGIN\nsasl_pwcheck_method: auxprop\nsasl_auxprop_plugin: sasldb\n\
-             sasl_sasldb_path: {d}/sasldb\nautocreate_quota: 0\nautocreate_users: anyone\nskiplist_unsafe: 1\n",
+             sasl_sasldb_path: {d}/sasldb\nautocreate_quota: {quota}\nautocreate_users: anyone\nskiplist_unsafe: 1\n",
             name = name(dir),
             alt = yes(self.altnamespace),
             unix = yes(self.unixhierarchysep),
+            quota = self.quota,
         );
         // An option without a value would be fatal.
         if !self.special.is_empty() {

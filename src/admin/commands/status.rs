@@ -175,7 +175,10 @@ impl Admin {
         sessions: u64,
     ) -> Result<AccountState, Refusal> {
         let tally = self.tally(name, id).await?;
-        let figures = self.server.ferry.progress(name).figures();
+        let mut figures = self.server.ferry.progress(name).figures();
+        if let Some(rest) = self.server.ferry.rest(name) {
+            figures.state = Doing::Paused(rest.to_string());
+        }
         let left = tally.old.saturating_sub(tally.stuck) as f64;
         let rate = figures.messages_per_second;
         Ok(AccountState {

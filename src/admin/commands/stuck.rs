@@ -1,7 +1,9 @@
-//! `stuck` and `retry`: messages that new refused.
+//! `stuck` and `retry`: messages that new refused, and accounts for which it has no room.
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
+use crate::account::now;
 use crate::admin::{Admin, Command, Refusal, Teller};
 
 /// Shows what is stuck, of one account or of all.
@@ -29,10 +31,30 @@ pub struct StuckMessage {
     pub next_try: u64,
 }
 
+/// What is stuck as a whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Stuck {
+    /// So many messages were told.
+    pub messages: u64,
+    /// Accounts for which new has no room.
+    pub resting: Vec<Resting>,
+}
+
+/// An account of which nothing is copied for a while, because new has no room for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Resting {
+    /// The account's canonical name.
+    pub account: String,
+    /// Why, in the server's own words.
+    pub why: String,
+    /// When it is tried again, in Unix seconds.
+    pub next_try: u64,
+}
+
 impl Command for ShowStuck {
     const NAME: &'static str = "stuck";
     type Progress = StuckMessage;
-    type Done = u64;
+    type Done = Stuck;
 
     fn noted(&self) -> Option<String> {
         None
@@ -42,17 +64,17 @@ impl Command for ShowStuck {
         self,
         admin: &Admin,
         teller: &mut Teller<'_, StuckMessage>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Stuck, Refusal> {
         let only = self.account.as_deref().map(|typed| admin.account(typed)).transpose()?;
         let index = admin.server.accounts.index();
         let mut known = index.accounts().await?;
         known.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        let mut count = 0;
+        let mut all = Stuck::default();
         for (name, ..) in known.into_iter().filter(|(n, ..)| only.as_ref().is_none_or(|o| o == n)) {
             let dump = index.dump(Some(name.clone()), 0).await?;
             for mailbox in dump.accounts.into_iter().flat_map(|account| account.mailboxes) {
                 for stuck in mailbox.stuck {
-                    count += 1;
+                    all.messages += 1;
                     let told = StuckMessage {
                         account: name.to_string(),
                         mailbox: mailbox.name.clone(),
@@ -64,8 +86,16 @@ impl Command for ShowStuck {
                     teller.tell(told).await?;
                 }
             }
+            if let Some(rest) = admin.server.ferry.rest(&name) {
+                let next_try = now() + rest.until.duration_since(Instant::now()).as_secs();
+                all.resting.push(Resting {
+                    account: name.to_string(),
+                    why: rest.to_string(),
+                    next_try,
+                });
+            }
         }
-        Ok(count)
+        Ok(all)
     }
 }
 
@@ -93,6 +123,8 @@ impl Command for Retry {
         for (name, ..) in accounts.index().accounts().await? {
             if only.as_ref().is_none_or(|only| *only == name) {
                 count += accounts.retry_stuck(&name).await.map_err(Refusal::failed)?;
+                admin.server.ferry.try_now(&name);
+                admin.server.trickle.hurry(&name);
             }
         }
         Ok(count)
