@@ -197,13 +197,14 @@ fn v3_what_came_to_both_while_one_was_not_asked_becomes_one() {
         listing(&mut merged, None, 1, "").unwrap();
         let on_new = merged.claim(Side::New, SideUid(1), NOW).unwrap();
         merged.enter(phase);
-        let pair = Pair { old: SideUid(2), new: SideUid(1), altered: false };
+        let pair = Pair { old: SideUid(2), new: SideUid(1), altered: true };
         let again = Pair { old: SideUid(3), new: SideUid(1), altered: false };
         assert!(merged.join_alone(&[pair, again]));
         let both = Place::Both { old: SideUid(2), new: SideUid(1) };
         let stays = if stays_new { on_new } else { Uid(2) };
         assert_eq!((merged.map.place(stays), merged.map.len()), (Some(both), 3), "{phase}");
         assert_eq!(merged.map.place(Uid(3)), Some(Place::Old(SideUid(3))), "none has two partners");
+        assert_eq!(merged.record.altered.contains(Uid(2)), !stays_new, "old's was seen first");
         assert!(!merged.join_alone(&[pair]));
     }
 }
@@ -281,8 +282,9 @@ fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
     assert_eq!(merged.map.side_uids(Side::Old), set("1:3"));
     assert!(merged.map.side_uids(Side::New).is_empty());
     assert_eq!((merged.unmatched.clone(), merged.record.matching), (set("1:4"), Some(SideUid(5))));
-    let pair = Pair { old: SideUid(3), new: SideUid(4), altered: false };
+    let pair = Pair { old: SideUid(3), new: SideUid(4), altered: true };
     assert_eq!(merged.join(&[pair, pair]), [(Uid(3), pair)]);
+    assert_eq!(merged.record.altered.to_string(), "3");
     // The watermark does not pass what waits, so that a restart finds it again.
     let before = merged.record.sides.new;
     listing(&mut merged, before, 6, "1:5").unwrap();
