@@ -2,7 +2,9 @@
 
 mod lab;
 
-use lab::{Dovecot, World, everything, mails, quoted, sorted};
+use lab::{
+    Courier, Dovecot, Fate, Relay, Seen, Way, World, everything, has, mails, quoted, sorted,
+};
 
 fn world() -> World {
     World::new().old(Dovecot::old_style()).seeded(|old, new| {
@@ -77,4 +79,84 @@ fn to_a_folder_that_is_not_there_is_answered_trycreate() {
         assert!(refused.code("TRYCREATE").is_some(), "{command}: {refused:?}");
     }
     assert_eq!(client.ok("UID SEARCH ALL").found().len(), 12);
+}
+
+/// What becomes of the second half of a MOVE, which a server without MOVE is told of in two commands.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Fault {
+    Refused,
+    CutBefore,
+    CutAfter,
+}
+
+/// Has a command with these words meet a fault once.
+fn meet(wire: &Relay, words: &'static str, fault: Fault) {
+    let mut tag: Option<String> = None;
+    let mut met = false;
+    wire.rule(move |way, chunk| {
+        if way == Way::ToServer && !met && has(chunk, words) {
+            met = true;
+            let text = String::from_utf8_lossy(chunk);
+            let named = text.split(' ').next().expect("a tag").to_owned();
+            tag = Some(named.clone());
+            return match fault {
+                Fault::CutBefore => Fate::Cut(Vec::new()),
+                Fault::CutAfter => Fate::Pass,
+                Fault::Refused => Fate::Instead(format!("{named} NOOP\r\n").into_bytes()),
+            };
+        }
+        let Some(named) = &tag else { return Fate::Pass };
+        if way == Way::ToServer || !has(chunk, &format!("{named} OK")) {
+            return Fate::Pass;
+        }
+        let refusal = format!("{named} NO injected\r\n");
+        tag = None;
+        match fault {
+            Fault::Refused => Fate::Instead(refusal.into_bytes()),
+            _ => Fate::Cut(Vec::new()),
+        }
+    });
+}
+
+/// A server that has no MOVE copies first, and then removes. Whatever happens in between, a message lies in one of
+/// the two mailboxes, and is not left marked as deleted (RFC 6851 §3.3).
+#[test]
+fn v3_a_move_that_meets_a_fault_halfway_is_done_or_not() {
+    let world = World::new().old(Courier::plain()).wired().set("copy.on_access", "false").seeded(
+        |old, _| {
+            old.seed("INBOX", &mails(0..8));
+            old.seed("Work", &mails(20..22));
+        },
+    );
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    let mut all = everything(&mut client, "INBOX");
+    all.extend(everything(&mut client, &work));
+    let all = octets(&all);
+    for words in ["+FLAGS.SILENT (\\Deleted)", "EXPUNGE"] {
+        for fault in [Fault::Refused, Fault::CutBefore, Fault::CutAfter] {
+            let what = format!("{fault:?} at {words}");
+            client.ok("SELECT INBOX");
+            let uid = client.ok("UID SEARCH ALL").found()[0];
+            meet(&world.old_wire, words, fault);
+            let reply = client.cmd(&format!("UID MOVE {uid} {}", quoted(&work)));
+            world.old_wire.release();
+            let expected = if fault == Fault::Refused { "NO" } else { "OK" };
+            assert_eq!(reply.status, expected, "{what}: {reply:?}");
+            let stays = client.ok("UID SEARCH ALL").found().contains(&uid);
+            assert_eq!(stays, fault == Fault::Refused, "{what}");
+            assert_eq!(client.ok("UID SEARCH DELETED").found(), [0; 0], "{what}");
+            for side in [&mut world.proxy.client(), &mut world.old.client()] {
+                let mut seen = everything(side, "INBOX");
+                seen.extend(everything(side, &work));
+                assert!(octets(&seen) == all, "{what}: each is there once: {seen:#?}");
+            }
+        }
+    }
+}
+
+fn octets(seen: &[Seen]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = seen.iter().map(|m| m.octets.clone()).collect();
+    all.sort();
+    all
 }

@@ -141,8 +141,10 @@ impl Game {
         let item = if peek { "BODY.PEEK[]" } else { "BODY[]" };
         let done = self.heard(client, folder, &format!("UID FETCH {} ({item})", set.join(",")));
         if !peek {
+            // What cannot be marked is read all the same.
+            let seen = done.flatten().filter(|_| !self.doubt);
             for (n, _) in some {
-                self.flagged((folder, *n), "\\Seen", true, done.flatten());
+                self.flagged((folder, *n), "\\Seen", true, seen);
             }
         }
         done.is_some()

@@ -11,8 +11,8 @@ use super::folders::told;
 use super::reply::{Failure, Reply};
 use super::sets::{ensure_announced, places};
 use super::{Session, User};
-use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox, View, now};
-use crate::backend::Done;
+use crate::account::{AccountError, Emails, MAX_COMMAND, Mailbox, View, each_chunk, now};
+use crate::backend::{Done, Lease, text};
 use crate::base::{MailboxName, Side, Sides, step};
 use crate::imap::response::{Code, Response};
 use crate::imap::write::Parts;
@@ -317,10 +317,53 @@ impl Copy {
             told.take(&done, validity, &wanted);
         }
         if self.moving && !by_move && refused.is_none() {
-            refused = take_away(&mut lease, &wanted).await?;
+            refused = self.finish_move(lease, side, &told, &wanted).await?;
+        } else {
+            self.source.give_back(lease).await;
         }
-        self.source.give_back(lease).await;
         Ok(refused.map_or(Ok(told), Err))
+    }
+
+    /// Takes from the source what was copied to `to`. Where the server refuses that, nothing is moved: what is
+    /// still there is no more marked, and its copies are taken back (RFC 6851 §3.3).
+    async fn finish_move(
+        &self,
+        mut lease: Lease,
+        to: Side,
+        told: &Told,
+        wanted: &UidSet<SideUid>,
+    ) -> Result<Option<Done>, AccountError> {
+        let (access, side) = (&self.user.access, lease.side());
+        let taken = match take_away(&mut lease, wanted).await {
+            // That a connection ended says nothing of the server: once more over another one.
+            Err(e) => {
+                warn!(mailbox = %self.source.name(), "what was copied is taken away once more: {e}");
+                drop(lease);
+                lease = self.source.lease(access, side).await?;
+                take_away(&mut lease, wanted).await?
+            }
+            Ok(taken) => taken,
+        };
+        let Some(refused) = taken else {
+            self.source.give_back(lease).await;
+            return Ok(None);
+        };
+        lease.must("NOOP", &text("NOOP")).await?;
+        let there = wanted.intersect(&ensure_announced(&mut lease, wanted).await?);
+        // One who refuses this as well has marked nothing.
+        let lift = |set: &str| format!("UID STORE {set} -FLAGS.SILENT (\\Deleted)");
+        drop(each_chunk(&mut lease, &there, lift).await?);
+        self.source.give_back(lease).await;
+        let of = |(from, copy): &(SideUid, SideUid)| there.contains(*from).then_some(*copy);
+        let copies: UidSet<SideUid> = told.pairs.iter().filter_map(of).collect();
+        if !copies.is_empty() {
+            let mut lease = self.target.lease(access, to).await?;
+            if let Some(kept) = take_away(&mut lease, &copies).await? {
+                warn!(mailbox = %self.target.name(), "copies are not taken back: {}", kept.words());
+            }
+            self.target.give_back(lease).await;
+        }
+        Ok(Some(refused))
     }
 
     /// From the side where the messages lie to the other one, where the target is.
@@ -346,17 +389,23 @@ impl Copy {
         let copier = &self.user.copier;
         let copied = copier.copy_across(&self.source, &mut from, &mut to, &wanted).await?;
         self.target.give_back(to).await;
-        let mut told = Told::default();
-        let refused = match copied {
-            Err(refused) => Some(refused),
-            Ok(copied) => {
-                told.incomplete = copied.iter().any(|(_, copy)| copy.is_none());
-                told.pairs.extend(copied.iter().filter_map(|(from, to)| Some((*from, (*to)?))));
-                let copied: UidSet<SideUid> = copied.iter().map(|(from, _)| *from).collect();
-                if self.moving { take_away(&mut from, &copied).await? } else { None }
+        let copied = match copied {
+            Ok(copied) => copied,
+            Err(refused) => {
+                self.source.give_back(from).await;
+                return Ok(Err(refused));
             }
         };
-        self.source.give_back(from).await;
+        let told = Told {
+            incomplete: copied.iter().any(|(_, copy)| copy.is_none()),
+            pairs: copied.iter().filter_map(|(from, to)| Some((*from, (*to)?))).collect(),
+        };
+        if !self.moving {
+            self.source.give_back(from).await;
+            return Ok(Ok(told));
+        }
+        let copied: UidSet<SideUid> = copied.iter().map(|(from, _)| *from).collect();
+        let refused = self.finish_move(from, side.other(), &told, &copied).await?;
         Ok(refused.map_or(Ok(told), Err))
     }
 }
