@@ -20,7 +20,7 @@ pub struct Roster {
     present: DashMap<SessionId, Present>,
 }
 
-/// One session in which somebody is logged in.
+/// One session in which somebody is logged in, to read or to send.
 #[derive(Clone, Debug)]
 pub struct Present {
     /// Who.

@@ -46,6 +46,32 @@ fn a_message_goes_out_and_what_the_server_says_comes_back() {
 }
 
 #[test]
+fn who_sends_is_counted_and_kicked_also_in_the_middle_of_a_message() {
+    let between = Between::sinks(&[]);
+    let sessions = || {
+        let status = between.world.proxy.run(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+        status["accounts"][0]["sessions"].clone()
+    };
+    let (mut idle, mut sending) = (between.ann(), between.ann());
+    assert_eq!(sessions(), 2);
+    sending.expect("MAIL FROM:<ann@example.com>", "250");
+    sending.expect("RCPT TO:<carl@x.example>", "250");
+    sending.expect("DATA", "354");
+    sending.raw(b"Subject: half of\r\n");
+    let kicked = between.world.proxy.run(&["kick", "ann@example.com"]);
+    assert_eq!(String::from_utf8_lossy(&kicked.stdout), "ann@example.com: 2 sessions ended\n");
+    for client in [&mut idle, &mut sending] {
+        assert_eq!(client.reply(), "421 4.3.2 Ended by the administrator, please connect again");
+        assert!(client.is_closed());
+    }
+    assert_eq!(sessions(), 0);
+    assert_eq!(between.new.taken(), []);
+    // They may come again.
+    assert!(between.ann().mail("ann@example.com", &["x@y.example"], "again").starts_with("250"));
+}
+
+#[test]
 fn both_servers_together_are_offered() {
     let old = Sink::new().offers(&["SIZE 5000", "8BITMIME", "DSN", "AUTH PLAIN"]);
     let between = Between::these(old, Sink::new(), &[]);

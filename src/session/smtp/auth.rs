@@ -198,6 +198,8 @@ impl Session {
                     Span::current().record("account", name.as_str());
                     info!(%side, "logged in to send");
                     self.legs[side] = Some(leg);
+                    let (roster, kicked) = (&self.server.roster, self.kicked.clone());
+                    self.entry = Some(roster.enter(self.id, name.clone(), client, kicked));
                     self.user = Some(User { account: name, logins, side });
                     self.wire.set_known();
                     return Ok(Next::Reply(Reply::new(235, "2.7.0 Authentication successful")));

@@ -127,7 +127,13 @@ impl Session {
             self.wire.reply(&Reply::new(421, "4.3.4 The message is too large"));
             return Err(WireError::Dismissed("endless message"));
         }
-        let come = self.wire.more(outgoing.until).await;
+        let kicked = self.kicked.clone();
+        let come = tokio::select! {
+            biased;
+            // What has not come whole was promised to nobody.
+            () = kicked.cancelled() => return Err(self.kicked()),
+            come = self.wire.more(outgoing.until) => come,
+        };
         if matches!(come, Err(WireError::Silent)) {
             self.wire.reply(&Reply::new(421, "4.4.2 The message took too long"));
         }

@@ -16,8 +16,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::roster::Entry;
 use super::server::Server;
 use crate::account::SessionId;
 use crate::backend::{Peer, SmtpConn};
@@ -63,6 +65,10 @@ pub(super) struct Session {
     peer: Peer,
     greeted: bool,
     user: Option<User>,
+    /// Says that `user` is here.
+    entry: Option<Entry>,
+    /// Cancelled when the administrator ends the session.
+    kicked: CancellationToken,
     failed_logins: u32,
     wrong_commands: u32,
     transaction: Option<Transaction>,
@@ -112,6 +118,8 @@ pub(super) async fn run(
         peer,
         greeted: false,
         user: None,
+        entry: None,
+        kicked: CancellationToken::new(),
         failed_logins: 0,
         wrong_commands: 0,
         transaction: None,
@@ -162,7 +170,7 @@ impl Session {
 
     /// Executes commands up to the end, or to the beginning of TLS.
     async fn listen(&mut self) -> Result<Option<ServerTls>, WireError> {
-        let shutdown = self.server.shutdown.clone();
+        let (shutdown, kicked) = (self.server.shutdown.clone(), self.kicked.clone());
         loop {
             let line = tokio::select! {
                 biased;
@@ -170,6 +178,7 @@ impl Session {
                     self.wire.reply(&Reply::new(421, "4.3.2 The proxy is being stopped"));
                     return Ok(None);
                 }
+                () = kicked.cancelled() => return Err(self.kicked()),
                 line = self.wire.line() => line,
             };
             let line = match line {
@@ -204,6 +213,12 @@ impl Session {
                 Next::StartTls(tls) => return Ok(Some(tls)),
             }
         }
+    }
+
+    /// Tells the client that the administrator ends its session.
+    fn kicked(&mut self) -> WireError {
+        self.wire.reply(&Reply::new(421, "4.3.2 Ended by the administrator, please connect again"));
+        WireError::Dismissed("ended by the administrator")
     }
 
     /// A client that goes on saying what makes no sense is sent away.
@@ -300,7 +315,7 @@ impl Session {
         self.forget_legs();
         self.wire.reply(&Reply::new(220, "2.0.0 Begin TLS negotiation now"));
         self.wire.flush().await?;
-        (self.greeted, self.user) = (false, None);
+        (self.greeted, self.user, self.entry) = (false, None, None);
         self.peer.helo.clear();
         Ok(Next::StartTls(tls))
     }
