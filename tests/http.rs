@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lab::process::{Running, free_port, scratch, unpacked};
 use lab::{World, eventually, mails};
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ const TOKEN: &str = "Authorization: Bearer t0ken\r\n";
 
 /// A world with an admin listener, and its port.
 fn world(builder: lab::Builder) -> (World, u16) {
-    let port = lab::process::free_port();
+    let port = free_port();
     let listen = format!("[[listen]]\nprotocol = \"admin\"\naddress = \"127.0.0.1:{port}\"\n");
     let world = builder
         .set("admin.token_file", "\"token\"")
@@ -94,6 +95,53 @@ fn metrics_are_valid_openmetrics_and_count_what_is_done() {
             >= 1.0
     );
     assert!(sample("mailferry_index_size_bytes{}") > 0.0);
+}
+
+#[test]
+fn a_real_prometheus_takes_the_metrics_in() {
+    let (world, port) = world(World::new().set("admin.metrics_per_account", "true"));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1:* BODY.PEEK[]");
+    client.no("SELECT \"No such mailbox\"");
+    let (dir, web) = (scratch(), free_port());
+    let config = dir.path().join("prometheus.yml");
+    let text = format!(
+        "scrape_configs:\n- job_name: mailferry\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
+         authorization: {{credentials: t0ken}}\n  static_configs: [{{targets: [\"127.0.0.1:{port}\"]}}]\n"
+    );
+    std::fs::write(&config, text).expect("its configuration");
+    let mut command = Command::new(unpacked("prometheus").join("usr/bin/prometheus"));
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{web}"));
+    let prometheus = Running::start(command, &dir.path().join("log"));
+    let ask = |path: &str| -> Value {
+        // Not listening yet, it answers nothing.
+        let Ok(_) = TcpStream::connect(("127.0.0.1", web)) else { return Value::Null };
+        serde_json::from_str(&get(web, path, "").2).unwrap_or_default()
+    };
+    let value = |query: &str| {
+        let answer = ask(&format!("/api/v1/query?query={query}"));
+        answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+    };
+    // What it does not read whole it takes nothing of.
+    let at_last = |query: &str, wanted: &str| {
+        eventually(&format!("{query} is {wanted}: {}", prometheus.output()), || {
+            (value(query).as_deref() == Some(wanted)).then_some(())
+        });
+    };
+    at_last("up", "1");
+    at_last("mailferry_copies_total", "3");
+    at_last("mailferry_account_copied{account=\"ann@example.com\"}", "3");
+    at_last(
+        "mailferry_command_seconds_bucket{command=\"FETCH\",outcome=\"ok\",le=\"%2BInf\"}",
+        "1",
+    );
+    at_last("count(mailferry_build_info)", "1");
+    let about = ask("/api/v1/metadata?metric=mailferry_copied_bytes");
+    let about = &about["data"]["mailferry_copied_bytes"][0];
+    assert_eq!((&about["type"], &about["unit"]), (&"counter".into(), &"bytes".into()), "{about}");
 }
 
 /// Reads the exposition strictly and writes its samples as JSON.

@@ -121,6 +121,8 @@ install_all() {
     # Their own packages exclude Dovecot's: all provide imap-server.
     unpack cyrus-imapd cyrus-common
     unpack courier-imap courier-base
+    # For its one program; installed, it would bring a dozen packages of its web pages along, and start.
+    unpack prometheus
 }
 
 install_packages() {
@@ -146,10 +148,10 @@ install_packages() {
 }
 
 # Keeps a package's files below cargo's target, where the tests run them from. $2 is an installed package of the
-# same source: if that one was renewed, this one is.
+# same source: if that one was renewed, this one is. Without it, whichever version was there first stays.
 unpack() {
-    local package=$1 version cache
-    version=$(dpkg-query -Wf '${Version}' "$2")
+    local package=$1 version=first cache
+    [[ -z ${2-} ]] || version=$(dpkg-query -Wf '${Version}' "$2")
     cache=$(target_directory)/tmp/lab
     [[ ! -d $cache/$package || $(cat "$cache/$package.version" 2>/dev/null) != "$version" ]] || return 0
     scratch
@@ -227,7 +229,7 @@ move() {
     local accounts=20 messages=10000 seed=$RANDOM new=dovecot kills=3 limit=0B
     options "accounts messages seed new kills limit" "$@"
     MOVE_ACCOUNTS=$accounts MOVE_MESSAGES=$messages MOVE_SEED=$seed MOVE_NEW=$new MOVE_KILLS=$kills \
-        MOVE_LIMIT=$limit MOVE_ALONE_MILLIS=30000 moving judged
+        MOVE_LIMIT=$limit MOVE_ALONE_MILLIS=30000 MOVE_LOOK_MILLIS=2000 MOVE_TELL=1 moving judged
 }
 
 pace() {
