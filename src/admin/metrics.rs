@@ -1,6 +1,7 @@
 //! The exposition for Prometheus (OpenMetrics 1.0): what was counted, and what is looked up now.
 
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -51,7 +52,7 @@ impl Admin {
         let server = &self.server;
         let sessions = Gauge::<i64>::default();
         sessions.set(count(server.roster.list(None).len()));
-        registry.register("sessions", "Clients that are logged in", sessions);
+        registry.register("sessions", "Clients that are logged in, to read or to send", sessions);
 
         let phases = Family::<OfPhase, Gauge>::default();
         for phase in Phase::ALL {
@@ -74,6 +75,23 @@ impl Admin {
         queued.set(count(server.ferry.queued()));
         registry.register("stuck_messages", "Messages that new refused and that wait", stuck);
         registry.register("copies_queued", "Opened messages that wait to be copied", queued);
+
+        let (limit, slowdown) =
+            (Gauge::<f64, AtomicU64>::default(), Gauge::<f64, AtomicU64>::default());
+        if let Some(held) = server.ferry.courtesy().held() {
+            limit.set(held.octets_per_second);
+            slowdown.set(held.slowdown.unwrap_or(0.0));
+        }
+        registry.register(
+            "background_octets_per_second",
+            "How fast copying in the background goes at most while clients work; 0: nobody does",
+            limit,
+        );
+        registry.register(
+            "background_slowdown",
+            "How many times as long clients' commands take because of it; 0: not known",
+            slowdown,
+        );
 
         let index = server.accounts.index().clone();
         let octets = tokio::task::spawn_blocking(move || index.octets()).await;

@@ -44,6 +44,8 @@ pub struct Trickle {
     pub rest: Duration,
     /// A side that takes longer over a few flags has too much to do.
     pub slow: Duration,
+    /// How many times as long clients' commands may take because of it; 0: nobody is heeded.
+    pub slowdown: f64,
     /// So much of new's quota stays free.
     pub quota_reserve: u64,
 }
@@ -158,6 +160,7 @@ pub(super) struct Written {
     rest: Duration,
     #[serde(deserialize_with = "values::duration")]
     slow: Duration,
+    slowdown: f64,
     #[serde(deserialize_with = "values::size")]
     quota_reserve: u64,
 }
@@ -182,6 +185,7 @@ impl Default for Written {
             again: AGAIN,
             rest: REST,
             slow: SLOW,
+            slowdown: SLOWDOWN,
             quota_reserve: QUOTA_RESERVE,
         }
     }
@@ -215,6 +219,7 @@ impl Trickle {
             again: written.again,
             rest: written.rest,
             slow: written.slow,
+            slowdown: written.slowdown,
             quota_reserve: written.quota_reserve,
         }
     }
@@ -231,6 +236,10 @@ impl Trickle {
             Err("`messages_per_second` must not be negative")
         } else if trickle.rest.is_zero() || trickle.again.is_zero() || trickle.slow.is_zero() {
             Err("`again`, `rest` and `slow` must not be zero")
+        } else if trickle.slowdown != 0.0
+            && !(trickle.slowdown > 1.0 && trickle.slowdown.is_finite())
+        {
+            Err("`slowdown` must be above 1, or 0 to heed no client")
         } else {
             Ok(trickle)
         }
@@ -257,6 +266,9 @@ const REST: Duration = Duration::from_mins(1);
 
 /// Flags of a few hundred messages take milliseconds.
 const SLOW: Duration = Duration::from_secs(2);
+
+/// Nobody notices it.
+const SLOWDOWN: f64 = 1.2;
 
 /// Mail that comes in while the mailbox is moved must find room.
 const QUOTA_RESERVE: u64 = 64 << 20;

@@ -3,7 +3,8 @@
 //!
 //! Everything is paid for before the next of it goes, and nothing is saved up while there is nothing
 //! to do: over any time that begins with an idle moment, no more has gone than the limit allows. What
-//! somebody waits for is not held back; it is paid for afterwards by what nobody waits for.
+//! somebody waits for is not held back; it is paid for afterwards by what nobody waits for. What clients
+//! feel of it all sets a limit of its own: see `courtesy`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +12,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::courtesy::Courtesy;
 use crate::base::{Side, Sides};
 use crate::config::{Rate, Trickle};
 
 /// The limits that all accounts share.
-#[derive(Default)]
 pub struct Governor {
+    courtesy: Arc<Courtesy>,
     all: Arc<Limit>,
     sides: Sides<Arc<Limit>>,
 }
@@ -44,15 +46,17 @@ pub(super) struct Pace {
 }
 
 struct Limits {
+    courtesy: Arc<Courtesy>,
     all: Arc<Limit>,
     sides: Sides<Arc<Limit>>,
     account: Limit,
 }
 
 impl Governor {
-    /// The limits that the configuration sets for all accounts together.
-    pub fn new(trickle: &Trickle) -> Governor {
+    /// The limits that the configuration sets for all accounts together, and what clients allow.
+    pub fn new(trickle: &Trickle, courtesy: Arc<Courtesy>) -> Governor {
         Governor {
+            courtesy,
             all: Arc::new(Limit::new(&trickle.total)),
             sides: trickle.sides.as_ref().map(|_, rate| Arc::new(Limit::new(rate))),
         }
@@ -61,6 +65,7 @@ impl Governor {
     /// For one account, within its own limit and those of all.
     pub(super) fn pace(&self, account: &Rate, urgent: watch::Receiver<usize>) -> Pace {
         let limits = Limits {
+            courtesy: Arc::clone(&self.courtesy),
             all: Arc::clone(&self.all),
             sides: self.sides.as_ref().map(|_, limit| Arc::clone(limit)),
             account: Limit::new(account),
@@ -114,6 +119,9 @@ impl Pace {
         let limits = self.limits.as_ref()?;
         let now = Instant::now();
         let mut until = limits.sides[side].octets.take(octets, now);
+        // What is written was paid for when it was read; it keeps the rests.
+        let costs = if side == Side::Old { octets } else { 0 };
+        until = until.max(limits.courtesy.take(costs, now));
         if side == Side::Old {
             until = until.max(limits.all.octets.take(octets, now));
             until = until.max(limits.account.octets.take(octets, now));
@@ -127,6 +135,7 @@ impl Pace {
         let now = Instant::now();
         let all = [&limits.all, &limits.sides.old, &limits.sides.new];
         let until = all.iter().map(|limit| limit.messages.take(count, now)).max().flatten();
+        let until = until.max(limits.courtesy.take(count.saturating_mul(MESSAGE_COSTS), now));
         self.wait(until.max(limits.account.messages.take(count, now))).await;
     }
 
@@ -138,7 +147,12 @@ impl Pace {
             let set = all.iter().map(|limit| rate(limit)).filter(|rate| *rate > 0.0);
             set.fold(f64::INFINITY, f64::min) * BURST.as_secs_f64()
         };
-        let (few, small) = (least(|l| l.messages.per_second), least(|l| l.octets.per_second));
+        let (mut few, mut small) =
+            (least(|l| l.messages.per_second), least(|l| l.octets.per_second));
+        if let Some(polite) = limits.courtesy.together(BURST) {
+            few = few.min(polite / MESSAGE_COSTS as f64);
+            small = small.min(polite);
+        }
         // A float that is too large for an integer becomes the largest one.
         (messages.min(few as usize).max(1), octets.min(small as u64))
     }
@@ -167,6 +181,10 @@ impl Pace {
 /// What goes together is at most what may go in this time.
 const BURST: Duration = Duration::from_millis(250);
 
+/// The octets for which a message counts by itself, where clients are made room for: round trips, and what
+/// servers and index write down of it.
+const MESSAGE_COSTS: usize = 4 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +193,7 @@ mod tests {
         let sides = Sides { old, new: Rate::default() };
         let trickle = Trickle { total, sides, account: Rate::default(), ..Trickle::default() };
         let (sender, urgent) = watch::channel(0);
-        (Governor::new(&trickle).pace(&account, urgent), sender)
+        (Governor::new(&trickle, Courtesy::new(0.0)).pace(&account, urgent), sender)
     }
 
     fn octets(bytes_per_second: u64) -> Rate {
@@ -199,7 +217,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_share_what_is_for_all() {
         let trickle = Trickle { total: octets(100_000), ..Trickle::default() };
-        let governor = Governor::new(&trickle);
+        let governor = Governor::new(&trickle, Courtesy::new(0.0));
         let (_sender, urgent) = watch::channel(0);
         let two = [0, 1].map(|_| governor.pace(&Rate::default(), urgent.clone()));
         let begun = Instant::now();
@@ -228,6 +246,26 @@ mod tests {
         sender.send_replace(0);
         pace.octets(Side::Old, 1_000).await;
         assert!(begun.elapsed() >= Duration::from_secs(61));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_are_made_room_for_and_who_waits_is_not_held_back() {
+        let courtesy = Courtesy::new(1.25);
+        let (sender, urgent) = watch::channel(0);
+        let governor = Governor::new(&Trickle::default(), Arc::clone(&courtesy));
+        let pace = governor.pace(&Rate::default(), urgent);
+        assert_eq!(pace.together(256, 4 << 20), (256, 4 << 20));
+        let _served = courtesy.command();
+        assert_eq!(pace.together(256, 4 << 20), (64, 256 << 10));
+        let begun = Instant::now();
+        pace.octets(Side::Old, 8 << 20).await;
+        // It has a rest at the beginning at least.
+        assert!((8..=11).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        sender.send_replace(1);
+        let begun = Instant::now();
+        pace.octets(Side::Old, 8 << 20).await;
+        pace.octets(Side::New, 8 << 20).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ mod across;
 mod back;
 mod carry;
 mod copier;
+mod courtesy;
 mod full;
 mod governor;
 mod late;
@@ -38,6 +39,7 @@ use crate::config::Config;
 
 pub use back::Left;
 pub use copier::Copier;
+pub use courtesy::{Courtesy, Held, Served};
 pub use full::Rest;
 pub use governor::Governor;
 pub use late::Latecomers;
@@ -53,6 +55,7 @@ pub use trickle::Trickle;
 pub struct Ferry {
     config: Arc<Config>,
     budget: Arc<Budget>,
+    courtesy: Arc<Courtesy>,
     shutdown: CancellationToken,
     copiers: DashMap<AccountName, Arc<Copier>>,
     progress: DashMap<AccountName, Arc<Progress>>,
@@ -67,6 +70,7 @@ impl Ferry {
         }
         let budget = Budget::new(config.copy.spool_budget, config.copy.tee_memory, spool);
         Arc::new(Ferry {
+            courtesy: Courtesy::new(config.trickle.slowdown),
             config,
             budget,
             shutdown,
@@ -99,6 +103,11 @@ impl Ferry {
             copier
         });
         Arc::clone(&copier)
+    }
+
+    /// How clients are made room for.
+    pub fn courtesy(&self) -> &Arc<Courtesy> {
+        &self.courtesy
     }
 
     /// How far the copying of an account is, to be told of it.

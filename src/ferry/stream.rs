@@ -46,13 +46,14 @@ pub(super) trait Steward: Sync {
 /// How much goes into a batch: told by what went into those before.
 struct Portions<'a> {
     left: &'a [(Uid, SideUid)],
-    most: (usize, u64),
+    /// So many messages at most.
+    together: usize,
     size: u64,
 }
 
 impl<'a> Portions<'a> {
-    fn next(&mut self) -> &'a [(Uid, SideUid)] {
-        let (messages, octets) = self.most;
+    /// The next ones, of so many messages and octets at most.
+    fn next(&mut self, (messages, octets): (usize, u64)) -> &'a [(Uid, SideUid)] {
         let fit = usize::try_from(octets / self.size.max(1)).unwrap_or(usize::MAX);
         let (some, left) = self.left.split_at(fit.clamp(1, messages).min(self.left.len()));
         self.left = left;
@@ -78,8 +79,8 @@ impl Carry<'_> {
         steward: &dyn Steward,
     ) -> Result<Streamed, AccountError> {
         let mut streamed = Streamed::default();
-        let most = self.pace.together(together.max(1), OCTETS_TOGETHER);
-        let mut portions = Portions { left: wanted, most, size: USUAL_SIZE };
+        let together = together.max(1);
+        let mut portions = Portions { left: wanted, together, size: USUAL_SIZE };
         self.copier.account.make_on_new(&self.access, self.mailbox).await?;
         let old = self.mailbox.lease(&self.access, Side::Old).await?;
         let (mut old, mut messages) = self.portion(old, &mut portions, steward).await?;
@@ -143,7 +144,7 @@ impl Carry<'_> {
         steward: &dyn Steward,
     ) -> Result<(Lease, Vec<Message>), AccountError> {
         while steward.goes_on() {
-            let some = portions.next();
+            let some = portions.next(self.pace.together(portions.together, OCTETS_TOGETHER));
             if some.is_empty() {
                 break;
             }
@@ -198,16 +199,17 @@ mod tests {
     #[test]
     fn a_portion_is_bounded_by_count_and_by_the_sizes_seen() {
         let wanted: Vec<(Uid, SideUid)> = (1..=1000).map(|n| (Uid(n), SideUid(n))).collect();
-        let mut portions = Portions { left: &wanted, most: (256, 1 << 20), size: 64 << 10 };
-        assert_eq!(portions.next().len(), 16);
+        let mut portions = Portions { left: &wanted, together: 256, size: 64 << 10 };
+        let most = (256, 1 << 20);
+        assert_eq!(portions.next(most).len(), 16);
         portions.learn(&[message(8 << 10), message(8 << 10)]);
-        assert_eq!(portions.next().len(), 28, "half way from 64 to 8 KiB");
+        assert_eq!(portions.next(most).len(), 28, "half way from 64 to 8 KiB");
         for _ in 0..20 {
             portions.learn(&[message(100)]);
         }
-        assert_eq!(portions.next().len(), 256);
+        assert_eq!(portions.next(most).len(), 256);
         portions.learn(&[message(3 << 20)]);
-        assert_eq!(portions.next().len(), 1, "one is always carried");
+        assert_eq!(portions.next(most).len(), 1, "one is always carried");
         portions.learn(&[]);
         assert_eq!(portions.left.len(), 1000 - 16 - 28 - 256 - 1);
     }

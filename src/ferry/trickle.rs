@@ -86,7 +86,7 @@ impl Trickle {
         let rates = [&settings.total, &settings.sides.old, &settings.sides.new];
         let limits = rates.iter().map(|rate| rate.connections).filter(|limit| *limit > 0);
         Arc::new(Trickle {
-            governor: Governor::new(settings),
+            governor: Governor::new(settings, Arc::clone(ferry.courtesy())),
             scope: Scope::of(settings),
             slots: Semaphore::new(limits.min().unwrap_or(Semaphore::MAX_PERMITS)),
             config,

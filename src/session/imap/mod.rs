@@ -211,6 +211,7 @@ impl Session {
                 }
                 Ok(Input::Append(append)) => {
                     let _active = self.user.as_ref().map(|user| user.account.active());
+                    let _served = self.server.ferry.courtesy().command();
                     self.begin(&append.tag);
                     if let Some(user) = self.user.clone() {
                         match user.account.enter().await {
@@ -285,6 +286,9 @@ impl Session {
     async fn command(&mut self, Tagged { tag, command }: Tagged) -> Result<(), ClientError> {
         self.begin(&tag);
         let (name, since) = (command.name(), Instant::now());
+        // Who waits for news, or has yet to log in, is not served.
+        let heeded = self.user.is_some() && !matches!(command, Command::Idle);
+        let served = heeded.then(|| self.server.ferry.courtesy().command());
         let reply = match (command, self.user.clone()) {
             (Command::Idle, Some(user)) => {
                 // Who only waits holds up nobody who changes the account's phase.
@@ -295,6 +299,7 @@ impl Session {
             (command, _) => Box::pin(self.execute(&tag, command)).await,
         };
         measure(name, since, &reply);
+        drop(served);
         self.answer(&tag, reply)
     }
 
