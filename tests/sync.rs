@@ -83,6 +83,38 @@ fn v5_the_running_proxy_moves_an_account_and_tells_how_far_it_is() {
 }
 
 #[test]
+fn octets_are_told_of_all_and_remembered_whether_or_not_old_counts_them() {
+    let bare = "IMAP4rev1 LITERAL+ UIDPLUS NAMESPACE UNSELECT";
+    for old in [Dovecot::old_style(), Dovecot::old_style().capabilities(bare)] {
+        let mails: Vec<Mail> =
+            (0..40).map(|n| Mail::of(large(n, 1_000 + n as usize * 50))).collect();
+        let octets: usize = mails.iter().map(|mail| mail.octets.len()).sum();
+        let mut world = World::unattended(old, Dovecot::new_style()).seeded(|old, _| {
+            old.seed("INBOX", &mails[..30]);
+            old.seed("Work", &mails[30..]);
+        });
+        let (code, _, done) = sync(&world, &[]);
+        assert_eq!(code, 0, "{done}");
+        let figures = (figure(&done, "octets"), figure(&done, "octets_copied"));
+        assert_eq!(figures, (octets as u64, octets as u64), "{done}");
+        // What was counted is not counted again after a restart; what arrives is taken to be like it.
+        assert_eq!(world.proxy.stop(), Some(0));
+        world.old.deliver("INBOX", &mails[0]);
+        world.proxy.restart();
+        let status = || json(&world.proxy.run(&["status", "--json"]))["accounts"][0].clone();
+        let told = status();
+        assert_eq!((&told["octets"], &told["octets_copied"]), (&octets.into(), &octets.into()));
+        world.proxy.client().ok("SELECT INBOX");
+        let told = lab::eventually("the new one is known of", || {
+            Some(status()).filter(|told| told["messages"] == 41)
+        });
+        let (all, copied) = (told["octets"].as_u64().expect("octets"), &told["octets_copied"]);
+        assert_eq!((copied, told["copied"].as_u64()), (&octets.into(), Some(40)), "{told}");
+        assert!((500..5_000).contains(&(all - octets as u64)), "{told}");
+    }
+}
+
+#[test]
 fn a_password_is_judged_before_anything_is_moved_with_it() {
     let mut world = World::new()
         .file("right", "secret\n")

@@ -18,6 +18,7 @@ mod ledger;
 mod login;
 mod mailbox;
 mod matching;
+mod measured;
 mod merge;
 mod metadata;
 mod modseq;

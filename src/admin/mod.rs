@@ -29,8 +29,8 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use crate::base::AccountName;
+use crate::index::Tally;
 use crate::session::Server;
-use commands::Tally;
 
 pub use local::alone;
 pub use reach::Whose;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 
 use clap::Args;
+use indicatif::HumanBytes;
 
 use super::{ExitCode, Failure, ask, report};
 use crate::admin::Whose;
@@ -159,20 +160,37 @@ struct Table<'a>(&'a State);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State { version, paused, phases, sessions, accounts, .. } = self.0;
+        let State { version, paused, held, phases, sessions, accounts, .. } = self.0;
         write!(f, "Mailferry {version}: {sessions} sessions")?;
         for (phase, count) in phases {
             write!(f, ", {count} accounts in phase {phase}")?;
         }
         writeln!(f, "{}", if *paused { "; copying is paused" } else { "" })?;
+        if let Some(held) = held {
+            let rate = HumanBytes(held.octets_per_second as u64);
+            write!(f, "clients are at work: copying goes at {rate}/s at most")?;
+            match held.slowdown {
+                Some(slowdown) => writeln!(f, "; their commands take {slowdown:.2} times as long")?,
+                None => writeln!(f)?,
+            }
+        }
         if accounts.is_empty() {
             return writeln!(f, "no account was ever seen");
         }
         let width = accounts.iter().map(|a| a.account.chars().count()).max().unwrap_or(0).max(7);
         writeln!(
             f,
-            "{:width$} {:7} {:8} {:20} {:>17} {:>10} {:>9} {:>6} {:>8}  doing",
-            "account", "phase", "wave", "copied", "messages", "rate", "left", "stuck", "sessions"
+            "{:width$} {:7} {:8} {:20} {:>17} {:>21} {:>10} {:>9} {:>6} {:>8}  doing",
+            "account",
+            "phase",
+            "wave",
+            "copied",
+            "messages",
+            "bytes, about",
+            "rate",
+            "left",
+            "stuck",
+            "sessions"
         )?;
         for account in accounts {
             line(f, account, width)?;
@@ -189,11 +207,14 @@ fn line(f: &mut fmt::Formatter<'_>, a: &AccountState, width: usize) -> fmt::Resu
         rate if rate < 0.05 => "-".to_owned(),
         rate => format!("{rate:.1}/s"),
     };
+    let octets = a.octets_copied.zip(a.octets).map_or("-".to_owned(), |(copied, all)| {
+        format!("{}/{}", HumanBytes(copied), HumanBytes(all))
+    });
     let left = a.seconds_left.map_or("-".to_owned(), duration);
     let doing = if a.paused { "paused" } else { a.doing.as_deref().unwrap_or("") };
     writeln!(
         f,
-        "{:width$} {:7} {:8} {bar} {:>3.0}% {:>17} {rate:>10} {left:>9} {:>6} {:>8}  {doing}",
+        "{:width$} {:7} {:8} {bar} {:>3.0}% {:>17} {octets:>21} {rate:>10} {left:>9} {:>6} {:>8}  {doing}",
         a.account,
         a.phase.to_string(),
         a.wave.as_deref().unwrap_or("-"),
@@ -232,6 +253,7 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 mod tests {
     use super::*;
     use crate::base::Phase;
+    use crate::ferry::Held;
 
     #[test]
     fn a_line_for_each_account() {
@@ -248,6 +270,8 @@ mod tests {
             copied: 9_999,
             only_new: 1,
             stuck: 1,
+            octets: Some(5 << 30),
+            octets_copied: Some(3 << 29),
             octets_carried: 5,
             messages_per_second: 12.34,
             octets_per_second: 1.0,
@@ -257,16 +281,24 @@ mod tests {
             at: 1,
             version: "1".into(),
             paused: false,
+            held: Some(Held { octets_per_second: 2.5e6, slowdown: Some(1.1) }),
             phases: [(Phase::Merged, 1)].into(),
             sessions: 2,
             accounts: vec![account],
         };
         let text = Table(&state).to_string();
         // Not done is never shown as done.
-        for part in ["██████████████░  99%", "9999/10000", "12.3/s", "2h05", "copying"]
-        {
+        for part in [
+            "██████████████░  99%",
+            "9999/10000",
+            "1.50 GiB/5.00 GiB",
+            "12.3/s",
+            "2h05",
+            "copying",
+            "2.38 MiB/s at most; their commands take 1.10 times",
+        ] {
             assert!(text.contains(part), "{part}\nnot in\n{text}");
         }
-        assert_eq!(text.lines().count(), 3);
+        assert_eq!(text.lines().count(), 4);
     }
 }

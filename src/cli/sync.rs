@@ -75,8 +75,11 @@ impl Shown {
             State::Yielding => ", waits for a client".to_owned(),
             State::Paused(why) => format!(", {why}"),
         };
+        let of = |octets: Option<u64>| octets.map_or("?".to_owned(), |n| HumanBytes(n).to_string());
         bar.set_message(format!(
-            "{:.0} messages/s, {}/s{state}",
+            "about {} of {}, {:.0} messages/s, {}/s{state}",
+            of(figures.octets_copied),
+            of(figures.octets),
             figures.messages_per_second,
             HumanBytes(figures.octets_per_second as u64)
         ));

@@ -14,6 +14,7 @@ mod courtesy;
 mod full;
 mod governor;
 mod late;
+mod measure;
 mod mirror;
 mod pass;
 mod phase;

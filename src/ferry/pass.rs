@@ -235,6 +235,21 @@ impl Pass<'_> {
         // What an earlier life of the proxy left open is decided over by the copier.
         mailbox.look_into();
         self.tally(mailbox);
+        let before = self.measure(mailbox).await?;
+        let ended = self.blocks(mailbox, room).await;
+        let measured = self.progress.measured(mailbox.id());
+        if measured != before {
+            mailbox.remember_measured(measured);
+        }
+        ended
+    }
+
+    /// Carries one block after the other.
+    async fn blocks(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        room: &AtomicI64,
+    ) -> Result<Ended, AccountError> {
         let wanted = self.wanted(mailbox).await?;
         loop {
             let skip = |uid, old| {
@@ -399,7 +414,7 @@ impl Steward for Stewarding<'_> {
 
     fn carried(&self, messages: u64, octets: u64) {
         self.pass.progress.carried(messages, octets);
-        self.pass.progress.copied(self.mailbox.id(), messages);
+        self.pass.progress.copied(self.mailbox.id(), messages, octets);
     }
 }
 

@@ -63,9 +63,9 @@ pub struct FolderPlan {
 
 /// What a side says of one of its folders.
 #[derive(Clone, Copy, Default)]
-struct Told {
-    messages: u64,
-    size: Option<u64>,
+pub(super) struct Told {
+    pub(super) messages: u64,
+    pub(super) size: Option<u64>,
 }
 
 /// Finds it out, with what `access` reaches.
@@ -205,7 +205,11 @@ async fn remembered(
     Ok((decided, copied))
 }
 
-async fn status(conn: &mut Conn, name: &MailboxName) -> Result<Option<Told>, BackendError> {
+/// STATUS, with the octets of all where the server counts them.
+pub(super) async fn status(
+    conn: &mut Conn,
+    name: &MailboxName,
+) -> Result<Option<Told>, BackendError> {
     let size = if conn.profile().can("STATUS=SIZE") { " SIZE" } else { "" };
     let mut ask = Parts::new();
     ask.text("STATUS ").mailbox(name).text(&format!(" (MESSAGES{size})"));

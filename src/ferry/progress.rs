@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::index::MailboxId;
+use crate::index::{MailboxId, Measured, Octets};
 
 /// Where the copying of one account stands. It counts what it is told, and decides nothing.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub struct Progress(Mutex<Told>);
 #[derive(Default)]
 struct Told {
     state: State,
-    mailboxes: HashMap<MailboxId, Tally>,
+    mailboxes: HashMap<MailboxId, (Tally, Measured)>,
     carried: u64,
     octets_carried: u64,
     messages_rate: Rate,
@@ -66,6 +66,10 @@ pub struct Figures {
     pub copied: u64,
     /// Those that could not be copied.
     pub stuck: u64,
+    /// About so many octets lie on old; `None`: nothing was measured yet.
+    pub octets: Option<u64>,
+    /// About so many of them on new as well.
+    pub octets_copied: Option<u64>,
     /// Messages that were carried in the background since the proxy was started.
     pub carried: u64,
     /// Their octets.
@@ -84,7 +88,7 @@ impl Progress {
 
     /// A mailbox was looked at.
     pub fn set_tally(&self, mailbox: MailboxId, tally: Tally) {
-        self.told().mailboxes.insert(mailbox, tally);
+        self.told().mailboxes.entry(mailbox).or_default().0 = tally;
     }
 
     /// Only these mailboxes are there any more.
@@ -92,10 +96,25 @@ impl Progress {
         self.told().mailboxes.retain(|id, _| mailboxes(*id));
     }
 
+    /// What was measured of a mailbox.
+    pub fn set_measured(&self, mailbox: MailboxId, measured: Measured) {
+        self.told().mailboxes.entry(mailbox).or_default().1 = measured;
+    }
+
+    /// What was measured of a mailbox, and of what was carried since.
+    pub fn measured(&self, mailbox: MailboxId) -> Measured {
+        self.told().mailboxes.get(&mailbox).map(|(_, measured)| *measured).unwrap_or_default()
+    }
+
     /// So many more messages of a mailbox lie on new.
-    pub fn copied(&self, mailbox: MailboxId, messages: u64) {
-        if let Some(tally) = self.told().mailboxes.get_mut(&mailbox) {
+    pub fn copied(&self, mailbox: MailboxId, messages: u64, octets: u64) {
+        if let Some((tally, measured)) = self.told().mailboxes.get_mut(&mailbox) {
             tally.copied += messages;
+            // They count as long as not all were measured already.
+            if measured.messages + messages <= tally.messages {
+                measured.messages += messages;
+                measured.octets += octets;
+            }
         }
     }
 
@@ -122,12 +141,15 @@ impl Progress {
             octets_per_second: told.octets_rate.at(now),
             ..Figures::default()
         };
-        for tally in told.mailboxes.values() {
+        let mut octets = Octets::default();
+        for (tally, measured) in told.mailboxes.values() {
+            octets.add(tally.messages, tally.copied, *measured);
             figures.messages += tally.messages;
             figures.copied += tally.copied;
             figures.stuck += tally.stuck;
             figures.mailboxes_done += u64::from(tally.copied + tally.stuck >= tally.messages);
         }
+        (figures.octets, figures.octets_copied) = octets.estimate().unzip();
         figures
     }
 
@@ -186,6 +208,13 @@ mod tests {
         let figures = progress.figures();
         let counts = (figures.messages, figures.copied, figures.stuck);
         assert_eq!((counts, figures.mailboxes, figures.mailboxes_done), ((15, 12, 1), 2, 1));
+        assert_eq!(progress.figures().octets, None);
+        progress.copied(MailboxId(2), 1, 200);
+        // The other ones are taken to be as large.
+        let octets = |figures: Figures| (figures.octets, figures.octets_copied);
+        assert_eq!(octets(progress.figures()), (Some(3_000), Some(2_600)));
+        progress.set_measured(MailboxId(1), Measured { messages: 10, octets: 5_000 });
+        assert_eq!(octets(progress.figures()), (Some(6_000), Some(5_300)));
         progress.keep_only(|id| id == MailboxId(1));
         assert_eq!(progress.figures().messages, 10);
     }

@@ -143,11 +143,13 @@ impl Batch {
         }
     }
 
-    /// Forgets a mailbox: record, map, intents, EMAILIDs, what is owed and what is stuck. Its boundary and mark stay in
-    /// the epoch log.
+    /// Forgets a mailbox: record, map, intents, EMAILIDs, what is owed, what is stuck and what was
+    /// measured. Its boundary and mark stay in the epoch log.
     pub fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) {
         self.ops.push(Op::Remove(Key::mailbox(account, mailbox)));
-        for tree in [Tree::Runs, Tree::Intents, Tree::Outbox, Tree::Stuck, Tree::Emails] {
+        for tree in
+            [Tree::Runs, Tree::Intents, Tree::Outbox, Tree::Stuck, Tree::Emails, Tree::Measured]
+        {
             self.ops.push(Op::RemoveAll(Key::of_mailbox(tree, account, mailbox)));
         }
     }
@@ -195,6 +197,17 @@ impl Batch {
         } else {
             self.put(account, mailbox, key, records::pack_owed(owed));
         }
+    }
+
+    /// Writes how large a mailbox's messages on old are.
+    pub fn put_measured(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        measured: records::Measured,
+    ) {
+        let key = Key::measured(account, mailbox);
+        self.put(account, mailbox, key, records::pack_measured(measured));
     }
 
     /// Stamps an account as verified.

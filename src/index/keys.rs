@@ -35,6 +35,8 @@ pub enum Tree {
     Verified = 10,
     /// Side, account's name → what a login showed there, sealed.
     Kept = 11,
+    /// Account id, mailbox id → how large its messages on old are.
+    Measured = 12,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -98,6 +100,11 @@ impl Key {
     /// What a mailbox owes to old.
     pub fn owed(account: AccountId, mailbox: MailboxId) -> Key {
         Key::of_mailbox(Tree::Outbox, account, mailbox)
+    }
+
+    /// How large a mailbox's messages on old are.
+    pub fn measured(account: AccountId, mailbox: MailboxId) -> Key {
+        Key::of_mailbox(Tree::Measured, account, mailbox)
     }
 
     /// The chunk that begins with this UID.

@@ -7,9 +7,9 @@ use super::error::IndexError;
 use super::keys::{Key, Tree, direction_in, number_in};
 use super::pack::unpack_runs;
 use super::records::{
-    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Owed, Stored, Stuck,
-    Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_owed,
-    unpack_stuck, unpack_verified,
+    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed, Stored,
+    Stuck, Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_measured,
+    unpack_owed, unpack_stuck, unpack_verified,
 };
 use super::store::Store;
 use crate::base::AccountName;
@@ -136,6 +136,19 @@ pub fn stuck(
         Ok(())
     })?;
     Ok(all)
+}
+
+/// What was measured of a mailbox's messages on old.
+pub fn measured(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Measured, IndexError> {
+    let key = Key::measured(account, mailbox);
+    match store.value(&key)? {
+        Some(value) => unpack_measured(&value).map_err(damaged(key.as_bytes())),
+        None => Ok(Measured::default()),
+    }
 }
 
 /// How many messages are stuck.

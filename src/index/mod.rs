@@ -25,6 +25,7 @@ mod room;
 mod sled_store;
 mod snapshot;
 mod store;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -54,11 +55,12 @@ pub use self::epoch::Remembered;
 pub use self::error::IndexError;
 pub use self::open::Opened;
 pub use self::records::{
-    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Owed, Roll,
-    Snapshot, Stored, Stuck, Style, Verified,
+    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Measured,
+    Owed, Roll, Snapshot, Stored, Stuck, Style, Verified,
 };
 pub use self::restore::{Restored, restore};
 pub use self::snapshot::{SnapshotFile, snapshots};
+pub use self::tally::{Octets, Tally};
 
 /// The index. Clones are the same index; it ends when closed, or with its last clone.
 #[derive(Clone)]
@@ -182,6 +184,20 @@ impl Index {
     /// All there is about one mailbox, as of the batches submitted before.
     pub async fn load(&self, account: AccountId, mailbox: MailboxId) -> Result<Stored, IndexError> {
         self.read(move |store| load::stored(store, account, mailbox)).await
+    }
+
+    /// What was measured of a mailbox's messages on old; nothing, if nothing was.
+    pub async fn measured(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+    ) -> Result<Measured, IndexError> {
+        self.read(move |store| load::measured(store, account, mailbox)).await
+    }
+
+    /// What an account's mailboxes hold, as of the batches submitted before.
+    pub async fn tally(&self, account: AccountId) -> Result<Tally, IndexError> {
+        self.read(move |store| tally::tally(store, account)).await
     }
 
     /// Those messages of a mailbox, among `uids`, that have the EMAILID of another place: as of the

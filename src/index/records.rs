@@ -208,6 +208,16 @@ pub struct Verified {
     pub mailboxes: BTreeMap<MailboxId, Sides<Option<(u32, SideUid)>>>,
 }
 
+/// How large messages of a mailbox on old are, to tell of progress: what a server said of all of them,
+/// or what those took that were carried.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Measured {
+    /// So many of them.
+    pub messages: u64,
+    /// What they take together.
+    pub octets: u64,
+}
+
 /// All there is about one mailbox.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -601,6 +611,22 @@ pub fn unpack_verified(bytes: &[u8]) -> Result<Verified, Malformed> {
     Ok(verified)
 }
 
+/// What was measured of a mailbox.
+pub fn pack_measured(measured: Measured) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.number(measured.messages);
+    out.number(measured.octets);
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_measured(bytes: &[u8]) -> Result<Measured, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let measured = Measured { messages: input.number()?, octets: input.number()? };
+    input.finish()?;
+    Ok(measured)
+}
+
 /// A stuck message's value. A reason longer than [`LONGEST_REASON`] is cut.
 pub fn pack_stuck(stuck: &Stuck) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
@@ -795,6 +821,12 @@ mod tests {
         }
 
         #[test]
+        fn what_was_measured_survives_packing(messages: u64, octets: u64) {
+            let measured = Measured { messages, octets };
+            prop_assert_eq!(unpack_measured(&pack_measured(measured)), Ok(measured));
+        }
+
+        #[test]
         fn stuck_messages_survive_packing(reason: String, tries: u32, next_try: u64) {
             let stuck = Stuck { reason, tries, next_try };
             prop_assert_eq!(unpack_stuck(&pack_stuck(&stuck)), Ok(stuck));
@@ -836,6 +868,7 @@ mod tests {
             let _ = unpack_email(&bytes);
             let _ = unpack_owed(&bytes);
             let _ = unpack_verified(&bytes);
+            let _ = unpack_measured(&bytes);
         }
 
         #[test]

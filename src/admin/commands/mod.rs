@@ -22,7 +22,7 @@ pub use kick::{Kick, Kicked};
 pub use pause::{Pause, Paused};
 pub use phase::{LeftBehind, PhaseKept, PhaseSet, PhasesSet, SetPhase};
 pub use plan::PlanAccounts;
-pub use status::{AccountState, State, Status, Tally};
+pub use status::{AccountState, State, Status};
 pub use stuck::{Resting, Retry, ShowStuck, Stuck, StuckMessage};
 pub use sync::{Selection, SyncAccounts, SyncProgress};
 pub use verify::{Verified, Verify};

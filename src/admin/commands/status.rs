@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use crate::account::now;
 use crate::admin::{Admin, Command, Refusal, Teller, Whose};
 use crate::base::{AccountName, Phase};
-use crate::ferry::State as Doing;
-use crate::index::{AccountId, AccountRecord, Setting};
+use crate::ferry::{Held, State as Doing};
+use crate::index::{AccountId, AccountRecord, Setting, Tally};
 
 /// What an account's messages were counted to be is believed for so long, though some have changed since.
 const BELIEVED: Duration = Duration::from_secs(10);
@@ -36,9 +36,11 @@ pub struct State {
     pub version: String,
     /// Whether the copying of all accounts is paused.
     pub paused: bool,
+    /// How far copying is held back for the sake of clients; `None`: it is not.
+    pub held: Option<Held>,
     /// Accounts by phase.
     pub phases: BTreeMap<Phase, u64>,
-    /// Sessions in which somebody is logged in.
+    /// Sessions in which somebody is logged in, to read or to send.
     pub sessions: u64,
     /// Each account, by name.
     pub accounts: Vec<AccountState>,
@@ -71,6 +73,10 @@ pub struct AccountState {
     pub only_new: u64,
     /// Messages that new refused.
     pub stuck: u64,
+    /// About so many octets lie on old; `None`: nothing was measured yet.
+    pub octets: Option<u64>,
+    /// About so many of them on new as well.
+    pub octets_copied: Option<u64>,
     /// Octets carried in the background since the proxy was started.
     pub octets_carried: u64,
     /// Messages a second, of late.
@@ -79,16 +85,6 @@ pub struct AccountState {
     pub octets_per_second: f64,
     /// How long the rest takes at that rate, in seconds.
     pub seconds_left: Option<u64>,
-}
-
-/// The messages of an account, as the index has them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    mailboxes: u64,
-    old: u64,
-    new: u64,
-    both: u64,
-    stuck: u64,
 }
 
 impl Command for Status {
@@ -116,14 +112,21 @@ impl Command for Status {
     }
 }
 
-fn doing(state: &Doing) -> Option<String> {
+/// `held`: for the sake of clients.
+fn doing(state: &Doing, held: bool) -> Option<String> {
     match state {
         Doing::Waiting => None,
+        Doing::Copying if held => Some("copying, held back for clients".to_owned()),
         Doing::Copying => Some("copying".to_owned()),
         Doing::Yielding => Some("makes room for a client".to_owned()),
         Doing::Paused(why) => Some(format!("rests: {why}")),
         Doing::Settled => Some("settled".to_owned()),
     }
+}
+
+/// How long so many take at so many a second. At a rate of nothing, nobody knows.
+fn seconds_left((left, rate): (u64, f64)) -> Option<u64> {
+    (rate > 0.01).then_some((left as f64 / rate) as u64)
 }
 
 impl Admin {
@@ -139,6 +142,7 @@ impl Admin {
             at: now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             paused: server.accounts.index().setting(Setting::Paused).await?.is_some(),
+            held: server.ferry.courtesy().held(),
             phases: Phase::ALL.into_iter().map(|phase| (phase, 0)).collect(),
             sessions: sessions.len() as u64,
             accounts: Vec::new(),
@@ -179,26 +183,33 @@ impl Admin {
         if let Some(rest) = self.server.ferry.rest(name) {
             figures.state = Doing::Paused(rest.to_string());
         }
-        let left = tally.old.saturating_sub(tally.stuck) as f64;
-        let rate = figures.messages_per_second;
+        let copied = tally.both;
+        // Of a mailbox that nobody has opened only a pass knows, by its STATUS.
+        let messages = (tally.old + copied).max(figures.messages);
+        let octets = tally.octets.estimate().filter(|_| tally.old + copied == messages);
+        let (octets, octets_copied) = octets.or(figures.octets.zip(figures.octets_copied)).unzip();
+        let left = messages.saturating_sub(copied + tally.stuck);
+        let octets_left = octets.zip(octets_copied).map(|(all, copied)| all.saturating_sub(copied));
         Ok(AccountState {
             account: name.to_string(),
             phase,
             wave: record.wave.clone(),
             priority: record.roll.priority,
             paused: record.paused,
-            doing: doing(&figures.state),
+            doing: doing(&figures.state, self.server.ferry.courtesy().held().is_some()),
             sessions,
             mailboxes: tally.mailboxes,
-            messages: tally.old + tally.both,
-            copied: tally.both,
+            messages,
+            copied,
             only_new: tally.new,
             stuck: tally.stuck,
+            octets,
+            octets_copied,
             octets_carried: figures.octets_carried,
-            messages_per_second: rate,
+            messages_per_second: figures.messages_per_second,
             octets_per_second: figures.octets_per_second,
-            // At a rate of nothing, nobody knows.
-            seconds_left: (rate > 0.01).then_some((left / rate) as u64),
+            seconds_left: seconds_left((left, figures.messages_per_second))
+                .max(octets_left.and_then(|left| seconds_left((left, figures.octets_per_second)))),
         })
     }
 
@@ -210,16 +221,7 @@ impl Admin {
         {
             return Ok(tally);
         }
-        let dump = index.dump(Some(name.clone()), 0).await?;
-        let mut tally = Tally::default();
-        let mailboxes = dump.accounts.iter().flat_map(|account| &account.mailboxes);
-        for mailbox in mailboxes.filter(|mailbox| !mailbox.hidden) {
-            tally.mailboxes += 1;
-            tally.old += mailbox.messages.old;
-            tally.new += mailbox.messages.new;
-            tally.both += mailbox.messages.both;
-            tally.stuck += mailbox.stuck.len() as u64;
-        }
+        let tally = index.tally(id).await?;
         self.tallies.insert(name.clone(), (Instant::now(), changed, tally));
         Ok(tally)
     }
