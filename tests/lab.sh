@@ -25,9 +25,6 @@
 #                                proxy is killed; every message is then on new exactly once, and it is told how long
 #                                clients' commands took without and with it; 20 accounts, 10000 messages, and
 #                                no limit on the octets a second
-#   tests/lab.sh pace [--messages N] [--size OCTETS] [--new dovecot|cyrus]
-#                                how fast `sync` moves an account, and its memory, beside doveadm backup and mbsync;
-#                                10000 messages of 8000 octets; of size 0: of 1 KB to 20 MB, as people have them
 #   tests/lab.sh again [--folders N] [--messages M] [--new dovecot|cyrus]
 #                                how long it takes to look again at an account of which all is moved
 #   tests/lab.sh limit           a limit of 1 MB a second, held against what passes over a minute
@@ -58,7 +55,6 @@ main() {
         stress:*) stress "${@:2}" ;;
         mail:*) mail "${@:2}" ;;
         move:*) move "${@:2}" ;;
-        pace:*) pace "${@:2}" ;;
         again:*) again "${@:2}" ;;
         limit:) limit ;;
         bench:*) bench "${@:2}" ;;
@@ -230,12 +226,6 @@ move() {
     options "accounts messages seed new kills limit" "$@"
     MOVE_ACCOUNTS=$accounts MOVE_MESSAGES=$messages MOVE_SEED=$seed MOVE_NEW=$new MOVE_KILLS=$kills \
         MOVE_LIMIT=$limit MOVE_ALONE_MILLIS=30000 MOVE_LOOK_MILLIS=2000 MOVE_TELL=1 moving judged
-}
-
-pace() {
-    local messages=10000 size=8000 new=dovecot
-    options "messages size new" "$@"
-    PACE_MESSAGES=$messages PACE_SIZE=$size PACE_NEW=$new PACE_OTHERS=1 moving pace
 }
 
 again() {

@@ -7,7 +7,7 @@ use crate::client::{Client, Wire};
 use crate::lab::{Mail, large as message};
 use crate::rounds::{ROUNDS, Sample, block_on, rounds, timed};
 use crate::table::{Table, Unit};
-use crate::way::Field;
+use crate::way::{Field, USER};
 
 /// 10,000 messages of 8 KB.
 pub fn small(table: &mut Table) {
@@ -62,7 +62,7 @@ fn copied(table: &mut Table, name: &str, field: &Field, count: u32) {
         let (seconds, heard) = timed(client.run("UID FETCH 1:* (BODY.PEEK[])")).await;
         client.logout().await;
         if way.name == "mailferry" {
-            new_holds(field, &format!("Copied{round}"), count as usize).await;
+            new_holds(field, USER, &format!("Copied{round}"), count as usize).await;
             if round > 0 {
                 let value = heard.literals as f64 / start.elapsed().as_secs_f64();
                 until_there.push(Sample { value, cpu: 0.0 });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Wire};
-use crate::way::{Field, Way};
+use crate::way::{Field, USER, Way};
 
 /// Opened together: as many as the copier takes at once, so that it carries them in the order opened.
 const TOGETHER: usize = 32;
@@ -28,8 +28,19 @@ pub fn shuffled(count: u32) -> Vec<u32> {
 
 /// Opens these messages through the proxy in this order, and waits until new holds `total`.
 pub async fn carry(field: &Field, folder: (&str, &str), uids: &[u32], total: usize) {
+    carry_for(field, USER, folder, uids, total).await;
+}
+
+/// The same for another account than the usual one.
+pub async fn carry_for(
+    field: &Field,
+    user: &str,
+    folder: (&str, &str),
+    uids: &[u32],
+    total: usize,
+) {
     let ways = field.ways();
-    let mut client = Client::login(&ways[1], &Wire::Plain).await;
+    let mut client = Client::login_as(&ways[1], &Wire::Plain, user).await;
     client.run(&format!("SELECT {}", folder.0)).await;
     let before = total - uids.len();
     for (n, queued) in uids.chunks(QUEUED).enumerate() {
@@ -37,15 +48,15 @@ pub async fn carry(field: &Field, folder: (&str, &str), uids: &[u32], total: usi
             let set: Vec<String> = group.iter().map(u32::to_string).collect();
             client.run(&format!("UID FETCH {} (BODY.PEEK[])", set.join(","))).await;
         }
-        new_holds(field, folder.1, before + n * QUEUED + queued.len()).await;
+        new_holds(field, user, folder.1, before + n * QUEUED + queued.len()).await;
     }
     client.logout().await;
 }
 
-/// Waits until a folder of new holds this many messages.
-pub async fn new_holds(field: &Field, folder: &str, count: usize) {
+/// Waits until an account's folder on new holds this many messages.
+pub async fn new_holds(field: &Field, user: &str, folder: &str, count: usize) {
     let way = Way { plain: field.world.new.port, ..field.ways()[0].clone() };
-    let mut client = Client::login(&way, &Wire::Plain).await;
+    let mut client = Client::login_as(&way, &Wire::Plain, user).await;
     let until = Instant::now() + PATIENCE;
     let wanted = format!("(MESSAGES {count})");
     loop {

@@ -140,6 +140,11 @@ impl Client {
         tag
     }
 
+    /// Waits, in IDLE, until the server tells of a message more.
+    pub async fn hears_of_a_message(&mut self) {
+        while !self.line().await.ends_with(b" EXISTS\r\n") {}
+    }
+
     /// Ends IDLE.
     pub async fn done(&mut self, tag: &str) {
         self.send(b"DONE\r\n").await;

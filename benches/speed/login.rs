@@ -1,4 +1,4 @@
-//! From connecting to being logged in.
+//! Connecting, and logging in.
 
 use futures_util::future::join_all;
 
@@ -13,6 +13,9 @@ const LOGINS: usize = 48;
 
 /// Clients at once.
 const CLIENTS: usize = 16;
+
+/// Connections of one round up to the greeting.
+const GREETINGS: usize = 500;
 
 /// One at a time and many at once, plain and TLS; with every password judged by the server, and remembered.
 pub fn run(table: &mut Table) {
@@ -37,6 +40,25 @@ pub fn run(table: &mut Table) {
                 table.row_with_cpu(&name, Unit::Millis, &samples, LOGINS as f64);
             }
         }
+    }
+    greetings(table);
+}
+
+/// Connections that end where the greeting is read.
+fn greetings(table: &mut Table) {
+    let field = Field::new(&[], |_, _| {});
+    for wire in [Wire::Plain, Wire::tls(&field.authorities)] {
+        let samples = block_on(rounds(&field.ways(), async |way, _| {
+            let one = async |_| {
+                for _ in 0..GREETINGS / CLIENTS {
+                    drop(Client::connect(way, &wire).await);
+                }
+            };
+            let (seconds, _) = timed(join_all((0..CLIENTS).map(one))).await;
+            ((GREETINGS / CLIENTS * CLIENTS) as f64 / seconds, GREETINGS)
+        }));
+        let name = format!("connections to the greeting, {CLIENTS} at once, {}", wire.name());
+        table.row(&name, Unit::PerSecond, &samples);
     }
 }
 

@@ -24,6 +24,7 @@ mod mail;
 mod mixed;
 mod rounds;
 mod status;
+mod sync;
 mod table;
 mod way;
 
@@ -32,22 +33,32 @@ use self::table::Table;
 /// A group of measures.
 struct Measure {
     name: &'static str,
+    columns: &'static [&'static str],
     run: fn(&mut Table),
 }
 
-const MEASURES: [Measure; 12] = [
-    Measure { name: "login", run: login::run },
-    Measure { name: "dense", run: bulk::dense },
-    Measure { name: "sparse", run: bulk::sparse },
-    Measure { name: "first", run: bulk::first },
-    Measure { name: "headers", run: bulk::headers },
-    Measure { name: "small", run: bodies::small },
-    Measure { name: "large", run: bodies::large },
-    Measure { name: "status", run: status::run },
-    Measure { name: "append", run: append::run },
-    Measure { name: "mixed", run: mixed::run },
-    Measure { name: "idle", run: idle::run },
-    Measure { name: "mail", run: mail::run },
+impl Measure {
+    /// One of the ways to the mail.
+    const fn new(name: &'static str, run: fn(&mut Table)) -> Measure {
+        Measure { name, columns: &way::WAYS, run }
+    }
+}
+
+const MEASURES: [Measure; 14] = [
+    Measure::new("login", login::run),
+    Measure::new("dense", bulk::dense),
+    Measure::new("sparse", bulk::sparse),
+    Measure::new("first", bulk::first),
+    Measure::new("headers", bulk::headers),
+    Measure::new("small", bodies::small),
+    Measure::new("large", bodies::large),
+    Measure::new("status", status::run),
+    Measure::new("append", append::run),
+    Measure::new("mixed", mixed::run),
+    Measure::new("idle", idle::idle),
+    Measure::new("crowd", idle::crowd),
+    Measure { name: "sync", columns: &sync::TOOLS, run: sync::run },
+    Measure::new("mail", mail::run),
 ];
 
 fn main() {
@@ -61,8 +72,8 @@ fn main() {
         std::process::exit(2);
     }
     println!("{}", table::machine());
-    for Measure { name, run } in chosen {
-        let mut table = Table::new(name);
+    for Measure { name, columns, run } in chosen {
+        let mut table = Table::new(name, columns);
         run(&mut table);
         table.write();
     }

@@ -1,22 +1,34 @@
 //! Several clients at once, each doing what a client of its kind does.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 
-use crate::carry::{carry, shuffled};
+use crate::carry::{carry, carry_for, shuffled};
 use crate::client::{Client, Wire};
 use crate::lab::{World, mails};
-use crate::rounds::{ROUNDS, Sample, Samples, block_on, timed};
+use crate::rounds::{ROUNDS, Sample, Samples, block_on, rounds, timed};
 use crate::table::{Table, Unit};
-use crate::way::{Field, PASSWORD, USER, WAYS, Way};
+use crate::way::{Field, PASSWORD, USER, WAYS};
 
-/// Messages in the mailbox.
+/// Messages in the mailbox of the few.
 const MESSAGES: u32 = 5_000;
 
-/// How often each client does its part in a round.
+/// How often each of the few does its part in a round.
 const TURNS: u32 = 20;
+
+/// Clients of the many.
+const MANY: u32 = 200;
+
+/// Whose they are.
+const ACCOUNTS: u32 = 40;
+
+/// Messages in each mailbox of the many.
+const FEWER: u32 = 1_000;
+
+/// How often each of the many does its part in a round.
+const MANY_TURNS: u32 = 3;
 
 /// What a client says, under the name it is counted by. `#` is a message's UID, other for every turn.
 type Script = &'static [(&'static str, &'static str)];
@@ -59,8 +71,14 @@ const K9: Script = &[
     ("NOOP", "NOOP"),
 ];
 
-/// Six clients of three kinds on a mailbox that is half copied.
+/// Six clients of three kinds on one mailbox, then two hundred on forty; all mailboxes are half copied.
 pub fn run(table: &mut Table) {
+    few(table);
+    many(table);
+}
+
+/// What every command takes.
+fn few(table: &mut Table) {
     let world = World::new().account(USER, PASSWORD);
     let field = Field::of(world, &[], |old, new| {
         old.seed("INBOX", &mails(0..MESSAGES));
@@ -75,11 +93,19 @@ pub fn run(table: &mut Table) {
     for round in 0..=ROUNDS {
         for turn in 0..WAYS.len() {
             let at = (round + turn) % WAYS.len();
-            let times = block_on(clients(&field.ways()[at], &wire));
+            let way = &field.ways()[at];
+            let client = async |n| {
+                let client = Client::login(way, &wire).await;
+                script(client, n, MESSAGES, TURNS).await
+            };
+            let heard = block_on(join_all((0..6).map(client)));
+            let mut times = BTreeMap::<&str, Vec<f64>>::new();
+            for (name, seconds) in heard.into_iter().flatten() {
+                times.entry(name).or_default().push(seconds);
+            }
             for (command, mut seconds) in times {
-                seconds.sort_by(f64::total_cmp);
                 for (which, part) in [("p50", 0.5), ("p99", 0.99)] {
-                    let value = seconds[((seconds.len() - 1) as f64 * part).round() as usize];
+                    let value = quantile(&mut seconds, part);
                     let samples =
                         all.entry((command, which)).or_insert_with(|| vec![Vec::new(); WAYS.len()]);
                     if round > 0 {
@@ -94,23 +120,69 @@ pub fn run(table: &mut Table) {
     }
 }
 
-/// All clients of one way, to their end: what each command took.
-async fn clients(way: &Way, wire: &Wire) -> BTreeMap<&'static str, Vec<f64>> {
-    let times = RefCell::new(BTreeMap::<&str, Vec<f64>>::new());
-    let scripts = [THUNDERBIRD, OUTLOOK, K9, THUNDERBIRD, OUTLOOK, K9];
-    let one = async |(n, script): (u32, Script)| {
-        let mut client = Client::login(way, wire).await;
-        for turn in 0..TURNS {
-            let uid = 1 + (turn * 1_543 + n * 797) % (MESSAGES - 600);
-            for (name, command) in script {
-                let (seconds, _) = timed(client.run(&filled(command, uid))).await;
-                times.borrow_mut().entry(name).or_default().push(seconds);
-            }
+/// How many commands are answered in a second, and what a command takes then.
+fn many(table: &mut Table) {
+    let user = |n: u32| format!("user{n}@example.com");
+    let world = (0..ACCOUNTS).fold(World::new(), |world, n| world.account(&user(n), PASSWORD));
+    let field = Field::of(world, &[], |old, new| {
+        for n in 0..ACCOUNTS {
+            old.seed_of(&user(n), "INBOX", &mails(0..FEWER));
+            old.seed_of(&user(n), "Archive", &mails(0..100));
+            new.seed_of(&user(n), "Archive", &[]);
         }
-        client.logout().await;
-    };
-    join_all((0..).zip(scripts).map(one)).await;
-    times.into_inner()
+    });
+    let order = shuffled(FEWER);
+    let half = order.len() / 2;
+    for n in 0..ACCOUNTS {
+        block_on(carry_for(&field, &user(n), ("INBOX", "INBOX"), &order[..half], half));
+    }
+    for wire in [Wire::Plain, Wire::tls(&field.authorities)] {
+        let mut quantiles: [Samples; 2] = std::array::from_fn(|_| vec![Vec::new(); WAYS.len()]);
+        let samples = block_on(rounds(&field.ways(), async |way, round| {
+            let client = |n| {
+                let (wire, user) = (&wire, user(n % ACCOUNTS));
+                async move { Client::login_as(way, wire, &user).await }
+            };
+            let clients = stream::iter((0..MANY).map(client)).buffered(16);
+            let clients: Vec<Client> = clients.collect().await;
+            let all = (0..).zip(clients).map(|(n, client)| script(client, n, FEWER, MANY_TURNS));
+            let (seconds, heard) = timed(join_all(all)).await;
+            let mut times: Vec<f64> = heard.into_iter().flatten().map(|(_, time)| time).collect();
+            let at = WAYS.iter().position(|name| *name == way.name).expect("a way");
+            for (samples, part) in quantiles.iter_mut().zip([0.5, 0.99]) {
+                if round > 0 {
+                    samples[at].push(Sample { value: quantile(&mut times, part), cpu: 0.0 });
+                }
+            }
+            (times.len() as f64 / seconds, times.len())
+        }));
+        let name = |what: &str| format!("mixed, {MANY} clients, {}: {what}", wire.name());
+        table.row_with_cpu(&name("commands"), Unit::PerSecond, &samples, 1.0);
+        for (samples, which) in quantiles.iter().zip(["p50", "p99"]) {
+            table.row(&name(which), Unit::Millis, samples);
+        }
+    }
+}
+
+/// One client to its end: what each command took.
+async fn script(mut client: Client, n: u32, messages: u32, turns: u32) -> Vec<(&'static str, f64)> {
+    let script = [THUNDERBIRD, OUTLOOK, K9][n as usize % 3];
+    let mut times = Vec::new();
+    for turn in 0..turns {
+        let uid = 1 + (turn * 1_543 + n * 797) % (messages - 600);
+        for (name, command) in script {
+            let (seconds, _) = timed(client.run(&filled(command, uid))).await;
+            times.push((*name, seconds));
+        }
+    }
+    client.logout().await;
+    times
+}
+
+/// The value that this part of all does not exceed.
+fn quantile(seconds: &mut [f64], part: f64) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[((seconds.len() - 1) as f64 * part).round() as usize]
 }
 
 /// A command with its UIDs: `#` is the first, `+n` the one so many behind it.

@@ -7,7 +7,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use crate::rounds::{Sample, Samples};
-use crate::way::WAYS;
 
 /// How a value is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +17,10 @@ pub enum Unit {
     MbPerSecond,
     /// Octets, shown as KiB.
     KiB,
+    /// Octets, shown as MiB.
+    MiB,
+    /// How many a second: more is better.
+    PerSecond,
 }
 
 impl Unit {
@@ -26,6 +29,8 @@ impl Unit {
             Unit::Millis => value * 1e3,
             Unit::MbPerSecond => value / 1e6,
             Unit::KiB => value / 1024.0,
+            Unit::MiB => value / f64::from(1 << 20),
+            Unit::PerSecond => value,
         }
     }
 
@@ -34,6 +39,8 @@ impl Unit {
             Unit::Millis => "ms",
             Unit::MbPerSecond => "MB/s",
             Unit::KiB => "KiB",
+            Unit::MiB => "MiB",
+            Unit::PerSecond => "/s",
         }
     }
 }
@@ -41,21 +48,22 @@ impl Unit {
 /// The results of one group of measures.
 pub struct Table {
     group: &'static str,
+    columns: &'static [&'static str],
     rows: Vec<Value>,
 }
 
 impl Table {
-    /// An empty one; prints its head.
-    pub fn new(group: &'static str) -> Table {
+    /// An empty one of these columns; prints its head. The first column is what the others are held against.
+    pub fn new(group: &'static str, columns: &'static [&'static str]) -> Table {
         println!(
             "\n{group:<56} {:>16} {}",
-            WAYS[0],
-            WAYS[1..].iter().map(|w| format!("{w:>24}")).collect::<String>()
+            columns[0],
+            columns[1..].iter().map(|column| format!("{column:>24}")).collect::<String>()
         );
-        Table { group, rows: Vec::new() }
+        Table { group, columns, rows: Vec::new() }
     }
 
-    /// A measure: medians, how far they spread, and ratios to direct. Prints them.
+    /// A measure: medians, how far they spread, and ratios to the first column. Prints them.
     pub fn row(&mut self, name: &str, unit: Unit, samples: &Samples) {
         self.line(name, unit, samples, |sample| sample.value);
     }
@@ -69,8 +77,8 @@ impl Table {
     fn line(&mut self, name: &str, unit: Unit, samples: &Samples, of: impl Fn(&Sample) -> f64) {
         let mut cells = String::new();
         let mut ways = Map::new();
-        let mut direct = None;
-        for (way, samples) in WAYS.iter().zip(samples) {
+        let mut first = None;
+        for (&column, samples) in self.columns.iter().zip(samples) {
             let mut values: Vec<f64> = samples.iter().map(|s| unit.shown(of(s))).collect();
             values.sort_by(f64::total_cmp);
             let (Some(&least), Some(&most)) = (values.first(), values.last()) else {
@@ -80,15 +88,15 @@ impl Table {
             let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
             let spread = if median > 0.0 { (most - least) / 2.0 / median * 100.0 } else { 0.0 };
             cells += &format!(" {:>9} ±{spread:>3.0}%", short(median));
-            let ratio = direct.map(|direct: f64| median / direct);
+            let ratio = first.map(|first: f64| median / first);
             if let Some(ratio) = ratio {
                 cells += &format!(" ×{ratio:<6.2}");
             }
-            if *way == WAYS[0] {
-                direct = Some(median);
+            if column == self.columns[0] {
+                first = Some(median);
             }
             ways.insert(
-                (*way).to_owned(),
+                column.to_owned(),
                 json!({"median": median, "least": least, "most": most, "ratio": ratio, "samples": values}),
             );
         }

@@ -54,11 +54,20 @@ impl Field {
         settings: &[(&str, &str)],
         fill: impl FnOnce(&Server, &Server),
     ) -> Field {
+        Field::before(world, Dovecot::old_style(), settings, fill)
+    }
+
+    /// The same before this old server.
+    pub fn before(
+        world: Builder,
+        old: Dovecot,
+        settings: &[(&str, &str)],
+        fill: impl FnOnce(&Server, &Server),
+    ) -> Field {
         // The index lies on a disk, where its fsync costs what it costs.
         let state = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let mut world = world
-            .old(Dovecot::old_style().tls())
-            .set("state", &format!("{:?}", state.path().join("state")));
+        let mut world =
+            world.old(old.tls()).set("state", &format!("{:?}", state.path().join("state")));
         for (key, value) in settings {
             world = world.set(key, value);
         }
@@ -122,7 +131,7 @@ fn dovecot(dir: &Path, server: u16) -> (Running, u16, u16) {
         "protocols = imap\nlisten = 127.0.0.1\nbase_dir = {d}/run\nstate_dir = {d}/state\n\
          instance_name = bench-proxy\nlog_path = {d}/log\nlogin_greeting = ready\nssl = yes\n\
          ssl_cert = <{d}/cert.pem\nssl_key = <{d}/key.pem\ndisable_plaintext_auth = no\n\
-         auth_mechanisms = plain login\ndefault_client_limit = 2000\n\
+         auth_mechanisms = plain login\ndefault_client_limit = 30000\n\
          passdb {{\n  driver = static\n  args = proxy=y host=127.0.0.1 port={server} nopassword=y\n}}\n\
          service imap-login {{\n  chroot =\n  service_count = 0\n  process_min_avail = 1\n  \
          client_limit = 1000\n  inet_listener imap {{\n    port = {plain}\n  }}\n  \
@@ -143,7 +152,7 @@ fn nginx(dir: &Path, server: u16) -> (Running, u16, u16) {
     let (plain, tls, auth, d) = (free_port(), free_port(), free_port(), dir.display());
     let text = format!(
         "load_module /usr/lib/nginx/modules/ngx_mail_module.so;\nuser root;\nworker_processes 1;\n\
-         daemon off;\npid {d}/pid;\nerror_log {d}/log;\nevents {{\n  worker_connections 4000;\n}}\n\
+         daemon off;\npid {d}/pid;\nerror_log {d}/log;\nevents {{\n  worker_connections 40000;\n}}\nworker_rlimit_nofile 50000;\n\
          http {{\n  access_log off;\n  client_body_temp_path {d}/body;\n  proxy_temp_path {d}/proxy;\n  \
          fastcgi_temp_path {d}/fastcgi;\n  uwsgi_temp_path {d}/uwsgi;\n  scgi_temp_path {d}/scgi;\n  \
          server {{\n    listen 127.0.0.1:{auth};\n    location / {{\n      add_header Auth-Status OK;\n      \

@@ -7,6 +7,11 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Dice;
+
+/// The smallest and the largest realistic message.
+const SIZES: (f64, f64) = (1_000.0, 20_000_000.0);
+
 /// 2016-03-01 12:00:00 UTC: where the dates of seeded messages begin.
 const FIRST_DATE: u64 = 1_456_833_600;
 
@@ -216,4 +221,12 @@ fn info(flags: &[String], keywords: &[String]) -> String {
         }
     };
     flags.iter().map(letter).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The octets of a realistic message: log-normal, by two numbers of chance (Box and Muller), half of them below 16 KB.
+pub fn realistic(dice: &mut Dice) -> usize {
+    let mut chance = || (f64::from(dice.below(1_000_000_u32)) + 0.5) / 1e6;
+    let (a, b) = (chance(), chance());
+    let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
+    (16_000.0 * (1.5 * normal).exp()).clamp(SIZES.0, SIZES.1) as usize
 }

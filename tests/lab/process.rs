@@ -185,3 +185,28 @@ fn greets(port: u16, greeting: &str) -> bool {
     }
     String::from_utf8_lossy(&heard).contains(greeting)
 }
+
+/// Runs a command to its end: whether it went well, what it wrote, and the most memory that it held.
+pub fn watched(mut command: Command) -> (bool, String, u64) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("a command");
+    let status = format!("/proc/{}/status", child.id());
+    let mut out = child.stdout.take().expect("a pipe");
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        out.read_to_string(&mut text).expect("text");
+        text
+    });
+    let mut most = 0;
+    let ended = loop {
+        // Gone between two looks, it has none any more.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        most = most.max(kib.map_or(0, |kib| kib << 10));
+        if let Some(ended) = child.try_wait().expect("a child") {
+            break ended;
+        }
+        sleep(Duration::from_millis(10));
+    };
+    (ended.success(), reader.join().expect("its output"), most)
+}

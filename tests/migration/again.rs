@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::lab::proxy::program;
-use crate::lab::{Dovecot, Mail, World, mails};
-use crate::{new_side, setting, watched};
+use crate::lab::{Dovecot, Mail, World, mails, watched};
+use crate::{new_side, setting};
 
 #[test]
 fn an_account_that_is_moved_is_looked_at_again_and_nothing_is_carried() {

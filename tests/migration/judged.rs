@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::lab::{Dialogue, Dice, Dovecot, Mail, Server, World, large, quoted};
+use crate::lab::{Dialogue, Dice, Dovecot, Mail, Server, World, large, quoted, realistic};
 use crate::worker::{ALONE, CARRYING, OVER, Work, work};
-use crate::{new_side, realistic, setting};
+use crate::{new_side, setting};
 
 /// Folders as both servers of the lab call them without their prefixes, and how many of ten messages lie there.
 const FOLDERS: [(&str, u32); 3] = [("INBOX", 6), ("Work", 3), ("Other", 1)];
