@@ -1,6 +1,7 @@
 //! One batch of copies, from its intents to the change of place (DESIGN §7, steps 1 to 5).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -213,7 +214,8 @@ impl<'a> Carry<'a> {
             return Ok(messages);
         }
         let uid_next = target.selected().map_or(SideUid(1), |s| s.snapshot().uid_next);
-        let intents = messages.iter().map(|m| (m.uid, intent(m, uid_next))).collect();
+        let intents = messages.iter().map(|m| Ok((m.uid, intent(m, uid_next)?)));
+        let intents = intents.collect::<io::Result<_>>().map_err(spool(self.to))?;
         let begun: BTreeSet<Uid> =
             self.mailbox.begin_copies(self.to, intents).await?.into_iter().collect();
         self.step("copy: intents are written", "way back: intents are written");
@@ -509,9 +511,8 @@ impl<'a> Carry<'a> {
         message: &mut Message,
     ) -> Result<(), BackendError> {
         let side = conn.side();
-        let spool = |source| BackendError::Lost { side, doing: "reading the spool", source };
-        let mut chunks = message.body.chunks().map_err(spool)?;
-        while let Some(chunk) = chunks.next().map_err(spool)? {
+        let mut chunks = message.body.chunks().map_err(spool(side))?;
+        while let Some(chunk) = chunks.next().map_err(spool(side))? {
             for part in chunk.chunks(PART) {
                 self.pace.octets(side, part.len()).await;
                 if chunk.len() < PART && conn.queued() + chunk.len() <= PART {
@@ -593,7 +594,9 @@ impl<'a> Carry<'a> {
                 continue;
             }
             // RFC822.SIZE of some servers is not true: what they give back decides.
-            if self.copier.hash_of(conn, copy).await? == Some(message.body.hash()) {
+            if self.copier.hash_of(conn, copy).await?
+                == Some(message.body.hash().map_err(spool(self.to))?)
+            {
                 continue;
             }
             altered.push((message.uid, copy, kept, message.body.octets()));
@@ -660,16 +663,21 @@ impl<'a> Carry<'a> {
     }
 }
 
-fn intent(message: &Message, uid_next: SideUid) -> Intent {
-    Intent {
+/// A collected message cannot be read.
+fn spool(side: Side) -> impl Fn(io::Error) -> BackendError {
+    move |source| BackendError::Lost { side, doing: "reading the spool", source }
+}
+
+fn intent(message: &Message, uid_next: SideUid) -> io::Result<Intent> {
+    Ok(Intent {
         new_uid_next: uid_next,
         octets: message.body.octets(),
         internal_date: String::from_utf8_lossy(&message.date).into_owned(),
-        hash: message.body.hash(),
+        hash: message.body.hash()?,
         written_at: now(),
         closed: false,
         again: false,
-    }
+    })
 }
 
 /// ` (flags) "date" `, as it stands before a message's literal.

@@ -31,6 +31,9 @@ const BATCH: usize = 32;
 const BATCH_OCTETS: u64 = 4 << 20;
 /// What a message that has yet to be read counts for.
 const UNKNOWN_SIZE: u64 = 256 << 10;
+/// Clients' commands go first, but opened messages do not wait longer than this for their end: a
+/// download of hours is no reason to carry nothing.
+const COURTESY: Duration = Duration::from_millis(300);
 /// After a side failed.
 const PAUSE: Duration = Duration::from_secs(2);
 /// After a side failed again and again.
@@ -331,6 +334,9 @@ impl Copier {
         self.retry_stuck();
         self.mirror(shutdown).await;
         while !shutdown.is_cancelled() {
+            if self.queued() > 0 {
+                self.account.at_rest(COURTESY).await;
+            }
             let Some(_entered) = self.enter().await else {
                 *lock(&self.queue) = Queue::default();
                 return;

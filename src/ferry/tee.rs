@@ -28,7 +28,6 @@ pub struct Tee {
     body: Body,
     len: u64,
     expected: u64,
-    hash: blake3::Hasher,
     budget: Arc<Budget>,
 }
 
@@ -81,8 +80,7 @@ impl Budget {
                 }
             }
         };
-        let hash = blake3::Hasher::new();
-        Some(Tee { body, len: 0, expected: octets, hash, budget: Arc::clone(self) })
+        Some(Tee { body, len: 0, expected: octets, budget: Arc::clone(self) })
     }
 }
 
@@ -90,7 +88,6 @@ impl Tee {
     /// Takes octets. A spool file is written through the system's cache, so this does not wait for
     /// a disk.
     pub fn push(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.hash.update(octets);
         self.len += octets.len() as u64;
         match &mut self.body {
             Body::Memory(all) => {
@@ -120,9 +117,20 @@ impl Tee {
         self.len
     }
 
-    /// BLAKE3 of what has come.
-    pub fn hash(&self) -> [u8; 32] {
-        *self.hash.finalize().as_bytes()
+    /// BLAKE3 of what has come. It is made when it is asked for, so that nobody to whom the message is
+    /// on its way waits for it.
+    pub fn hash(&self) -> io::Result<[u8; 32]> {
+        let hash = match &self.body {
+            Body::Memory(all) => blake3::hash(all),
+            Body::Spool(file) => {
+                let mut file = file;
+                file.seek(SeekFrom::Start(0))?;
+                let hash = blake3::Hasher::new().update_reader(file)?.finalize();
+                file.seek(SeekFrom::End(0))?;
+                hash
+            }
+        };
+        Ok(*hash.as_bytes())
     }
 
     /// Gives the message to `write`, a chunk after the other.
@@ -193,7 +201,9 @@ mod tests {
             assert!(tee.is_whole());
             assert_eq!(all(&mut tee), body);
             assert_eq!(all(&mut tee), body, "it can be read again");
-            assert_eq!(tee.hash(), *blake3::hash(body).as_bytes());
+            assert_eq!(tee.hash().unwrap(), *blake3::hash(body).as_bytes());
+            tee.push(b"more").unwrap();
+            assert_eq!(all(&mut tee), [body, b"more"].concat(), "it goes on at its end");
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no name, so nothing stays");
     }
