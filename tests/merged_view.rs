@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lab::{
     Dialogue, Dovecot, Mail, World, eventually, eventually_holds, everything, large, mails, small,
-    sorted,
+    sorted, view,
 };
 
 /// Thirty messages on old with holes, five on new.
@@ -128,6 +128,44 @@ fn fetch_answers_every_item_over_both_sides() {
     assert_eq!(client.ok("UID FETCH 999999999:* (FLAGS)").fetched().len(), 1, "`*` is the last");
     assert_eq!(client.ok("UID FETCH 12 (FLAGS)").fetched().len(), 0, "a hole is no error");
     client.bad("FETCH 36 (FLAGS)");
+}
+
+#[test]
+fn content_over_both_sides_comes_whole_and_in_order_whatever_its_size() {
+    const COUNT: u32 = 120;
+    let mails: Vec<Mail> = (0..COUNT)
+        .map(|n| match n {
+            // More than is held at a time, in content and in a header.
+            40 | 41 => Mail::of(large(n, 3_000_000)),
+            42 => Mail::of(large(n, 6_000_000)),
+            70 => Mail::of([b"X-Long: a\r\n".repeat(150_000), large(n, 900)].concat()),
+            _ => Mail::of(large(n, 700)),
+        })
+        .collect();
+    let world = World::new().seeded(|old, _| old.seed("INBOX", &mails));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    // Half of them, in an order without pattern, so that neighbours lie on different sides.
+    for n in 0..COUNT / 2 {
+        client.ok(&format!("UID FETCH {} (BODY.PEEK[])", 1 + n * 53 % COUNT));
+    }
+    let count = COUNT as usize;
+    eventually_holds(&mut world.new.client(), "INBOX", count / 2);
+    let mut direct = world.old.client();
+    direct.ok("SELECT INBOX");
+    let items =
+        ["BODY.PEEK[HEADER]", "RFC822.SIZE BODY.PEEK[HEADER] BODY.PEEK[TEXT]", "BODY.PEEK[]"];
+    for items in items {
+        let command = format!("UID FETCH 1:* (UID {items})");
+        let (ours, theirs) = (client.ok(&command).fetched(), direct.ok(&command).fetched());
+        assert_eq!((ours.len(), theirs.len()), (count, count));
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!((ours.seq, ours.uid, ours.size), (theirs.seq, theirs.uid, theirs.size));
+            assert!(ours.bodies == theirs.bodies, "{items} of {}", ours.uid);
+        }
+    }
+    let there = eventually_holds(&mut world.new.client(), "INBOX", count);
+    assert!(view::copies(&there).values().all(|n| *n == 1), "and each is copied once");
 }
 
 #[test]

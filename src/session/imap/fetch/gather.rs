@@ -5,18 +5,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::{Step, gathered};
-use super::run::{Broken, Fetch, Found, Taken, connection, read_items};
+use super::run::{Broken, Fetch, FirstPiece, Found, Taken, connection, read_items, skip};
 use crate::backend::{Conn, Event, Lease, Pending};
 use crate::base::Sides;
+use crate::ferry::Tee;
 use crate::imap::fetch_rewrite::Writer;
 use crate::imap::fetch_scan::Item;
 use crate::imap::response::Response;
-use crate::uid::{SideUid, Uid, UidSet};
+use crate::uid::{Cursor, Place, SideUid, Uid, UidSet};
 
-/// Messages put into order at a time.
-const WINDOW: u32 = 512;
-/// The same where an answer has a few dozen octets: some megabytes of them are held at a time.
-const WIDE_WINDOW: u32 = 1 << 16;
+/// Octets held at a time. What finds no room is passed over, and asked for again when its turn comes.
+const ROOM: u64 = 4 << 20;
 
 /// Answers in the order in which they came.
 #[derive(Default)]
@@ -25,108 +24,161 @@ struct Answers {
     octets: Vec<u8>,
     /// Whose they are, and where in `octets`.
     of: Vec<(Uid, Range<usize>)>,
+    /// Those for which there was no room.
+    left: Vec<(Uid, Step)>,
+    /// Messages that were opened.
+    opened: Vec<(Uid, Place, Option<Tee>)>,
+}
+
+/// One window: what a side was asked for.
+struct Asked {
+    step: Step,
+    pending: Vec<Pending>,
 }
 
 impl Fetch<'_> {
-    /// One set a side, a window at a time, put into the client's order.
-    pub(super) async fn run_gathered(
+    /// One set a side, a window at a time, put into the client's order. Returns the steps that are
+    /// left: those behind one that is too long.
+    pub(super) async fn gather<'s>(
         &mut self,
         leases: &mut Sides<Option<Lease>>,
-        steps: &[Step],
-    ) -> Result<(), Broken> {
-        let window = if self.wish.tiny { WIDE_WINDOW } else { WINDOW };
-        let wish = Arc::clone(&self.wish);
+        steps: &'s [Step],
+    ) -> Result<&'s [Step], Broken> {
         let mut cursor = self.numbering.cursor();
-        let mut rest = steps;
-        while !rest.is_empty() {
-            let mut messages = 0;
-            let full = rest.iter().position(|step| {
-                messages += step.len;
-                messages > window
-            });
-            // At least one step, however long.
-            let (window, behind) = rest.split_at(full.unwrap_or(rest.len()).max(1));
-            rest = behind;
-            let asked = gathered(window);
-            let mut sent = Vec::new();
-            for step in &asked {
-                let conn = connection(leases, step.side)?;
-                let pending = self.ask(conn, step.side, &step.uids()).await?;
-                conn.flush().await?;
-                sent.push(pending);
-            }
+        let (mut asked, mut rest) = self.ask_window(leases, steps).await?;
+        while !asked.is_empty() {
             let mut answers = Answers::default();
-            let mut torn = Vec::new();
-            for (step, pending) in asked.iter().zip(sent) {
+            let mut answered = Vec::with_capacity(asked.len());
+            let mut whole = true;
+            for Asked { step, pending } in asked {
                 let conn = connection(leases, step.side)?;
-                let mut answered = UidSet::new();
+                let mut there = UidSet::new();
                 let mut all = Taken::All;
                 for pending in pending {
-                    let taken = self.gather(conn, step, pending, &mut answered, &mut answers);
+                    let taken = self.take_answers(conn, &step, pending, &mut there, &mut answers);
                     all = all.and(taken.await?);
                 }
-                if !matches!(all, Taken::All) {
-                    // Those that are there go before those that are asked for anew.
-                    torn.push((step, all));
-                }
+                whole &= matches!(all, Taken::All);
+                answered.push((step, there, all));
             }
-            answers.of.sort_unstable_by_key(|(uid, _)| *uid);
-            self.tell_offered();
-            for (uid, octets) in answers.of {
-                let Some(seq) = cursor.seq(uid) else { continue };
-                let email = self.emails.as_ref().map(|emails| emails.of(uid));
-                let (mut writer, out) = (Writer::new(&wish), &mut self.client.out);
-                writer.begin(seq, uid, email, out);
-                writer.written(&answers.octets[octets], out);
-                writer.end(out);
-                self.done.push(uid);
-                if self.client.is_full() {
-                    self.send(&[]).await?;
-                }
+            // What comes next is under way while the client gets this.
+            let next = match whole && answers.left.is_empty() {
+                true => Some(self.ask_window(leases, rest).await?),
+                false => None,
+            };
+            self.pass_on(leases, answers, &mut cursor).await?;
+            for (step, there, taken) in answered {
+                let there = self.ask_for_rest(leases, &step, there, taken, &mut cursor).await?;
+                self.note_missing(&step, &there);
             }
-            for (step, taken) in torn {
-                let conn = connection(leases, step.side)?;
-                let found =
-                    |uid: &SideUid| step.find(*uid).is_some_and(|(u, _)| self.done.contains(u));
-                let mut answered: UidSet<SideUid> = step.uids().iter().filter(found).collect();
-                let mut torn = matches!(taken, Taken::Torn);
-                if !torn {
-                    let rest = step.uids().subtract(&answered);
-                    let pending = self.ask(conn, step.side, &rest).await?;
-                    let insisting =
-                        self.insist(conn, step, &rest, pending, &mut cursor, &mut answered);
-                    torn = !insisting.await?;
-                }
-                if torn {
-                    self.one_by_one(conn, step, &mut cursor, &mut answered).await?;
-                }
+            (asked, rest) = match next {
+                Some(next) => next,
+                None => self.ask_window(leases, rest).await?,
+            };
+        }
+        Ok(rest)
+    }
+
+    /// Asks for as many steps as fit into a window. Returns those behind them.
+    async fn ask_window<'s>(
+        &self,
+        leases: &mut Sides<Option<Lease>>,
+        steps: &'s [Step],
+    ) -> Result<(Vec<Asked>, &'s [Step]), Broken> {
+        let window = self.window();
+        let mut messages = 0;
+        let fits = |step: &&Step| {
+            messages += step.len;
+            messages <= window
+        };
+        let (some, rest) = steps.split_at(steps.iter().take_while(fits).count());
+        let mut asked = Vec::new();
+        for step in gathered(some) {
+            let conn = connection(leases, step.side)?;
+            let pending = self.ask(conn, step.side, &step.uids()).await?;
+            conn.flush().await?;
+            asked.push(Asked { step, pending });
+        }
+        Ok((asked, rest))
+    }
+
+    /// Gives the client what was gathered.
+    async fn pass_on(
+        &mut self,
+        leases: &mut Sides<Option<Lease>>,
+        mut answers: Answers,
+        cursor: &mut Cursor,
+    ) -> Result<(), Broken> {
+        let wish = Arc::clone(&self.wish);
+        answers.of.sort_unstable_by_key(|(uid, _)| *uid);
+        answers.left.sort_unstable_by_key(|(uid, _)| *uid);
+        let mut left = answers.left.into_iter().peekable();
+        self.tell_offered();
+        for (uid, octets) in answers.of {
+            while let Some((_, step)) = left.next_if(|(at, _)| *at < uid) {
+                self.stream(leases, &[step]).await?;
             }
+            let Some(seq) = cursor.seq(uid) else { continue };
+            let email = self.emails.as_ref().map(|emails| emails.of(uid));
+            let (mut writer, out) = (Writer::new(&wish), &mut self.client.out);
+            writer.begin(seq, uid, email, out);
+            writer.written(&answers.octets[octets], out);
+            writer.end(out);
+            self.done.push(uid);
+            if self.client.is_full() {
+                self.send(&[]).await?;
+            }
+        }
+        for (_, step) in left {
+            self.stream(leases, &[step]).await?;
+        }
+        for (uid, place, tee) in answers.opened {
+            self.opened(uid, place, tee);
         }
         Ok(())
     }
 
+    /// Asks for what a window left out. Returns what is answered then.
+    async fn ask_for_rest(
+        &mut self,
+        leases: &mut Sides<Option<Lease>>,
+        step: &Step,
+        mut there: UidSet<SideUid>,
+        taken: Taken,
+        cursor: &mut Cursor,
+    ) -> Result<UidSet<SideUid>, Broken> {
+        let whole = match taken {
+            Taken::All => true,
+            Taken::Torn => false,
+            Taken::PutOff(_) => {
+                let conn = connection(leases, step.side)?;
+                let rest = step.uids().subtract(&there);
+                let pending = self.ask(conn, step.side, &rest).await?;
+                self.insist(conn, step, &rest, pending, cursor, &mut there).await?
+            }
+        };
+        if !whole {
+            let conn = connection(leases, step.side)?;
+            self.one_by_one(conn, step, cursor, &mut there).await?;
+        }
+        Ok(there)
+    }
+
     /// Takes the answers to a command.
-    async fn gather(
+    async fn take_answers(
         &mut self,
         conn: &mut Conn,
         step: &Step,
         pending: Pending,
-        answered: &mut UidSet<SideUid>,
+        there: &mut UidSet<SideUid>,
         answers: &mut Answers,
     ) -> Result<Taken, Broken> {
         let mut items = Vec::new();
         loop {
             match self.event(conn).await? {
-                Event::Fetch { seq, text, literal: None } => {
-                    if read_items(&text, &mut items).is_none() {
-                        return Err(conn.protocol("unreadable FETCH".into()).into());
-                    }
-                    self.keep(conn, step, (seq, &text, &items), answered, answers).await?;
-                }
                 Event::Fetch { seq, text, literal } => {
-                    let fetched = self.client.patiently(conn.gather(seq, text, literal)).await??;
-                    let (text, items) = fetched.parts();
-                    self.keep(conn, step, (seq, text, items), answered, answers).await?;
+                    let first = FirstPiece { seq, text, literal };
+                    self.hold(conn, step, first, there, answers, &mut items).await?;
                 }
                 Event::Response(response @ Response::Tagged { .. }) => {
                     if let Some(done) = conn.tagged(pending, response, Vec::new())? {
@@ -142,29 +194,76 @@ impl Fetch<'_> {
         }
     }
 
-    /// Keeps what a reply says, if it is an answer.
-    async fn keep(
+    /// Holds what a reply says, if it is an answer and there is room for it.
+    async fn hold(
         &mut self,
         conn: &mut Conn,
         step: &Step,
-        reply: (u32, &[u8], &[Item]),
-        answered: &mut UidSet<SideUid>,
+        first: FirstPiece,
+        there: &mut UidSet<SideUid>,
         answers: &mut Answers,
+        items: &mut Vec<Item>,
     ) -> Result<(), Broken> {
-        let (_, text, items) = reply;
-        let Some((found, ())) = self.found(conn, step, reply, answered, |_| Some(())) else {
-            return Ok(());
+        let FirstPiece { seq, text, mut literal } = first;
+        let Some(mut scan) = read_items(&text, items) else {
+            return Err(conn.protocol("unreadable FETCH".into()).into());
+        };
+        let hollow = self.is_hollow(literal, items);
+        let wanted = |_| (!hollow).then_some(());
+        let Some((found, ())) = self.found(conn, step, (seq, &text, items), there, wanted) else {
+            return skip(conn, literal).await;
         };
         let Found { side_uid, uid, place, mod_seq } = found;
-        answered.insert(side_uid);
+        there.insert(side_uid);
+        let wish = Arc::clone(&self.wish);
         let decides = place.authority() == step.side;
-        let mut writer = Writer::new(&self.wish);
-        writer.keep_flags = decides;
+        let mut writer = Writer::new(&wish);
+        writer.keep_flags = decides && (wish.flags || self.seen_set[step.side].contains(side_uid));
         writer.mod_seq = self.mod_seq_told(step.side, mod_seq.filter(|_| decides)).await?;
         self.beside(decides, uid, &mut writer);
         let from = answers.octets.len();
-        writer.items(text, items, &mut answers.octets);
+        let mut segment = text;
+        let mut tee = None;
+        loop {
+            writer.items(&segment, items, &mut answers.octets);
+            let Some(announced) = literal else { break };
+            self.literals.1 += announced.octets;
+            if announced.octets > ROOM.saturating_sub(answers.octets.len() as u64) {
+                answers.octets.truncate(from);
+                answers.left.push((uid, Step::one(step.side, uid, place)));
+                return skip(conn, literal).await;
+            }
+            answers.octets.extend_from_slice(b"\r\n");
+            let mut collecting = self.tee(place, announced, (&segment, items));
+            loop {
+                let Event::Chunk { octets, last } = self.event(conn).await? else {
+                    return Err(conn.protocol("a literal broke off".into()).into());
+                };
+                answers.octets.extend_from_slice(&octets);
+                if collecting.as_mut().is_some_and(|tee| tee.push(&octets).is_err()) {
+                    // It is read again by the copier.
+                    collecting = None;
+                }
+                if last {
+                    break;
+                }
+            }
+            tee = collecting.or(tee);
+            let Event::More { text, literal: next } = self.event(conn).await? else {
+                return Err(conn.protocol("a FETCH broke off".into()).into());
+            };
+            items.clear();
+            if scan.segment(&text, 0, items).is_err() {
+                return Err(conn.protocol("unreadable FETCH behind a literal".into()).into());
+            }
+            segment = text;
+            literal = next;
+        }
+        self.literals.0 += 1;
         answers.of.push((uid, from..answers.octets.len()));
+        if wish.content {
+            answers.opened.push((uid, place, tee));
+        }
         Ok(())
     }
 }

@@ -122,6 +122,7 @@ impl Session {
             seen_set: Sides::default(),
             beside: HashMap::new(),
             just_told: HashMap::new(),
+            literals: (0, 0),
             done: UidSet::new(),
             missing: UidSet::new(),
             refused: None,

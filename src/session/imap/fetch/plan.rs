@@ -14,6 +14,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// One message.
+    pub fn one(side: Side, uid: Uid, place: Place) -> Step {
+        Step { side, runs: vec![Run { uid, len: 1, place }], len: 1 }
+    }
+
     /// What the side is asked for.
     pub fn uids(&self) -> UidSet<SideUid> {
         let ranges = self.runs.iter().filter_map(|run| {

@@ -1,7 +1,7 @@
 //! Running a schedule: octets go server → session → client, polled in the session's own task.
 //!
-//! Literals are never held whole. Where steps would be short and nothing large is asked for, `gather`
-//! fetches one set a side.
+//! Literals are passed on as they come. Where steps would be short and what they ask for is small,
+//! `gather` fetches one set a side.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,8 +31,21 @@ use crate::uid::{Cursor, Place, SideUid, Uid, UidMap, UidSet};
 /// that are pipelined into one, and answers it in the order of its UIDs, so that the octets of a
 /// later step would come before their turn. The other side's next step is under way meanwhile.
 const AHEAD: usize = 1;
-/// Steps shorter than this on average are gathered instead, if no content is asked for.
+/// Steps shorter than this on average are gathered instead.
 const SHORT: u32 = 64;
+/// Content is gathered once this many messages have shown how large it is.
+const SAMPLE: u64 = 8;
+/// Fewer messages than this are not worth gathering.
+const FEW: u32 = 4;
+/// Messages gathered at most; where an answer has a few dozen octets, some megabytes of them.
+const WINDOW: u32 = 512;
+const WIDE_WINDOW: u32 = 1 << 16;
+/// Octets that are to be gathered together, as far as can be told before they come.
+const GATHERED: u64 = 1 << 20;
+/// The octets of literals that are expected in an answer without content, before any has come.
+const HEADERS: u64 = 2 << 10;
+/// Steps are looked at anew after so many, where what they ask for has proved to be large.
+const LOOK: usize = 64;
 /// A client that takes nothing for so long shall not hold up the account's other sessions.
 const SLOW: Duration = Duration::from_secs(10);
 /// So many messages of a command may be refused before the server is asked for no more.
@@ -107,6 +120,8 @@ pub struct Fetch<'a> {
     pub beside: HashMap<Uid, Beside>,
     /// Flags of which the client is told here, and that are news for others.
     pub just_told: HashMap<Uid, Bytes>,
+    /// Messages that were answered with literals, and the octets of these.
+    pub literals: (u64, u64),
     /// The messages that were answered.
     pub done: UidSet<Uid>,
     /// What a side should have returned and did not.
@@ -125,10 +140,54 @@ impl Fetch<'_> {
         steps: &[Step],
     ) -> Result<(), Broken> {
         let messages: u32 = steps.iter().map(|step| step.len).sum();
-        let short = steps.len() > 2 && messages / SHORT < u32::try_from(steps.len()).unwrap_or(0);
-        if short && !self.wish.content {
-            return self.run_gathered(leases, steps).await;
+        if steps.len() <= 2 || messages / SHORT >= u32::try_from(steps.len()).unwrap_or(u32::MAX) {
+            return self.stream(leases, steps).await;
         }
+        let mut rest = steps;
+        while !rest.is_empty() {
+            let (streamed, behind) = rest.split_at(self.to_stream(rest));
+            self.stream(leases, streamed).await?;
+            rest = self.gather(leases, behind).await?;
+        }
+        Ok(())
+    }
+
+    /// How many messages may be gathered at a time; none, as long as their size cannot be told.
+    pub(super) fn window(&self) -> u32 {
+        let (messages, octets) = self.literals;
+        let window = match messages {
+            _ if self.wish.tiny => return WIDE_WINDOW,
+            0 if !self.wish.content => GATHERED / HEADERS,
+            _ if self.wish.content && messages < SAMPLE => 0,
+            _ => GATHERED * messages / octets.max(1),
+        };
+        u32::try_from(window).map_or(WINDOW, |window| window.min(WINDOW))
+    }
+
+    /// How many of these steps are not to be gathered.
+    fn to_stream(&self, steps: &[Step]) -> usize {
+        let (messages, _) = self.literals;
+        match self.window() {
+            0 => {
+                let mut missing = SAMPLE.saturating_sub(messages);
+                let mut is_sample = |step: &Step| {
+                    let more = missing > 0;
+                    missing = missing.saturating_sub(step.len.into());
+                    more
+                };
+                steps.iter().take_while(|step| is_sample(step)).count().max(1)
+            }
+            1..FEW => steps.len().min(LOOK),
+            window => steps.iter().take_while(|step| step.len > window).count(),
+        }
+    }
+
+    /// Runs steps one after the other, and passes on what comes as it comes.
+    pub(super) async fn stream(
+        &mut self,
+        leases: &mut Sides<Option<Lease>>,
+        steps: &[Step],
+    ) -> Result<(), Broken> {
         let mut cursor = self.numbering.cursor();
         let mut sent: Sides<VecDeque<(usize, Vec<Pending>)>> = Sides::default();
         let mut next = 0;
@@ -333,10 +392,7 @@ impl Fetch<'_> {
             skip(conn, literal).await?;
             return Ok(None);
         };
-        // Dovecot begins a reply, and hangs up behind it where it cannot read the content.
-        let hollow = self.wish.content
-            && literal.is_none()
-            && !items.iter().any(|item| item.kind == ItemKind::Body);
+        let hollow = self.is_hollow(literal, items);
         let known = |uid| if hollow { None } else { cursor.seq(uid) };
         let found = self.found(conn, step, (seq, &text, items), answered, known);
         let Some((Found { side_uid, uid, place, mod_seq }, seq)) = found else {
@@ -362,12 +418,9 @@ impl Fetch<'_> {
             writer.items(&segment, items, &mut self.client.out);
             let Some(announced) = literal else { break };
             self.client.out.extend_from_slice(b"\r\n");
-            let is_message = announces_message(&segment, items) && matches!(place, Place::Old(_));
-            let mut collecting = match &self.copier {
-                Some(copier) if is_message => copier.tee(announced.octets),
-                _ => None,
-            };
+            let mut collecting = self.tee(place, announced, (&segment, items));
             self.literal(conn, &mut collecting).await?;
+            self.literals.1 += announced.octets;
             tee = collecting.or(tee);
             match conn.event().await.map_err(cut)? {
                 Event::More { text, literal: next } => {
@@ -383,11 +436,35 @@ impl Fetch<'_> {
             }
         }
         writer.end(&mut self.client.out);
+        self.literals.0 += 1;
         self.done.push(uid);
+        self.opened(uid, place, tee);
+        Ok(Some(side_uid))
+    }
+
+    /// Dovecot begins a reply, and hangs up behind it where it cannot read the content.
+    pub(super) fn is_hollow(&self, literal: Option<Literal>, items: &[Item]) -> bool {
+        self.wish.content
+            && literal.is_none()
+            && !items.iter().any(|item| item.kind == ItemKind::Body)
+    }
+
+    /// Collects the literal that this text announces for the copier, if it is a message to be carried.
+    pub(super) fn tee(
+        &self,
+        place: Place,
+        announced: Literal,
+        (text, items): (&[u8], &[Item]),
+    ) -> Option<Tee> {
+        let is_message = announces_message(text, items) && matches!(place, Place::Old(_));
+        self.copier.as_ref().filter(|_| is_message)?.tee(announced.octets)
+    }
+
+    /// The client has seen a message's content.
+    pub(super) fn opened(&self, uid: Uid, place: Place, tee: Option<Tee>) {
         if let (Some(copier), Place::Old(_), true) = (&self.copier, place, self.wish.content) {
             copier.opened(&self.mailbox, uid, tee);
         }
-        Ok(Some(side_uid))
     }
 
     /// The next event. What lies here already is taken without looking at a clock.
@@ -503,7 +580,7 @@ impl Fetch<'_> {
         self.wish.content.then_some(run.uid)
     }
 
-    fn note_missing(&mut self, step: &Step, answered: &UidSet<SideUid>) {
+    pub(super) fn note_missing(&mut self, step: &Step, answered: &UidSet<SideUid>) {
         if answered.len() >= step.len || self.changed_since.is_some() {
             return;
         }
@@ -558,10 +635,11 @@ pub(super) fn read_items(text: &[u8], items: &mut Vec<Item>) -> Option<FetchScan
     Some(scan)
 }
 
-struct FirstPiece {
-    seq: u32,
-    text: Bytes,
-    literal: Option<Literal>,
+/// A reply up to its first literal.
+pub(super) struct FirstPiece {
+    pub seq: u32,
+    pub text: Bytes,
+    pub literal: Option<Literal>,
 }
 
 pub(super) fn connection(
@@ -581,7 +659,7 @@ fn cut(e: BackendError) -> Broken {
 }
 
 /// Passes over the rest of a reply that nobody wants.
-async fn skip(conn: &mut Conn, literal: Option<Literal>) -> Result<(), Broken> {
+pub(super) async fn skip(conn: &mut Conn, literal: Option<Literal>) -> Result<(), Broken> {
     let mut literal = literal;
     while literal.is_some() {
         loop {
