@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
-use super::batch::{Batch, EditAccount, Op};
+use super::batch::{Batch, EditAccount, Op, profile_key};
 use super::epoch::{Entry, EpochLog, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
@@ -25,7 +25,7 @@ use super::open::{ACCOUNTS, Lock, Parts, SEQUENCE};
 use super::records::{AccountId, AccountRecord, MailboxId, pack_account};
 use super::store::{Store, Writes};
 use super::unix_now;
-use crate::base::{AccountName, MailboxName, step};
+use crate::base::{AccountName, MailboxName, Side, step};
 
 /// What the committer is asked to do.
 pub enum Job {
@@ -275,6 +275,11 @@ impl Committer {
             marks.map(|((account, client), mark)| Entry::Mailbox(account, client, mark)).collect();
         entries
             .extend(staged.records.into_iter().map(|(name, record)| Entry::Account(name, record)));
+        for side in Side::BOTH {
+            if let Some(Some(profile)) = staged.writes.0.get(&profile_key(side)) {
+                entries.push(Entry::Profile(side, profile.clone()));
+            }
+        }
         entries.push(Entry::Sequence(sequence));
         self.log.append(entries)?;
         step("index: a batch is durable");

@@ -2,8 +2,9 @@
 //!
 //! It carries the sequence number last acknowledged, so that a database that lost its tail or
 //! opens empty is noticed; and for each mailbox its boundary and high-water mark, so that even then
-//! no UID gets a second meaning (V8); and each account's record, so that no account falls back into
-//! another phase, nor its folders into other names. Mailboxes and accounts stand in it by name, for
+//! no UID gets a second meaning (V8); each account's record, so that no account falls back into
+//! another phase, nor its folders into other names; and what the two servers can do, so that clients are
+//! offered the same (V10), also where old is not asked any more. Mailboxes and accounts stand in it by name, for
 //! numbers die with the database.
 //!
 //! It is written *after* the database and before anybody hears of the batch: it is never ahead of
@@ -23,7 +24,7 @@ use super::batch::Mark;
 use super::error::IndexError;
 use super::pack::{Malformed, Packer, Unpacker};
 use super::records::{AccountRecord, account_name, mailbox_name, pack_account, unpack_account};
-use crate::base::{AccountName, MailboxName};
+use crate::base::{AccountName, MailboxName, Side, Sides};
 use crate::uid::Uid;
 
 /// What outlives the loss of the database, about one mailbox.
@@ -52,6 +53,8 @@ pub struct Memory {
     floor: Option<Uid>,
     mailboxes: HashMap<AccountName, HashMap<MailboxName, Remembered>>,
     accounts: HashMap<AccountName, AccountRecord>,
+    /// The backends' profiles, in their learner's own encoding.
+    profiles: Sides<Option<Vec<u8>>>,
 }
 
 impl Remembered {
@@ -91,6 +94,8 @@ pub enum Entry {
     Condemned(Option<String>),
     /// Every UID given out before is below it.
     Floor(Uid),
+    /// What was learned about a side's backend.
+    Profile(Side, Vec<u8>),
 }
 
 /// The open log.
@@ -162,6 +167,11 @@ impl Memory {
         self.accounts.get(name)
     }
 
+    /// What is remembered of a side's backend.
+    pub fn profile(&self, side: Side) -> Option<&Vec<u8>> {
+        self.profiles[side].as_ref()
+    }
+
     /// All accounts that are remembered, in the order in which they were first seen.
     pub fn accounts(&self) -> Vec<(&AccountName, &AccountRecord)> {
         let mut accounts: Vec<_> = self.accounts.iter().collect();
@@ -212,6 +222,7 @@ impl Memory {
             Entry::Account(account, record) => drop(self.accounts.insert(account, record)),
             Entry::Condemned(why) => self.condemned = why,
             Entry::Floor(floor) => self.floor = self.floor.max(Some(floor)),
+            Entry::Profile(side, profile) => self.profiles[side] = Some(profile),
         }
     }
 
@@ -227,6 +238,11 @@ impl Memory {
         }
         for (account, record) in &self.accounts {
             push_record(&mut bytes, &Entry::Account(account.clone(), record.clone()));
+        }
+        for (side, profile) in self.profiles.iter() {
+            if let Some(profile) = profile {
+                push_record(&mut bytes, &Entry::Profile(side, profile.clone()));
+            }
         }
         if self.condemned.is_some() {
             push_record(&mut bytes, &Entry::Condemned(self.condemned.clone()));
@@ -361,6 +377,11 @@ fn print(entry: &Entry) -> Vec<u8> {
             out = Packer::versioned(KIND_FLOOR);
             out.number(floor.0.into());
         }
+        Entry::Profile(side, profile) => {
+            out = Packer::versioned(KIND_PROFILE);
+            out.byte(u8::from(*side == Side::New));
+            out.octets(profile);
+        }
     }
     out.done()
 }
@@ -391,6 +412,10 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
             let (account, record) = unpack_account(input.octets()?)?;
             Entry::Account(account, record)
         }
+        KIND_PROFILE => {
+            let side = if input.byte()? == 0 { Side::Old } else { Side::New };
+            Entry::Profile(side, input.octets()?.to_vec())
+        }
         KIND_FLOOR => Entry::Floor(Uid(input.number32()?)),
         KIND_CONDEMNED => {
             let condemned = input.byte()? != 0;
@@ -408,12 +433,13 @@ const FRESH: &str = "epoch.log.new";
 /// Beside the log: the last floor, a number.
 const FLOOR: &str = "floor";
 const MAGIC: &[u8; 7] = b"MFEPOCH";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const KIND_SEQUENCE: u8 = 1;
 const KIND_MAILBOX: u8 = 2;
 const KIND_CONDEMNED: u8 = 3;
 const KIND_FLOOR: u8 = 4;
 const KIND_ACCOUNT: u8 = 5;
+const KIND_PROFILE: u8 = 6;
 
 /// So many UIDs above those that the time of day gives may have been given out: more than a busy
 /// mailbox gets in a year.
@@ -499,9 +525,9 @@ mod tests {
     #[test]
     fn a_newer_log_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE), b"MFEPOCH\x05").unwrap();
+        fs::write(dir.path().join(FILE), b"MFEPOCH\x06").unwrap();
         let refused = Memory::read(dir.path());
-        assert!(matches!(refused, Err(IndexError::Newer { found: 5, known: 4, .. })));
+        assert!(matches!(refused, Err(IndexError::Newer { found: 6, known: 5, .. })));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::batch::Mark;
+use super::batch::{Mark, profile_key};
 use super::epoch::{Entry, EpochLog, Found, Memory, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
@@ -16,7 +16,7 @@ use super::records::{AccountId, AccountRecord, pack_account};
 use super::sled_store::SledStore;
 use super::store::{Store, Writes};
 use super::unix_now;
-use crate::base::AccountName;
+use crate::base::{AccountName, Side};
 
 /// How an index was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,7 +75,7 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
     let sequence = memory.sequence.max(inside.unwrap_or_default());
     let written = load::meta(&store, VERSION)?.map(u32::from_be_bytes);
     if inside.is_none() {
-        put_accounts(&store, &memory)?;
+        put_remembered(&store, &memory)?;
     }
     if inside.is_none() || written != Some(FORMAT) {
         // From now on there may be what an earlier version does not know.
@@ -93,9 +93,13 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
     }
     let mut log = EpochLog::start(dir, memory)?;
     let accounts = load::accounts(&store)?;
-    // One of before it knew of accounts does not know them.
-    let unknown =
+    // One of before it knew of accounts, or of profiles, does not know them.
+    let mut unknown =
         log.with(|memory| accounts.iter().any(|(name, ..)| memory.account(name).is_none()));
+    for side in Side::BOTH {
+        let known = log.with(|memory| memory.profile(side).is_some());
+        unknown |= !known && store.value(&profile_key(side))?.is_some();
+    }
     if behind || unknown {
         catch_up(&store, &mut log, &accounts, sequence)?;
     }
@@ -162,9 +166,9 @@ fn judge(dir: &Path, memory: &Memory) -> Result<Verdict, IndexError> {
     }
 }
 
-/// Gives an index that was lost its accounts back, and one of before their records as they were last:
-/// no server knows an account's phase.
-pub fn put_accounts(store: &dyn Store, memory: &Memory) -> Result<(), IndexError> {
+/// Gives an index that was lost its accounts back, and what the servers can do, and one of before both as they
+/// were last: no server knows an account's phase, and old may not be asked again.
+pub fn put_remembered(store: &dyn Store, memory: &Memory) -> Result<(), IndexError> {
     let there: HashMap<_, _> =
         load::accounts(store)?.into_iter().map(|(name, id, _)| (name, id)).collect();
     let mut last = there.values().map(|id| id.0).max().unwrap_or_default();
@@ -178,12 +182,16 @@ pub fn put_accounts(store: &dyn Store, memory: &Memory) -> Result<(), IndexError
     }
     if !writes.0.is_empty() {
         writes.put(Key::meta(ACCOUNTS), last.to_be_bytes().to_vec());
-        store.apply(&writes)?;
     }
-    Ok(())
+    for side in Side::BOTH {
+        if let Some(profile) = memory.profile(side) {
+            writes.put(profile_key(side), profile.clone());
+        }
+    }
+    store.apply(&writes)
 }
 
-/// Tells a log that lost its end, or was one batch behind, what accounts and mailboxes say.
+/// Tells a log that lost its end, or was one batch behind, what accounts, mailboxes and profiles say.
 pub fn catch_up(
     store: &dyn Store,
     log: &mut EpochLog,
@@ -209,6 +217,10 @@ pub fn catch_up(
                 entries.push(Entry::Mailbox(name.clone(), mark.client, due));
             }
         }
+    }
+    for side in Side::BOTH {
+        let profile = store.value(&profile_key(side))?;
+        entries.extend(profile.map(|profile| Entry::Profile(side, profile)));
     }
     entries.push(Entry::Sequence(sequence));
     log.append(entries)

@@ -104,7 +104,7 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
     // What makes it an index comes last: without it the next start would put it aside again.
     let sequence = memory.sequence.max(snapshot.sequence);
     store.apply(&std::mem::take(&mut writes))?;
-    open::put_accounts(&store, &memory)?;
+    open::put_remembered(&store, &memory)?;
     writes.put(Key::meta(VERSION), FORMAT.to_be_bytes().to_vec());
     writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
     store.apply(&writes)?;

@@ -93,6 +93,35 @@ async fn v8_accounts_are_what_they_were_whatever_is_lost() {
     }
 }
 
+/// In phase new nobody may ask old again.
+#[tokio::test]
+async fn v10_what_the_servers_can_do_outlives_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, ..) = with_inbox(dir.path()).await;
+    let profiles = [(Side::Old, b"IDLE".to_vec()), (Side::New, b"IDLE CONDSTORE".to_vec())];
+    let mut batch = Batch::new();
+    batch.put_profile(Side::Old, b"as it was before".to_vec());
+    for (side, profile) in &profiles {
+        batch.put_profile(*side, profile.clone());
+    }
+    index.submit(batch).await.unwrap();
+    index.close().await;
+    let (db, log) = (dir.path().join("db"), dir.path().join("epoch.log"));
+    // The log alone, then the database alone, and the log twice: whichever is left tells the other.
+    for lost in [&log, &db, &log, &log, &db] {
+        match lost.is_dir() {
+            true => fs::remove_dir_all(lost).unwrap(),
+            false => fs::remove_file(lost).unwrap(),
+        }
+        let (index, _) = Index::open(dir.path()).unwrap();
+        for (side, profile) in &profiles {
+            let known = index.profile(*side).await.unwrap();
+            assert_eq!(known.as_ref(), Some(profile), "{side}, {}", lost.display());
+        }
+        index.close().await;
+    }
+}
+
 #[tokio::test]
 async fn v8_an_older_database_put_back_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
