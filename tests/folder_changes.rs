@@ -216,3 +216,57 @@ fn v2_a_name_given_up_by_a_rename_is_another_mailbox_when_it_is_made_anew() {
     let (messages, third) = status(&mut client, "INBOX.Work");
     assert!(messages == 3 && third > second, "old's folder is in the new one again: {third}");
 }
+
+/// The proxy dies while a folder is renamed: it has one name afterwards, the former or the new one, on both sides,
+/// and its messages are seen once, under the UIDs that they had.
+#[test]
+fn v2_v3_killed_within_a_rename_a_folder_has_one_name() {
+    for phase in ["merged", "old"] {
+        let mut world =
+            World::new().set("accounts.phase", &format!("{phase:?}")).seeded(|old, new| {
+                old.seed("INBOX", &mails(0..1));
+                old.seed("Work", &mails(1..6));
+                new.seed("Work", &mails(10..12));
+            });
+        let mut client = world.proxy.client();
+        let mut before = everything(&mut client, "INBOX.Work");
+        if phase == "merged" {
+            client.ok("SELECT INBOX.Work");
+            client.ok("UID FETCH 1:3 BODY.PEEK[]");
+            lab::eventually_holds(&mut world.new.client(), "Work", 5);
+            before = everything(&mut client, "INBOX.Work");
+        }
+        let mut name = "INBOX.Work".to_owned();
+        for (at, step) in
+            ["rename: it is noted", "rename: the server has done it", "index: a batch is durable"]
+                .iter()
+                .enumerate()
+        {
+            let to = format!("INBOX.Name{at}");
+            // The client is logged in, and the folders are known, before that.
+            world.proxy.kill9();
+            world.proxy.restart_to_die_at(&format!("{step}=return"));
+            let login = world.proxy.is_alive().then(|| lab::Dialogue::connect(world.proxy.port));
+            if let Some(mut client) = login {
+                let login = client.cmd_unless_gone(b"LOGIN ann@example.com secret");
+                let renamed = login
+                    .and_then(|_| client.cmd_unless_gone(format!("RENAME {name} {to}").as_bytes()));
+                assert!(renamed.is_none(), "{phase}, {step}: it did not die: {renamed:?}");
+            }
+            world.proxy.kill9();
+            world.proxy.restart();
+            let mut client = world.proxy.client();
+            let names = folder_names(&mut client);
+            let (was, is) = (names.contains(&name), names.contains(&to));
+            assert!(was != is, "{phase}, {step}: {names:?}");
+            assert!(is || at != 1, "{phase}, {step}: what the server has done is done");
+            if is {
+                name = to;
+            }
+            let seen = everything(&mut client, &name);
+            assert_eq!(seen, before, "{phase}, {step}");
+            let total: usize = names.iter().map(|name| everything(&mut client, name).len()).sum();
+            assert_eq!(total, before.len() + 1, "{phase}, {step}: {names:?}");
+        }
+    }
+}

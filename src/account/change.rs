@@ -6,15 +6,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
 use super::folders::command;
 use super::mailbox::{Mailbox, Names};
 use super::names::{Special, Style, another_name};
+use super::renaming::noted;
 use super::{Access, Account, AccountError, Folder, Folders};
 use crate::backend::{BackendError, Conn, Done, Lease, Want};
-use crate::base::{MailboxName, Side};
+use crate::base::{MailboxName, Side, step};
 use crate::imap::response::{Code, SpecialUse};
 use crate::imap::write::Parts;
 use crate::index::{Batch, MailboxId, MailboxRecord};
@@ -240,9 +242,21 @@ impl Account {
         let side = self.folders_side();
         self.may_change(side)?;
         let plan = self.plan_rename(side, &folders, &records, &from, &to)?;
-        self.rename_on(access, side, &plan.steps).await?;
+        self.note_renaming(&noted(side, &plan.steps, &plan.names)).await?;
+        step("rename: it is noted");
+        match self.rename_on(access, side, &plan.steps).await {
+            Ok(()) => {}
+            Err(refused @ Unchanged::Server(_)) => {
+                self.forget_renaming().await?;
+                return Err(refused);
+            }
+            // The next listing tells whether it was done.
+            Err(e) => return Err(e),
+        }
+        step("rename: the server has done it");
 
         let mut batch = Batch::new();
+        batch.put_renaming(self.id, None);
         let targets: HashSet<&MailboxName> =
             plan.names.iter().map(|(_, names)| &names.client).collect();
         let kept: HashSet<MailboxId> = plan.names.iter().map(|(id, _)| *id).collect();
@@ -251,6 +265,7 @@ impl Account {
         self.forget_gone(&folders, &others, &targets, &mut batch);
         let count = plan.names.len();
         self.rename_records(plan.names, batch).await?;
+        self.unsure_of_names.store(false, Ordering::Release);
         info!(account = %self.name, %from, %to, mailboxes = count, "renamed");
         self.list_now(access).await?;
         Ok(())
@@ -514,7 +529,7 @@ impl Account {
     }
 
     /// Writes new names into records, of open mailboxes and of others, in one batch.
-    async fn rename_records(
+    pub(super) async fn rename_records(
         &self,
         renamed: Vec<(MailboxId, Names)>,
         mut batch: Batch,

@@ -181,6 +181,8 @@ impl Account {
             if asked[side] { Some(list_side(access, side).await) } else { None }
         };
         let (old, new) = futures_util::join!(list(Side::Old), list(Side::New));
+        let fresh = Sides { old: &old, new: &new }.map(|_, listed| listed.as_ref()?.as_ref().ok());
+        self.decide_renaming(&fresh).await?;
         let (shared, mut records): (Vec<_>, Vec<_>) =
             self.records().await?.into_iter().partition(is_shared);
         let listed = Sides { old, new }.map(|side, listed| match listed {

@@ -25,6 +25,7 @@ mod modseq;
 pub mod names;
 mod owed;
 mod phase;
+mod renaming;
 mod retry;
 mod roll;
 mod shared;
@@ -33,6 +34,7 @@ mod told;
 mod verified;
 mod watch;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -93,6 +95,8 @@ pub struct Account {
     listing: tokio::sync::Mutex<()>,
     loading: tokio::sync::Mutex<()>,
     making: tokio::sync::Mutex<()>,
+    /// A RENAME may have been done of which nobody heard the end.
+    unsure_of_names: AtomicBool,
     access: DashMap<login::Digest, login::Judged>,
     /// What background work reaches with logins of its own, while there is some.
     background: Mutex<Weak<Access>>,
@@ -130,6 +134,8 @@ impl Account {
             listing: tokio::sync::Mutex::new(()),
             loading: tokio::sync::Mutex::new(()),
             making: tokio::sync::Mutex::new(()),
+            // Before the proxy was started, perhaps.
+            unsure_of_names: AtomicBool::new(true),
             access: DashMap::new(),
             background: Mutex::default(),
             activity: Activity::default(),

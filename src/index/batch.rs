@@ -6,6 +6,7 @@ use super::keys::{Key, Tree};
 use super::records::{
     self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stuck,
 };
+use super::renaming::{Renaming, pack_renaming};
 use crate::base::{AccountName, MailboxName, Side};
 use crate::uid::{ChunkChanges, EmailId, Uid, UidSet};
 
@@ -208,6 +209,15 @@ impl Batch {
     ) {
         let key = Key::measured(account, mailbox);
         self.put(account, mailbox, key, records::pack_measured(measured));
+    }
+
+    /// Notes a RENAME that is under way, or forgets it.
+    pub fn put_renaming(&mut self, account: AccountId, renaming: Option<&Renaming>) {
+        let key = Key::renaming(account);
+        self.ops.push(match renaming {
+            Some(renaming) => Op::Put(key, pack_renaming(renaming)),
+            None => Op::Remove(key),
+        });
     }
 
     /// Stamps an account as verified.

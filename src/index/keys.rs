@@ -37,6 +37,8 @@ pub enum Tree {
     Kept = 11,
     /// Account id, mailbox id → how large its messages on old are.
     Measured = 12,
+    /// Account id → a RENAME that is under way.
+    Renaming = 13,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -74,6 +76,11 @@ impl Key {
     /// The stamp of an account's last clean `verify`.
     pub fn verified(account: AccountId) -> Key {
         Key::tree(Tree::Verified).then(account.0)
+    }
+
+    /// The RENAME of an account that is under way.
+    pub fn renaming(account: AccountId) -> Key {
+        Key::tree(Tree::Renaming).then(account.0)
     }
 
     /// What a login of an account showed on a side.

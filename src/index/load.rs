@@ -11,6 +11,7 @@ use super::records::{
     Stuck, Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_measured,
     unpack_owed, unpack_stuck, unpack_verified,
 };
+use super::renaming::{Renaming, unpack_renaming};
 use super::store::Store;
 use crate::base::AccountName;
 use crate::uid::{EmailId, Run, Uid, UidMap, UidSet};
@@ -34,6 +35,13 @@ pub fn account(store: &dyn Store, account: AccountId) -> Result<AccountRecord, I
     let key = Key::account(account);
     let value = store.value(&key)?.ok_or(IndexError::UnknownAccount(account))?;
     read_account(&key, &value).map(|(_, record)| record)
+}
+
+/// The RENAME of an account that is under way.
+pub fn renaming(store: &dyn Store, account: AccountId) -> Result<Option<Renaming>, IndexError> {
+    let key = Key::renaming(account);
+    let value = store.value(&key)?;
+    value.map(|value| unpack_renaming(&value).map_err(damaged(key.as_bytes()))).transpose()
 }
 
 /// The stamp of an account's last clean `verify`.

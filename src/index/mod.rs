@@ -20,6 +20,7 @@ mod load;
 mod open;
 mod pack;
 mod records;
+mod renaming;
 mod restore;
 mod room;
 mod sled_store;
@@ -58,6 +59,7 @@ pub use self::records::{
     AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Measured,
     Owed, Roll, Snapshot, Stored, Stuck, Style, Verified,
 };
+pub use self::renaming::{Renamed, Renaming};
 pub use self::restore::{Restored, restore};
 pub use self::snapshot::{SnapshotFile, snapshots};
 pub use self::tally::{Octets, Tally};
@@ -159,6 +161,11 @@ impl Index {
     /// What is known of an account besides its mailboxes.
     pub async fn account_record(&self, account: AccountId) -> Result<AccountRecord, IndexError> {
         self.read(move |store| load::account(store, account)).await
+    }
+
+    /// The RENAME of an account that is under way, or of which nobody heard the end.
+    pub async fn renaming(&self, account: AccountId) -> Result<Option<Renaming>, IndexError> {
+        self.read(move |store| load::renaming(store, account)).await
     }
 
     /// The stamp of an account's last clean `verify`.
