@@ -398,6 +398,35 @@ fn no_expunge_is_told_during_fetch_store_search() {
     });
 }
 
+/// RFC 5530, RFC 2180: nothing may seem done to a message that somebody else has removed.
+#[test]
+fn who_names_what_is_not_there_any_more_hears_so() {
+    let world = both();
+    let mut one = world.proxy.client();
+    let mut two = world.proxy.client();
+    one.ok("SELECT INBOX");
+    two.ok("SELECT INBOX");
+    one.ok("STORE 1:3,32 +FLAGS.SILENT (\\Deleted)");
+    one.ok("EXPUNGE");
+    for (command, some) in [
+        ("FETCH 1:5 (RFC822.SIZE)", true),
+        ("FETCH 31:33 (RFC822.SIZE)", true),
+        ("FETCH 4:5 (RFC822.SIZE)", false),
+        ("STORE 2:4 +FLAGS.SILENT (Kept)", true),
+        ("STORE 5 +FLAGS.SILENT (Kept)", false),
+    ] {
+        let told = two.ok(command);
+        assert_eq!(told.code("EXPUNGEISSUED").is_some(), some, "{command}: {told:?}");
+    }
+    let refused = two.no("COPY 1:2 INBOX");
+    assert!(refused.code("EXPUNGEISSUED").is_some(), "{refused:?}");
+    // Now it knows.
+    assert_eq!(refused.expunged().len(), 4);
+    assert_eq!(two.ok("FETCH 1:2 (RFC822.SIZE)").code("EXPUNGEISSUED"), None);
+    assert_eq!(two.ok("SEARCH KEYWORD Kept").found(), [1, 2]);
+    assert_eq!(two.ok("NOOP").count("EXISTS"), None, "nothing was copied");
+}
+
 #[test]
 fn arrivals_on_either_side_wake_an_idle_session() {
     let world = both();

@@ -143,6 +143,11 @@ impl Copy {
         if self.uids.is_empty() {
             return Ok(Outcome::Done(None));
         }
+        if self.source.view().map.within(&self.uids).is_empty() {
+            // The client shall not take for copied what is not there any more (RFC 2180 §4.4).
+            let text = "None of these messages is there any more";
+            return Ok(Outcome::Refused(Reply::no_with("EXPUNGEISSUED", text)));
+        }
         self.target.room()?;
         let read_only = self.user.account.old_is_read_only();
         if read_only && (self.target.stays_on_old() || (self.moving && self.crosses())) {

@@ -48,6 +48,16 @@ impl Selected {
     pub fn resolve(&self, set: &SeqSet, uid: bool) -> Option<UidSet<Uid>> {
         resolve(set, uid, &self.numbering, &self.saved)
     }
+
+    /// The answer to a command that did what there was to do with these messages. Some of those that
+    /// the client has been told of may have gone, and it cannot be told so everywhere (RFC 5530).
+    pub fn done_with(&self, uids: &UidSet<Uid>, text: &str) -> Reply {
+        let view = self.mailbox.view();
+        if view.version == self.version || view.map.within(uids).len() == uids.len() {
+            return Reply::ok(text);
+        }
+        Reply::ok_with("EXPUNGEISSUED", format!("{text}, but for what is not there any more"))
+    }
 }
 
 impl Session {

@@ -53,7 +53,7 @@ impl Session {
         };
         let mut list = Vec::new();
         flag_list(&change.flags, &mut list);
-        let silent = change.silent;
+        let (silent, named) = (change.silent, uids.clone());
         let store = Store {
             mailbox: Arc::clone(&selected.mailbox),
             user: user.clone(),
@@ -94,13 +94,13 @@ impl Session {
             return Ok(Reply::from_server(&done));
         }
         if modified.is_empty() {
-            return Ok(Reply::ok("Store completed"));
+            return Ok(selected.done_with(&named, "Store completed"));
         }
-        let named = match uid {
+        let modified = match uid {
             true => modified.to_string(),
             false => seqs(&selected.numbering, &modified).to_string(),
         };
-        Ok(Reply::ok_with(format!("MODIFIED {named}"), "Some had changed"))
+        Ok(Reply::ok_with(format!("MODIFIED {modified}"), "Some had changed"))
     }
 }
 

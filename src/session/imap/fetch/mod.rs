@@ -170,7 +170,10 @@ impl Session {
         }
         match refused {
             Some(refused) => Err(refused.into()),
-            None => Ok(Reply::ok("Fetch completed")),
+            None => Ok(match &self.selected {
+                Some(selected) if !uid => selected.done_with(&uids, "Fetch completed"),
+                _ => Reply::ok("Fetch completed"),
+            }),
         }
     }
 }
