@@ -3,7 +3,8 @@
 mod lab;
 
 use lab::{
-    Courier, Dovecot, Fate, Relay, Seen, Way, World, everything, has, mails, quoted, sorted,
+    Courier, Cyrus, Dialogue, Dovecot, Fate, Relay, Seen, Shape, Way, World, eventually,
+    everything, has, mails, quoted, sorted,
 };
 
 fn world() -> World {
@@ -159,4 +160,55 @@ fn octets(seen: &[Seen]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = seen.iter().map(|m| m.octets.clone()).collect();
     all.sort();
     all
+}
+
+/// The proxy dies within a MOVE that is a copy and a removal: it is ended when somebody comes again, if the copy was
+/// made, and it never happened otherwise.
+#[test]
+fn v3_v5_killed_within_a_move_a_message_is_in_one_mailbox() {
+    for new in [Shape::from(Dovecot::new_style()), Cyrus::styled(true, true).into()] {
+        let mut world =
+            World::new().old(Courier::plain()).new(new).set("copy.on_access", "false").seeded(
+                |old, _| {
+                    old.seed("INBOX", &mails(0..9));
+                    old.seed("Work", &mails(20..22));
+                },
+            );
+        let work = world.old.name("Work");
+        let (user, password) = world.old.account();
+        let login = format!("LOGIN {} {}", quoted(user), quoted(password));
+        let mut client = world.proxy.client();
+        let mut all = everything(&mut client, "INBOX");
+        all.extend(everything(&mut client, &work));
+        let all = octets(&all);
+        for (step, is_done) in
+            [("move: it is noted", false), ("move: the messages are copied", true)]
+        {
+            let mut client = world.proxy.client();
+            client.ok("SELECT INBOX");
+            let moved = client.ok("UID SEARCH ALL").found()[..3].to_vec();
+            world.proxy.kill9();
+            world.proxy.restart_to_die_at(&format!("{step}=return"));
+            let mut client = Dialogue::connect(world.proxy.port);
+            client.ok(&login);
+            client.ok("SELECT INBOX");
+            let set = moved.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+            let reply = client.cmd_unless_gone(format!("UID MOVE {set} {work}").as_bytes());
+            assert!(reply.is_none(), "{step}: it did not die: {reply:?}");
+            world.proxy.kill9();
+            world.proxy.restart();
+            let mut client = world.proxy.client();
+            eventually("each is in one mailbox", || {
+                client.ok("SELECT INBOX");
+                let left = client.ok("UID SEARCH ALL").found();
+                (left.iter().any(|uid| moved.contains(uid)) != is_done).then_some(())
+            });
+            for side in [&mut client, &mut world.old.client()] {
+                let mut seen = everything(side, "INBOX");
+                seen.extend(everything(side, &work));
+                assert!(octets(&seen) == all, "{step}: {seen:#?}");
+                assert!(seen.iter().all(|m| !m.flags.contains("\\Deleted")), "{step}");
+            }
+        }
+    }
 }

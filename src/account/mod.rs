@@ -22,6 +22,7 @@ mod measured;
 mod merge;
 mod metadata;
 mod modseq;
+mod moves;
 pub mod names;
 mod owed;
 mod phase;
@@ -95,6 +96,7 @@ pub struct Account {
     listing: tokio::sync::Mutex<()>,
     loading: tokio::sync::Mutex<()>,
     making: tokio::sync::Mutex<()>,
+    moves: moves::Moves,
     /// A RENAME may have been done of which nobody heard the end.
     unsure_of_names: AtomicBool,
     access: DashMap<login::Digest, login::Judged>,
@@ -134,6 +136,7 @@ impl Account {
             listing: tokio::sync::Mutex::new(()),
             loading: tokio::sync::Mutex::new(()),
             making: tokio::sync::Mutex::new(()),
+            moves: moves::Moves::default(),
             // Before the proxy was started, perhaps.
             unsure_of_names: AtomicBool::new(true),
             access: DashMap::new(),

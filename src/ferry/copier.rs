@@ -331,6 +331,7 @@ impl Copier {
                 lock(&self.stuck).insert(mailbox.id(), Arc::downgrade(&mailbox));
             }
         }
+        self.end_moves().await;
         self.retry_stuck();
         self.mirror(shutdown).await;
         while !shutdown.is_cancelled() {
@@ -440,8 +441,8 @@ impl Copier {
         let queue = lock(&self.queue);
         let ready = || queue.jobs.iter().any(|job| !job.mailbox.is_matching());
         let waiting = queue.not_before.filter(|_| ready());
-        let looking = (!self.account.undecided().is_empty())
-            .then(|| Instant::now() + self.config.copy.grace.min(PAUSE));
+        let unsure = self.account.is_unsure_of_moves() || !self.account.undecided().is_empty();
+        let looking = unsure.then(|| Instant::now() + self.config.copy.grace.min(PAUSE));
         drop(queue);
         let stuck: Vec<Arc<Mailbox>> =
             lock(&self.stuck).values().filter_map(Weak::upgrade).collect();

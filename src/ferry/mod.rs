@@ -16,6 +16,7 @@ mod governor;
 mod late;
 mod measure;
 mod mirror;
+mod moves;
 mod pass;
 mod phase;
 mod plan;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::keys::{Key, Tree};
+use super::moving::{Moving, pack_moving};
 use super::records::{
     self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stuck,
 };
@@ -209,6 +210,15 @@ impl Batch {
     ) {
         let key = Key::measured(account, mailbox);
         self.put(account, mailbox, key, records::pack_measured(measured));
+    }
+
+    /// Notes a MOVE that is under way, or forgets it.
+    pub fn put_moving(&mut self, account: AccountId, number: u32, moving: Option<&Moving>) {
+        let key = Key::moving(account, number);
+        self.ops.push(match moving {
+            Some(moving) => Op::Put(key, pack_moving(moving)),
+            None => Op::Remove(key),
+        });
     }
 
     /// Notes a RENAME that is under way, or forgets it.

@@ -39,6 +39,8 @@ pub enum Tree {
     Measured = 12,
     /// Account id → a RENAME that is under way.
     Renaming = 13,
+    /// Account id, number → a MOVE that is under way.
+    Moving = 14,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -76,6 +78,11 @@ impl Key {
     /// The stamp of an account's last clean `verify`.
     pub fn verified(account: AccountId) -> Key {
         Key::tree(Tree::Verified).then(account.0)
+    }
+
+    /// A MOVE of an account that is under way.
+    pub fn moving(account: AccountId, number: u32) -> Key {
+        Key::of_account(Tree::Moving, account).then(number)
     }
 
     /// The RENAME of an account that is under way.

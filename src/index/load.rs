@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use super::error::IndexError;
 use super::keys::{Key, Tree, direction_in, number_in};
+use super::moving::{Moving, unpack_moving};
 use super::pack::unpack_runs;
 use super::records::{
     AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed, Stored,
@@ -35,6 +36,17 @@ pub fn account(store: &dyn Store, account: AccountId) -> Result<AccountRecord, I
     let key = Key::account(account);
     let value = store.value(&key)?.ok_or(IndexError::UnknownAccount(account))?;
     read_account(&key, &value).map(|(_, record)| record)
+}
+
+/// The MOVEs of an account that are under way, by number.
+pub fn movings(store: &dyn Store, account: AccountId) -> Result<Vec<(u32, Moving)>, IndexError> {
+    let mut movings = Vec::new();
+    store.scan(&Key::of_account(Tree::Moving, account), &mut |key, value| {
+        let moving = unpack_moving(value).map_err(damaged(key))?;
+        movings.push((number(key, 1)?, moving));
+        Ok(())
+    })?;
+    Ok(movings)
 }
 
 /// The RENAME of an account that is under way.

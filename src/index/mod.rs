@@ -17,6 +17,7 @@ mod epoch;
 mod error;
 mod keys;
 mod load;
+mod moving;
 mod open;
 mod pack;
 mod records;
@@ -54,6 +55,7 @@ pub use self::batch::{Batch, Setting};
 pub use self::dump::Dump;
 pub use self::epoch::Remembered;
 pub use self::error::IndexError;
+pub use self::moving::{Moving, Place as MovingPlace};
 pub use self::open::Opened;
 pub use self::records::{
     AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Measured,
@@ -166,6 +168,11 @@ impl Index {
     /// The RENAME of an account that is under way, or of which nobody heard the end.
     pub async fn renaming(&self, account: AccountId) -> Result<Option<Renaming>, IndexError> {
         self.read(move |store| load::renaming(store, account)).await
+    }
+
+    /// The MOVEs of an account that are under way, or of which nobody heard the end, by number.
+    pub async fn movings(&self, account: AccountId) -> Result<Vec<(u32, Moving)>, IndexError> {
+        self.read(move |store| load::movings(store, account)).await
     }
 
     /// The stamp of an account's last clean `verify`.

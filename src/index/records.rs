@@ -422,7 +422,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     })
 }
 
-fn pack_set<U: Number>(out: &mut Packer, set: &UidSet<U>) {
+pub fn pack_set<U: Number>(out: &mut Packer, set: &UidSet<U>) {
     out.number(set.range_count() as u64);
     for (first, last) in set.ranges() {
         out.number(first.into().into());
@@ -430,7 +430,7 @@ fn pack_set<U: Number>(out: &mut Packer, set: &UidSet<U>) {
     }
 }
 
-fn unpack_set<U: Number>(input: &mut Unpacker<'_>) -> Result<UidSet<U>, Malformed> {
+pub fn unpack_set<U: Number>(input: &mut Unpacker<'_>) -> Result<UidSet<U>, Malformed> {
     let mut ranges = Vec::new();
     for _ in 0..input.number()? {
         ranges.push((U::from(input.number32()?), U::from(input.number32()?)));

@@ -33,8 +33,8 @@ fn steps() -> Vec<String> {
         }
     }
     // Those that no traffic comes to have tests of their own (`phase_kills`, `mirror`, `smtp`,
-    // `folder_changes`).
-    let elsewhere = ["way back: ", "phase: ", "mirror: ", "smtp: ", "rename: "];
+    // `folder_changes`, `moving`).
+    let elsewhere = ["way back: ", "phase: ", "mirror: ", "smtp: ", "rename: ", "move: "];
     let mut all = Vec::new();
     collect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
     all.retain(|name| !elsewhere.iter().any(|prefix| name.starts_with(prefix)));

@@ -16,6 +16,7 @@ use crate::backend::{Done, Lease, text};
 use crate::base::{MailboxName, Side, Sides, step};
 use crate::imap::response::{Code, Response};
 use crate::imap::write::Parts;
+use crate::index::{Moving, MovingPlace};
 use crate::uid::{SeqSet, SideUid, Uid, UidMap, UidSet};
 
 /// So often it is tried to find messages and target together, while a copier moves authority.
@@ -303,13 +304,71 @@ impl Copy {
         let mut lease = self.source.lease(&self.user.access, side).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
+        if !self.moving || lease.profile().has_move() {
+            return self.at_once(lease, &name, validity, (&wanted, &announced)).await;
+        }
+        let noted = self.begin_move(side, side, &wanted).await?;
+        let copied = self.at_once(lease, &name, validity, (&wanted, &announced)).await;
+        let moved = match copied {
+            Ok(Ok(told)) => {
+                step("move: the messages are copied");
+                self.finish_move(side, side, told, &wanted).await
+            }
+            ended => ended,
+        };
+        self.noted_move(noted, moved).await
+    }
+
+    /// Notes a MOVE that is a copy and a removal, and may break off in between. `None`: nobody knows what
+    /// the target looks like.
+    async fn begin_move(
+        &self,
+        from: Side,
+        to: Side,
+        uids: &UidSet<SideUid>,
+    ) -> Result<Option<u32>, AccountError> {
+        let seen = |mailbox: &Mailbox, side| {
+            let seen = mailbox.peek(|m| m.record.sides[side])?;
+            let (mailbox, uid_validity) = (mailbox.id(), seen.uid_validity);
+            Some((MovingPlace { mailbox, side, uid_validity }, seen.uid_next))
+        };
+        let places = seen(&self.source, from).zip(seen(&self.target, to));
+        let Some(((from, _), (to, uid_next))) = places else { return Ok(None) };
+        let moving = Moving { from, to, uid_next, uids: uids.clone() };
+        let number = self.user.account.begin_move(&moving).await?;
+        step("move: it is noted");
+        Ok(Some(number))
+    }
+
+    /// What became of it is known, or the copier is to find out.
+    async fn noted_move<T>(
+        &self,
+        noted: Option<u32>,
+        moved: Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
+        match (noted, &moved) {
+            (Some(number), Ok(_)) => self.user.account.end_move(number).await?,
+            (Some(number), Err(_)) => self.user.account.leave_move(number),
+            (None, _) => {}
+        }
+        moved
+    }
+
+    /// By COPY, or by MOVE where the server has it.
+    async fn at_once(
+        &self,
+        mut lease: Lease,
+        name: &MailboxName,
+        validity: Option<u32>,
+        (wanted, announced): (&UidSet<SideUid>, &UidSet<SideUid>),
+    ) -> Result<Result<Told, Done>, AccountError> {
         let by_move = self.moving && lease.profile().has_move();
         let verb = if by_move { "UID MOVE" } else { "UID COPY" };
         let mut told = Told::default();
         let mut refused = None;
-        for set in wanted.spanned(&announced).chunks_of(MAX_COMMAND) {
+        for set in wanted.spanned(announced).chunks_of(MAX_COMMAND) {
             let mut command = Parts::new();
-            command.text(&format!("{verb} {set} ")).mailbox(&name);
+            command.text(&format!("{verb} {set} ")).mailbox(name);
             // Of a MOVE a part may have been done.
             let done = match by_move {
                 true => lease.run_once(&command).await?,
@@ -319,13 +378,9 @@ impl Copy {
                 refused = Some(done);
                 break;
             }
-            told.take(&done, validity, &wanted);
+            told.take(&done, validity, wanted);
         }
-        if self.moving && !by_move && refused.is_none() {
-            refused = self.finish_move(lease, side, &told, &wanted).await?;
-        } else {
-            self.source.give_back(lease).await;
-        }
+        self.source.give_back(lease).await;
         Ok(refused.map_or(Ok(told), Err))
     }
 
@@ -333,12 +388,13 @@ impl Copy {
     /// still there is no more marked, and its copies are taken back (RFC 6851 §3.3).
     async fn finish_move(
         &self,
-        mut lease: Lease,
+        side: Side,
         to: Side,
-        told: &Told,
+        told: Told,
         wanted: &UidSet<SideUid>,
-    ) -> Result<Option<Done>, AccountError> {
-        let (access, side) = (&self.user.access, lease.side());
+    ) -> Result<Result<Told, Done>, AccountError> {
+        let access = &self.user.access;
+        let mut lease = self.source.lease(access, side).await?;
         let taken = match take_away(&mut lease, wanted).await {
             // That a connection ended says nothing of the server: once more over another one.
             Err(e) => {
@@ -351,7 +407,7 @@ impl Copy {
         };
         let Some(refused) = taken else {
             self.source.give_back(lease).await;
-            return Ok(None);
+            return Ok(Ok(told));
         };
         lease.must("NOOP", &text("NOOP")).await?;
         let there = wanted.intersect(&ensure_announced(&mut lease, wanted).await?);
@@ -368,7 +424,7 @@ impl Copy {
             }
             self.target.give_back(lease).await;
         }
-        Ok(Some(refused))
+        Ok(Err(refused))
     }
 
     /// From the side where the messages lie to the other one, where the target is.
@@ -391,27 +447,35 @@ impl Copy {
         };
         let announced = ensure_announced(&mut from, wanted).await?;
         let wanted = wanted.intersect(&announced);
+        let noted = match self.moving {
+            true => self.begin_move(side, side.other(), &wanted).await?,
+            false => None,
+        };
         let copier = &self.user.copier;
-        let copied = copier.copy_across(&self.source, &mut from, &mut to, &wanted).await?;
-        self.target.give_back(to).await;
+        let copied = copier.copy_across(&self.source, &mut from, &mut to, &wanted).await;
         let copied = match copied {
-            Ok(copied) => copied,
-            Err(refused) => {
+            Ok(copied) => {
+                self.target.give_back(to).await;
                 self.source.give_back(from).await;
-                return Ok(Err(refused));
+                copied
+            }
+            Err(e) => return self.noted_move(noted, Err(e)).await,
+        };
+        let moved = match copied {
+            Err(refused) => Ok(Err(refused)),
+            Ok(copied) => {
+                let told = Told {
+                    incomplete: copied.iter().any(|(_, copy)| copy.is_none()),
+                    pairs: copied.iter().filter_map(|(from, to)| Some((*from, (*to)?))).collect(),
+                };
+                let copied: UidSet<SideUid> = copied.iter().map(|(from, _)| *from).collect();
+                match self.moving {
+                    true => self.finish_move(side, side.other(), told, &copied).await,
+                    false => Ok(Ok(told)),
+                }
             }
         };
-        let told = Told {
-            incomplete: copied.iter().any(|(_, copy)| copy.is_none()),
-            pairs: copied.iter().filter_map(|(from, to)| Some((*from, (*to)?))).collect(),
-        };
-        if !self.moving {
-            self.source.give_back(from).await;
-            return Ok(Ok(told));
-        }
-        let copied: UidSet<SideUid> = copied.iter().map(|(from, _)| *from).collect();
-        let refused = self.finish_move(from, side.other(), &told, &copied).await?;
-        Ok(refused.map_or(Ok(told), Err))
+        self.noted_move(noted, moved).await
     }
 }
 

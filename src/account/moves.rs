@@ -1,0 +1,98 @@
+//! MOVEs that are a copy and a removal: noted before the first octet is sent, so that whoever comes after a crash,
+//! or after the end of a connection, can end them. Otherwise their messages would be in both mailboxes.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Access, Account, AccountError, Mailbox, now};
+use crate::index::{Batch, MailboxId, Moving};
+
+/// The MOVEs of one account.
+pub(super) struct Moves {
+    under_way: Mutex<HashSet<u32>>,
+    /// There may be some of which nobody knows the end.
+    unsure: AtomicBool,
+    last: AtomicU32,
+}
+
+impl Default for Moves {
+    fn default() -> Moves {
+        // Numbers of an earlier life of the proxy lie below, or far above.
+        let last = AtomicU32::new((now() << 6) as u32);
+        Moves { under_way: Mutex::default(), unsure: AtomicBool::new(true), last }
+    }
+}
+
+impl Account {
+    /// Notes a MOVE, durably. Returns its number, which is to be given to [`end_move`](Self::end_move) or
+    /// [`leave_move`](Self::leave_move).
+    pub async fn begin_move(&self, moving: &Moving) -> Result<u32, AccountError> {
+        let number = self.moves.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.moves.lock().insert(number);
+        let mut batch = Batch::new();
+        batch.put_moving(self.id, number, Some(moving));
+        self.index.submit(batch).await?;
+        Ok(number)
+    }
+
+    /// It is done, or nothing of it is.
+    pub async fn end_move(&self, number: u32) -> Result<(), AccountError> {
+        let mut batch = Batch::new();
+        batch.put_moving(self.id, number, None);
+        self.index.submit(batch).await?;
+        self.moves.lock().remove(&number);
+        Ok(())
+    }
+
+    /// Nobody knows how it ended: the copier is to find out.
+    pub fn leave_move(&self, number: u32) {
+        self.moves.lock().remove(&number);
+        self.moves.unsure.store(true, Ordering::Release);
+        self.undecided.wake.notify_one();
+    }
+
+    /// Whether there may be some of which nobody knows the end.
+    pub fn is_unsure_of_moves(&self) -> bool {
+        self.moves.unsure.load(Ordering::Acquire)
+    }
+
+    /// Those of which nobody knows the end. Whoever asks decides over them, or says that they
+    /// [stay](Self::stay_unsure_of_moves) so.
+    pub async fn unsure_moves(&self) -> Result<Vec<(u32, Moving)>, AccountError> {
+        self.moves.unsure.store(false, Ordering::Release);
+        let mut all = self.index.movings(self.id).await?;
+        let under_way = self.moves.lock();
+        all.retain(|(number, _)| !under_way.contains(number));
+        Ok(all)
+    }
+}
+
+impl Account {
+    /// Some could not be decided over.
+    pub fn stay_unsure_of_moves(&self) {
+        self.moves.unsure.store(true, Ordering::Release);
+    }
+
+    /// A mailbox by its number; `None`: there is none any more.
+    pub async fn mailbox_by_id(
+        &self,
+        access: &Access,
+        id: MailboxId,
+    ) -> Result<Option<Arc<Mailbox>>, AccountError> {
+        let Some(record) = self.records().await?.into_iter().find(|record| record.id == id) else {
+            return Ok(None);
+        };
+        match self.mailbox(access, &record.client).await {
+            Err(AccountError::NoSuchMailbox(_)) => Ok(None),
+            mailbox => mailbox.map(Some),
+        }
+    }
+}
+
+impl Moves {
+    fn lock(&self) -> MutexGuard<'_, HashSet<u32>> {
+        // Nothing under this lock can leave it half changed.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
