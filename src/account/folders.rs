@@ -690,10 +690,14 @@ pub async fn list_with(conn: &mut Conn) -> Result<SideFolders, BackendError> {
     let lsub = conn.finish(lsub).await?;
     if extended && done.status == Status::Bad {
         // Servers of several makes name LIST-EXTENDED and know not all options of it (FIELD §5).
-        extended = false;
+        // Once may be an accident, and would be remembered.
         done = conn.run(&list_all(extended)).await?;
-        if done.is_ok() {
-            conn.shows(Quirk::NoListOptions);
+        if done.status == Status::Bad {
+            extended = false;
+            done = conn.run(&list_all(extended)).await?;
+            if done.is_ok() {
+                conn.shows(Quirk::NoListOptions);
+            }
         }
     }
     if !done.is_ok() {

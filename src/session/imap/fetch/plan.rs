@@ -54,6 +54,9 @@ pub fn schedule(
 
 /// The same where the authority gives each message, but old those of `altered`, which lie on both.
 pub fn schedule_beside(map: &UidMap, uids: &UidSet<Uid>, altered: &UidSet<Uid>) -> Vec<Step> {
+    if altered.is_empty() {
+        return schedule(map, uids, |place| Some(place.authority()));
+    }
     let others = uids.subtract(altered);
     let others = map.intersect(&others).map(|run| (run.place.authority(), run));
     let olds = uids.intersect(altered);
