@@ -52,7 +52,9 @@ struct Balance {
     judged: Instant,
     /// Nothing was ever felt of it: then it gains speed sooner.
     is_unfelt: bool,
-    slowdown: Option<f64>,
+    /// The logarithm of how many times as long commands took: a mean over the last judgements, for a
+    /// single one may be chance. `None` before the first.
+    felt: Option<f64>,
     resting: Sample,
     working: Sample,
 }
@@ -97,7 +99,8 @@ impl Courtesy {
     pub fn held(&self) -> Option<Held> {
         self.slowdown?;
         let balance = self.balance();
-        let held = Held { octets_per_second: balance.rate, slowdown: balance.slowdown };
+        let slowdown = balance.felt.map(f64::exp);
+        let held = Held { octets_per_second: balance.rate, slowdown };
         balance.is_at_work(Instant::now()).then_some(held)
     }
 
@@ -162,7 +165,7 @@ impl Balance {
             held: Duration::ZERO,
             judged: now,
             is_unfelt: true,
-            slowdown: None,
+            felt: None,
             resting: Sample::default(),
             working: Sample::default(),
         }
@@ -200,10 +203,15 @@ impl Balance {
             return;
         }
         let slowdown = self.working.at(SLOW_SHARE) / self.resting.at(SLOW_SHARE);
-        self.slowdown = Some(slowdown);
-        if slowdown > limit {
+        // However odd one judgement is, it counts for no more than that.
+        let now_felt = slowdown.ln().clamp(-ODD, ODD);
+        let felt = self.felt.map_or(now_felt, |felt| felt + (now_felt - felt) * WEIGHT);
+        self.felt = Some(felt);
+        if felt > limit.ln() {
             self.rate = (self.rate * SLOWER).max(LEAST_RATE);
             self.is_unfelt = false;
+            // What is felt of the new rate has yet to be seen.
+            self.felt = Some(felt.min(limit.ln()) / 2.0);
         } else if self.held > since / 2 {
             // It is this that holds it back, and nothing else.
             self.rate *= if self.is_unfelt { UNFELT_FASTER } else { FASTER };
@@ -292,6 +300,12 @@ const UNFELT_FASTER: f64 = 1.5;
 /// So many commands, both while it works and while it rests, are needed for a judgement.
 const ENOUGH: u32 = 80;
 
+/// What one judgement counts for beside those before it.
+const WEIGHT: f64 = 0.3;
+
+/// The logarithm of three times as long, or a third.
+const ODD: f64 = 1.1;
+
 /// What is compared is how long the slowest twentieth takes at least: what people feel.
 const SLOW_SHARE: f64 = 0.95;
 
@@ -348,7 +362,7 @@ mod tests {
         assert!(courtesy.held().is_some_and(|held| held.slowdown.is_some()));
         // They suffer more by day than by night.
         let rates = play(&courtesy, 300, |rate| 1.0 + rate / 8e6).await;
-        assert!(rates[200..].iter().all(|rate| (1e6..3e6).contains(rate)), "{rates:?}");
+        assert!(rates[200..].iter().all(|rate| (1e6..4e6).contains(rate)), "{rates:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,8 +11,10 @@ use crate::lab::{Dice, large};
 pub const ALONE: u8 = 0;
 /// Messages are carried meanwhile.
 pub const CARRYING: u8 = 1;
+/// Neither of the two yet: what it does counts for nothing.
+pub const BETWEEN: u8 = 2;
 /// It is to end.
-pub const OVER: u8 = 2;
+pub const OVER: u8 = 3;
 
 /// Between two commands: a person's client is not a load generator.
 const THINKS: Duration = Duration::from_millis(60);
@@ -22,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a client did.
 #[derive(Default)]
 pub struct Work {
-    /// How long its commands took: alone, and while messages were carried.
-    pub took: [Vec<Duration>; 2],
+    /// How long its commands took, by their names: alone, and while messages were carried.
+    pub took: [Vec<(&'static str, Duration)>; 2],
     /// Messages that it appended and was told OK of.
     pub appended: Vec<[u8; 32]>,
     /// Messages whose APPEND was broken off: they may be there.
@@ -63,17 +65,17 @@ fn session(
         let n = dice.below(wire.exists.max(1)) + 1;
         let mut hash = None;
         let mut literal = Vec::new();
-        let command = match dice.below(10_u32) {
-            0..3 => format!("FETCH {n}:{} (FLAGS)", wire.exists.min(n + 50)),
-            3..6 => format!("FETCH {n} (BODY.PEEK[])"),
-            6 => format!("STORE {n} +FLAGS (\\Seen)"),
-            7 => "NOOP".to_owned(),
-            8 => format!("SEARCH {n}:* FLAGGED"),
+        let (kind, command) = match dice.below(10_u32) {
+            0..3 => ("flags", format!("FETCH {n}:{} (FLAGS)", wire.exists.min(n + 50))),
+            3..6 => ("content", format!("FETCH {n} (BODY.PEEK[])")),
+            6 => ("STORE", format!("STORE {n} +FLAGS (\\Seen)")),
+            7 => ("NOOP", "NOOP".to_owned()),
+            8 => ("SEARCH", format!("SEARCH {n}:* FLAGGED")),
             _ => {
                 literal = large(1_000_000 + number * 100_000 + *appended, 3_000);
                 *appended += 1;
                 hash = Some(*blake3::hash(&literal).as_bytes());
-                format!("APPEND INBOX {{{}+}}", literal.len())
+                ("APPEND", format!("APPEND INBOX {{{}+}}", literal.len()))
             }
         };
         let at = stage.load(Ordering::Relaxed);
@@ -90,8 +92,8 @@ fn session(
             // A proxy that is being stopped says so.
             work.refused.push(format!("{command}: {answer}"));
         }
-        if at == stage.load(Ordering::Relaxed) && at != OVER {
-            work.took[usize::from(at)].push(took);
+        if at == stage.load(Ordering::Relaxed) && at < BETWEEN {
+            work.took[usize::from(at)].push((kind, took));
         }
     }
     wire.command("LOGOUT", b"").map(drop)
