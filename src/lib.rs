@@ -164,6 +164,16 @@
 //!   OAUTHBEARER and XOAUTH2 are offered together where that side has one of them
 //!   ([`Accounts::takes_tokens`](account::Accounts::takes_tokens)), and each is passed on as the other. A
 //!   client whose token has expired, and who has no later one, is sent away by BYE.
+//! - **An account rests where new has no quota left for it** (`ferry::full`), and not for a `[LIMIT]`: that
+//!   may be one of a folder or of a message, and keeps back no other folder.
+//! - **A RENAME, and a MOVE on a server that has none, are noted before a server is told**: where nobody
+//!   heard the end, the next listing, or a look at what is in the target, decides (`account::renaming`,
+//!   `ferry::moves`).
+//! - **Old's copies of what was removed are seen again where the index is lost**: what is owed to old is
+//!   not in the epoch log, which would have to hold it for all accounts. A snapshot has it.
+//! - **Mail that comes to both sides is one message if its second copy comes before the first one is
+//!   copied**, by whoever opens it or on the way back: afterwards it is told from no other message of equal
+//!   content.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

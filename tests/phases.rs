@@ -431,6 +431,56 @@ fn v3_v5_mail_that_comes_to_both_sides_in_phase_new_is_one_message() {
     }
 }
 
+/// Mail comes to both servers while old decides: merged again, it is one message, under the UID that it had.
+#[test]
+fn v3_mail_that_comes_to_both_sides_in_phase_old_is_one_message_when_merged() {
+    let mut world = World::new().seeded(|old, _| {
+        old.seed("INBOX", &mails(0..5));
+        old.seed("Work", &mails(10..12));
+    });
+    let mut client = world.proxy.client();
+    copy_all(&world, &mut client);
+    for n in [500, 510, 520] {
+        let mut client = world.proxy.client();
+        go(&world, "old");
+        world.old.deliver("INBOX", &Mail::numbered(n));
+        world.new.deliver("INBOX", &Mail::numbered(n));
+        world.new.deliver("INBOX", &Mail::numbered(n + 1));
+        world.old.deliver("INBOX", &Mail::numbered(n + 1));
+        // Of one of them a client knows, and marks it.
+        client.ok("SELECT INBOX");
+        let last = everything(&mut client, "INBOX").last().expect("a message").uid;
+        client.ok("SELECT INBOX");
+        client.ok(&format!("UID STORE {last} +FLAGS (\\Answered)"));
+        let before = everything(&mut client, "INBOX");
+        world.old.deliver("INBOX", &Mail::numbered(n + 2));
+        world.new.deliver("INBOX", &Mail::numbered(n + 2));
+        if n > 500 {
+            world.proxy.kill9();
+            world.proxy.restart_to_die_at("phase: twins have old's flags=return");
+            let client = world.proxy.client();
+            phase(&world.proxy, &["merged"]).unwrap_err();
+            drop(client);
+            world.proxy.kill9();
+            world.proxy.restart();
+        }
+        let mut client = world.proxy.client();
+        go(&world, "merged");
+        if n > 510 {
+            world.proxy.kill9();
+            world.proxy.restart();
+            client = world.proxy.client();
+        }
+        let after = lab::eventually_holds(&mut client, "INBOX", before.len() + 1);
+        assert_eq!(after[..before.len()], before[..], "V2");
+        assert_eq!(after.len(), before.len() + 1, "V3: {after:#?}");
+        copy_all(&world, &mut client);
+        assert_eq!(everything(&mut world.new.client(), "INBOX").len(), after.len(), "V5");
+        let shown = everything(&mut client, "INBOX");
+        assert_eq!(shown.len(), after.len(), "V3, later");
+    }
+}
+
 #[test]
 fn forced_to_new_what_is_on_old_alone_is_listed_and_comes_back() {
     let mut world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..4)));
