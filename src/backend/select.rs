@@ -145,12 +145,12 @@ impl Selected {
     }
 
     pub(super) fn knows_flags(&mut self, flags: &[Bytes]) {
-        self.flags = flags.to_vec();
+        self.flags = copies(flags);
         self.tells_flags = true;
     }
 
     pub(super) fn keeps_flags(&mut self, flags: &[Bytes]) {
-        self.permanent_flags = flags.to_vec();
+        self.permanent_flags = copies(flags);
         self.tells_flags = true;
     }
 
@@ -439,12 +439,12 @@ impl Selected {
     fn learn(&mut self, done: &Done) {
         for response in &done.untagged {
             match response {
-                Response::Flags(flags) => self.flags.clone_from(flags),
+                Response::Flags(flags) => self.flags = copies(flags),
                 Response::Status { code: Some(code), .. } => match code {
                     Code::UidValidity(n) => self.uid_validity = *n,
                     Code::UidNext(n) => self.uid_next = *n,
                     Code::HighestModSeq(n) => self.highest_mod_seq = Some(*n),
-                    Code::PermanentFlags(flags) => self.permanent_flags.clone_from(flags),
+                    Code::PermanentFlags(flags) => self.permanent_flags = copies(flags),
                     _ => {}
                 },
                 _ => {}
@@ -455,4 +455,10 @@ impl Selected {
         }
         self.read_only = done.code == Some(Code::ReadOnly);
     }
+}
+
+/// What is kept of a list as long as its mailbox is: as parts of what was read, its flags would keep all of
+/// that, 64 KB for each mailbox.
+fn copies(flags: &[Bytes]) -> Vec<Bytes> {
+    flags.iter().map(|flag| Bytes::copy_from_slice(flag)).collect()
 }

@@ -38,7 +38,7 @@ fn an_account_that_is_moved_is_looked_at_again_and_nothing_is_carried() {
         );
         // What a folder costs that nobody has opened, and a message that is compared, beside the
         // program itself.
-        let bound = (64 << 20) + u64::from(folders) * (160 << 10) + u64::from(messages) * 128;
+        let bound = (64 << 20) + u64::from(folders) * (48 << 10) + u64::from(messages) * 128;
         assert!(memory < bound, "{memory} octets for {folders} folders, {messages} messages");
         said
     };
