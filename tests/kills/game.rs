@@ -304,6 +304,8 @@ impl Game {
         // Longer than the grace in which copies are looked for.
         std::thread::sleep(Duration::from_secs(3));
         self.model.observe(&mut client, &self.names, true);
+        // What new has refused for no reason of its own would wait for longer.
+        assert_eq!(self.world.proxy.run(&["retry"]).status.code(), Some(0));
         for (folder, name) in FOLDERS.iter().zip(&self.names) {
             let mine = FOLDERS.iter().position(|f| f == folder).expect("a folder");
             let wanted: BTreeSet<u32> = self.model.there(mine).iter().map(|(n, _)| *n).collect();
