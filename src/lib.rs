@@ -73,8 +73,13 @@
 //!   after a crash. There the wait is bounded by `limits.backend_command_timeout`.
 //! - **Connections are held to the end of a command.** A long FETCH does not give way between
 //!   windows; where its client is slow, its connections count no more ([`Seat`](backend::Seat)). One
-//!   connection is asked for one step of a FETCH at a time: Dovecot joins pipelined ones. Watchers take at most half of a pool and give way on demand; the copier, one batch at a
-//!   time, is a borrower like any other.
+//!   connection is asked for one step of a FETCH at a time: Dovecot joins pipelined ones. Watchers
+//!   take at most half of a pool and give way on demand; the copier, one batch at a time, is a borrower
+//!   like any other.
+//! - **Content is gathered too where steps would be short**, about a mebibyte at a time, and put into the
+//!   client's order; what is too large to be held is passed on as it comes when its turn comes.
+//! - **What is opened is carried when the client's command is over**, or a third of a second later:
+//!   a download does not share the processor with the copies of its first messages.
 //! - **The guard of writes is one for each mailbox**, not one for each UID: see
 //!   [`Mailbox::guard`](account::Mailbox::guard). The copier holds it alone for the last comparison
 //!   of flags and the change of place, a few round trips for a batch. Whoever carries waits for the

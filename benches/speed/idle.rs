@@ -24,7 +24,7 @@ const FIRST: usize = 1_000;
 /// How long the processor is watched.
 const WATCHED: Duration = Duration::from_secs(10);
 
-/// How many accounts get a message, one after the other.
+/// How many accounts get a message.
 const TOLD: usize = 9;
 
 /// How long a server may take to tell of a message: where the kernel has no inotify instance left for it, a
@@ -109,18 +109,24 @@ async fn one_way(field: &Field, way: &Way, wire: &Wire, count: usize) -> [Vec<f6
     let start = cpu::seconds(&groups);
     tokio::time::sleep(WATCHED).await;
     let cpu = (cpu::seconds(&groups) - start) / WATCHED.as_secs_f64();
-    let mut told = Vec::new();
-    for account in 0..TOLD {
-        let direct = &field.ways()[0];
+    let mut waiting: Vec<Vec<&mut Client>> = (0..TOLD).map(|_| Vec::new()).collect();
+    for (n, client, _) in &mut sessions {
+        if let Some(those) = waiting.get_mut(*n % ACCOUNTS) {
+            those.push(client);
+        }
+    }
+    let direct = &field.ways()[0];
+    let told = waiting.into_iter().enumerate().map(async |(account, those)| {
         let mut client = Client::login_as(direct, &Wire::Plain, &user(account)).await;
         let start = Instant::now();
         client.append("INBOX", &Mail::numbered(account as u32).octets).await;
-        let mine = sessions.iter_mut().filter(|(n, ..)| n % ACCOUNTS == account);
-        let heard = join_all(mine.map(|(_, client, _)| client.hears_of_a_message()));
+        let heard = join_all(those.into_iter().map(Client::hears_of_a_message));
         tokio::time::timeout(PATIENCE, heard).await.expect("news of a message");
-        told.push(start.elapsed().as_secs_f64());
+        let seconds = start.elapsed().as_secs_f64();
         client.logout().await;
-    }
+        seconds
+    });
+    let told = join_all(told).await;
     for (_, mut client, tag) in sessions {
         client.done(&tag).await;
         client.logout().await;
