@@ -1,5 +1,6 @@
 //! Moving an account: the program's `sync`, beside other tools between the same two servers.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -102,6 +103,9 @@ fn tool(at: usize, world: &World) -> Option<Command> {
             std::fs::write(&rc, text).expect("mbsync's configuration");
             let mut mbsync = Command::new("mbsync");
             mbsync.arg("-q").arg("-c").arg(rc).arg("all");
+            // It warns of passwords in clear.
+            let said = File::create(world.dir.path().join("mbsync.log"));
+            mbsync.stderr(said.expect("mbsync's log"));
             Some(mbsync)
         }
     }
