@@ -1,4 +1,4 @@
-//! What processes cost: time of the processor and memory of their own, from `/proc`.
+//! What processes cost: time of the processor and memory of their own, and what they write, from `/proc`.
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +24,16 @@ pub fn memory(groups: &[u32]) -> f64 {
         kib * 1024.0
     };
     members(groups).into_iter().map(|(pid, _)| pss(pid)).sum()
+}
+
+/// Octets that the running processes of these groups have written, to files and to clients.
+pub fn written(groups: &[u32]) -> f64 {
+    let octets = |pid: u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        let line = text.lines().find_map(|l| l.strip_prefix("wchar: ")).unwrap_or("0");
+        line.parse::<f64>().expect("octets")
+    };
+    members(groups).into_iter().map(|(pid, _)| octets(pid)).sum()
 }
 
 /// The processes of these groups, with the fields of `stat` from the third (the state) on.

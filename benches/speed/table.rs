@@ -21,6 +21,8 @@ pub enum Unit {
     MiB,
     /// How many a second: more is better.
     PerSecond,
+    /// How many times.
+    Times,
 }
 
 impl Unit {
@@ -30,7 +32,7 @@ impl Unit {
             Unit::MbPerSecond => value / 1e6,
             Unit::KiB => value / 1024.0,
             Unit::MiB => value / f64::from(1 << 20),
-            Unit::PerSecond => value,
+            Unit::PerSecond | Unit::Times => value,
         }
     }
 
@@ -41,6 +43,7 @@ impl Unit {
             Unit::KiB => "KiB",
             Unit::MiB => "MiB",
             Unit::PerSecond => "/s",
+            Unit::Times => "times",
         }
     }
 }
