@@ -111,6 +111,8 @@ pub struct Conn {
     output: Vec<u8>,
     /// Text and inlined literals of a reply that is not complete yet.
     unit: BytesMut,
+    /// Something has come since the last wait.
+    heard: bool,
     in_fetch: bool,
     inline_left: u64,
     profile: Profile,
@@ -146,6 +148,7 @@ impl Conn {
             input: BytesMut::new(),
             output: Vec::new(),
             unit: BytesMut::new(),
+            heard: false,
             in_fetch: false,
             inline_left: 0,
             profile: Profile::default(),
@@ -629,12 +632,16 @@ impl Conn {
                 return Ok(event);
             }
             self.input.reserve(room);
+            if std::mem::take(&mut self.heard) {
+                self.stream.acknowledge();
+            }
             let read = timeout(patience, self.stream.read_buf(&mut self.input)).await;
             let read = match read {
                 Ok(Ok(0)) => Ok(Err(io::ErrorKind::UnexpectedEof.into())),
                 other => other,
             };
             self.io(read, "reading")?;
+            self.heard = true;
         }
     }
 
