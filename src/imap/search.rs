@@ -226,8 +226,13 @@ impl SearchKey {
                 parts.text(")");
             }
             SearchKey::Not(key) => {
-                parts.text("NOT ");
-                key.write(translate, parts);
+                let mut written = Parts::new();
+                key.write(translate, &mut written);
+                // Courier understands no NOT before another one.
+                if !written.strip_prefix(b"NOT ") {
+                    parts.text("NOT ");
+                }
+                parts.append(written);
             }
             SearchKey::Or(a, b) => {
                 parts.text("OR ");
@@ -374,7 +379,8 @@ mod tests {
         assert_eq!(rewritten("UID 5"), "UID 15");
         assert_eq!(rewritten("1:* UNSEEN"), "UID 7 UNSEEN");
         assert_eq!(rewritten("OR UID 200 SEEN"), "OR NOT ALL SEEN");
-        assert_eq!(rewritten("NOT UID 200"), "NOT NOT ALL");
+        assert_eq!(rewritten("NOT UID 200"), "ALL");
+        assert_eq!(rewritten("NOT NOT NOT SEEN NOT NOT UID 1"), "NOT SEEN UID 11");
         assert_eq!(rewritten("NOT (UID 1 3 SEEN)"), "NOT (UID 11 UID 7 SEEN)");
     }
 

@@ -90,6 +90,17 @@ impl Parts {
         self
     }
 
+    /// Takes away what its text begins with. False if it begins otherwise.
+    pub fn strip_prefix(&mut self, prefix: &[u8]) -> bool {
+        match self.0.first_mut() {
+            Some(Part::Text(text)) if text.starts_with(prefix) => {
+                text.drain(..prefix.len());
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The pieces in order.
     pub fn as_slice(&self) -> &[Part] {
         &self.0
