@@ -157,9 +157,10 @@ impl Session {
         let all = UidSet::from_ranges([(Uid(1), Uid(u32::MAX))]);
         let known = resync.known.as_ref().map_or(all, |known| known.uids(Uid(0)));
         vanished_earlier(&known, selected, &mut self.client.out);
+        let every = SeqSet::all();
         let asked = Asked {
             uid: true,
-            set: &SeqSet::all(),
+            set: resync.known.as_ref().unwrap_or(&every),
             items: &[FetchItem::Flags, FetchItem::ModSeq],
             partial: None,
             changed_since: Some(resync.mod_seq),
