@@ -4,7 +4,9 @@ mod lab;
 
 use std::collections::BTreeSet;
 
-use lab::{Courier, Dialogue, Dovecot, Mail, World, everything, folder_names, mails, quoted};
+use lab::{
+    Courier, Cyrus, Dialogue, Dovecot, Mail, World, everything, folder_names, mails, quoted,
+};
 
 /// A client that connects after both servers have told what they offer.
 fn after_both_are_known(world: &World) -> Dialogue {
@@ -298,6 +300,30 @@ fn a_mailbox_for_a_special_use_is_asked_of_new_unless_another_one_has_it() {
     let asked = |said: &String| said.contains("CREATE \"Rubbish\" (USE (\\Drafts))");
     assert!(heard.values().any(asked), "{heard:?}");
     client.ok("CREATE INBOX.Other (USE ())");
+}
+
+#[test]
+fn a_mailbox_for_a_special_use_has_it_from_a_server_that_gives_uses() {
+    let old = Dovecot::old_style().special_use("Sent Items", "\\Sent");
+    let world = World::new().old(old).new(Cyrus::styled(true, true)).start();
+    let mut client = after_both_are_known(&world);
+    client.ok("CREATE INBOX.Kept (USE (\\Archive))");
+    client.append("INBOX.Kept", "", &Mail::numbered(1).octets);
+    let uses = |client: &mut Dialogue| -> BTreeSet<(String, String)> {
+        let listed = client.ok("LIST (SPECIAL-USE) \"\" * RETURN (SPECIAL-USE)").listed();
+        let of = |a: &BTreeSet<String>| a.iter().find(|a| *a != "\\hasnochildren").cloned();
+        listed.into_iter().map(|l| (l.name, of(&l.attributes).expect("a use"))).collect()
+    };
+    let pair = |name: &str, special: &str| (name.to_owned(), special.to_owned());
+    assert_eq!(uses(&mut world.new.client()), [pair("Kept", "\\archive")].into());
+    let both = [pair("INBOX.Kept", "\\archive"), pair("INBOX.Sent Items", "\\sent")];
+    assert_eq!(uses(&mut client), both.clone().into());
+    for taken in ["\\Archive", "\\Sent"] {
+        let no = client.no(&format!("CREATE INBOX.Other (USE ({taken}))"));
+        assert_eq!(no.code("USEATTR").as_deref(), Some(""), "{taken}: {no:?}");
+    }
+    assert!(!folder_names(&mut client).contains("INBOX.Other"));
+    assert_eq!(uses(&mut client), both.into());
 }
 
 #[test]
