@@ -52,13 +52,24 @@ fn held(wire: &Relay, there: Way, word: &'static str) -> Arc<AtomicBool> {
 /// the next command is sent over it.
 fn behind(old: Shape) -> (World, Dialogue) {
     let world = World::new().old(old).wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+    left_behind(world, &["STORE 1 +FLAGS (\\Flagged)"], |_| {})
+}
+
+fn left_behind(
+    world: World,
+    changes: &[&str],
+    meanwhile: impl FnOnce(&World),
+) -> (World, Dialogue) {
     let (mut busy, mut writer) = (world.proxy.client(), world.proxy.client());
     busy.ok("SELECT INBOX");
     writer.ok("SELECT INBOX");
     let is_held = held(&world.old_wire, Way::ToProxy, "BODY[HEADER]");
     busy.send("held FETCH 1:5 (BODY.PEEK[HEADER])");
     eventually("the first connection is busy", || is_held.load(Ordering::Relaxed).then_some(()));
-    writer.ok("STORE 1 +FLAGS (\\Flagged)");
+    for change in changes {
+        writer.ok(change);
+    }
+    meanwhile(&world);
     world.old_wire.release();
     assert_eq!(busy.until("held").status, "OK");
     (world, writer)
@@ -83,6 +94,59 @@ fn v4_a_flag_that_is_added_over_one_connection_takes_away_none_that_was_added_ov
         let (world, mut writer) = behind(old);
         writer.ok("STORE 1 +FLAGS (\\Answered)");
         assert_eq!(on(&world.old, "INBOX", 1), set(&["\\Flagged", "\\Answered"]), "{name}");
+    }
+}
+
+/// The same of keywords, which it keeps elsewhere: it writes down all of a message that the connection knows.
+#[test]
+fn v4_a_keyword_is_added_to_those_that_another_connection_left() {
+    for (name, old) in old_servers() {
+        let world = World::new().old(old).wired().seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+        let before =
+            ["STORE 1 FLAGS (Gone Kept)", "STORE 1 -FLAGS (Gone)", "STORE 1 +FLAGS (Added)"];
+        let (world, mut writer) = left_behind(world, &before, |_| {});
+        writer.ok("STORE 1 +FLAGS (Last)");
+        assert_eq!(on(&world.old, "INBOX", 1), set(&["Kept", "Added", "Last"]), "{name}");
+    }
+}
+
+#[test]
+fn v4_copy_takes_the_flags_that_were_set_over_another_connection() {
+    for (name, old) in old_servers() {
+        let world = World::new().old(old).wired().seeded(|old, _| {
+            old.seed("INBOX", &mails(0..5));
+            old.seed("Other", &mails(10..11));
+        });
+        let (world, mut writer) = left_behind(world, &["STORE 1 FLAGS (\\Flagged Kept)"], |_| {});
+        writer.ok("COPY 1 INBOX.Other");
+        assert_eq!(on(&world.old, "INBOX.Other", 2), set(&["\\Flagged", "Kept"]), "{name}");
+    }
+}
+
+/// Where the server's own count of a mailbox is of no use, because it counts copies with the rest.
+#[test]
+fn status_counts_flags_that_were_set_over_another_connection() {
+    for (name, old) in old_servers() {
+        let world = World::new().old(old).wired().set("auth.remember", "\"0s\"");
+        let world = world.seeded(|old, _| old.seed("INBOX", &mails(0..5)));
+        let mut opener = world.proxy.client();
+        opener.ok("SELECT INBOX");
+        opener.ok("FETCH 5 (BODY.PEEK[])");
+        eventually_holds(&mut world.new.client(), "INBOX", 1);
+        eventually("nothing is under way", || {
+            world.proxy.log().contains("carried to new").then_some(())
+        });
+        let on_new = held(&world.new_wire, Way::ToProxy, "BODY[HEADER]");
+        let changes = ["STORE 1:3 FLAGS (\\Deleted)", "STORE 1 +FLAGS (\\Seen)"];
+        let (_world, mut writer) = left_behind(world, &changes, |world| {
+            eventually("new is busy", || on_new.load(Ordering::Relaxed).then_some(()));
+            // Both sides get a connection with nothing selected, which is the one to ask for STATUS.
+            world.proxy.client().ok("LIST \"\" *");
+            world.new_wire.release();
+        });
+        let told = writer.ok("STATUS INBOX (UNSEEN DELETED)").status_of("INBOX");
+        let unseen = writer.ok("SEARCH UNSEEN").found().len() as u64;
+        assert_eq!((told["UNSEEN"], told["DELETED"]), (unseen, 3), "{name}");
     }
 }
 

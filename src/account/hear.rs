@@ -66,6 +66,12 @@ impl Mailbox {
         Ok(lease)
     }
 
+    /// Makes a connection ready to change flags. Courier computes keywords from those that the
+    /// connection knows, and takes away again what others have set; who counts changes does not.
+    pub async fn catch_up_to_write(self: &Arc<Self>, conn: &mut Conn) -> Result<(), AccountError> {
+        if conn.profile().condstore() { Ok(()) } else { self.catch_up(conn).await }
+    }
+
     /// Has a connection told of what others have changed, if there is anything.
     pub async fn catch_up(self: &Arc<Self>, conn: &mut Conn) -> Result<(), AccountError> {
         if self.is_behind(conn) {

@@ -280,7 +280,7 @@ impl Mailbox {
         if !(unseen || deleted || storage || size) {
             return Ok(counts);
         }
-        let mut lease = self.lease(access, side).await?;
+        let mut lease = self.lease_to_look(access, side).await?;
         if unseen {
             counts.unseen = Some(found(&mut lease, "UNSEEN", decides).await?.len().into());
         }

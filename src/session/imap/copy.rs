@@ -301,7 +301,8 @@ impl Copy {
             return Err(AccountError::NotThere { mailbox: self.target.name().clone(), side });
         };
         let validity = self.target.peek(|m| m.record.sides[side].map(|s| s.uid_validity));
-        let mut lease = self.source.lease(&self.user.access, side).await?;
+        // A copy gets the flags that the connection knows of.
+        let mut lease = self.source.lease_to_look(&self.user.access, side).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if !self.moving || lease.profile().has_move() {
@@ -437,12 +438,12 @@ impl Copy {
         // Connections are borrowed in the order of the sides (see `backend::Pool`).
         let (mut from, mut to) = match side {
             Side::Old => {
-                let from = self.source.lease(access, Side::Old).await?;
+                let from = self.source.lease_to_look(access, Side::Old).await?;
                 (from, self.target.lease(access, Side::New).await?)
             }
             Side::New => {
                 let to = self.target.lease(access, Side::Old).await?;
-                (self.source.lease(access, Side::New).await?, to)
+                (self.source.lease_to_look(access, Side::New).await?, to)
             }
         };
         let announced = ensure_announced(&mut from, wanted).await?;

@@ -161,6 +161,7 @@ impl Store {
         outcome: &mut Outcome,
     ) -> Result<(), AccountError> {
         let mut lease = self.mailbox.lease(&self.user.access, side).await?;
+        self.mailbox.catch_up_to_write(&mut lease).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         let since = self.mailbox.moment();

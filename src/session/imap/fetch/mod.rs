@@ -306,6 +306,7 @@ async fn set_seen(
     if wanted.is_empty() {
         return Ok(UidSet::new());
     }
+    mailbox.catch_up_to_write(conn).await.map_err(Broken::Between)?;
     let announced = ensure_announced(conn, wanted).await?;
     let sets = wanted.intersect(&announced).spanned(&announced);
     let since = mailbox.moment();
