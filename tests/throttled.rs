@@ -10,7 +10,12 @@ use lab::{Fate, Relay, Way, World, eventually, everything, mails};
 
 /// Has a server answer NO with this code to so many commands in which these words stand, instead of doing them.
 /// Counts all of them.
-fn put_off(wire: &Relay, words: &'static str, code: &'static str, times: usize) -> Arc<AtomicUsize> {
+fn put_off(
+    wire: &Relay,
+    words: &'static str,
+    code: &'static str,
+    times: usize,
+) -> Arc<AtomicUsize> {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let mut tags: Vec<String> = Vec::new();
