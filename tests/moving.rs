@@ -4,7 +4,7 @@ mod lab;
 
 use lab::{
     Courier, Cyrus, Dialogue, Dovecot, Fate, Relay, Seen, Shape, Way, World, eventually,
-    everything, has, mails, quoted, sorted,
+    eventually_holds, everything, has, mails, quoted, sorted,
 };
 
 fn world() -> World {
@@ -40,6 +40,27 @@ fn copy_to_either_side_says_where_the_copies_are() {
         }
         assert_eq!(everything(&mut client, "INBOX").len(), 12, "{target}");
     }
+}
+
+/// As one server has it, also where the copies are made in a mailbox of which the connections hear.
+#[test]
+fn copies_come_in_the_order_of_their_messages_whichever_side_they_lie_on() {
+    let world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..6)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1,4 (BODY.PEEK[])");
+    eventually_holds(&mut world.new.client(), "INBOX", 2);
+    eventually("nothing is under way", || {
+        let told = world.proxy.log().matches("carried to new").count();
+        (told > 0 && client.ok("SEARCH ALL").found().len() == 6).then_some(())
+    });
+    let copied = client.ok("COPY 1:5 INBOX");
+    assert!(copied.copied().2.is_sorted(), "{copied:?}");
+    let all = everything(&mut client, "INBOX");
+    let octets = |range: std::ops::Range<usize>| -> Vec<_> {
+        all[range].iter().map(|seen| seen.octets.clone()).collect()
+    };
+    assert_eq!(octets(6..11), octets(0..5));
 }
 
 #[test]

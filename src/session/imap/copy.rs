@@ -235,11 +235,14 @@ impl Copy {
         let _under_way = self.target.copies_to_here.read().await;
         let mut pairs = Vec::new();
         let mut incomplete = false;
+        // What they have heard counts when all copies have got their UIDs, in the messages' order.
+        let mut leases = Vec::new();
+        let mut ended = None;
         for side in Side::BOTH.into_iter().filter(|&side| !wanted[side].is_empty()) {
             let there = self.target.view().names[side].is_some();
             let to = if there || !self.crosses() { side } else { side.other() };
             let copied = match to == side {
-                true => self.on_side(side, &wanted[side]).await,
+                true => self.on_side(side, &wanted[side], &mut leases).await,
                 false => self.across(side, &wanted[side]).await,
             };
             match copied {
@@ -247,23 +250,23 @@ impl Copy {
                     let pairs_here = by_uid(&view.map, side, &told.pairs);
                     pairs.extend(pairs_here.map(|(from, copy)| (from, to, copy)));
                     incomplete |= told.incomplete;
+                    continue;
                 }
-                Ok(Err(done)) => {
-                    self.look_at_target().await;
-                    return Ok(Outcome::Refused(Reply::from_server(&done)));
-                }
-                Err(e) => {
-                    self.look_at_target().await;
-                    return Err(e);
-                }
+                Ok(Err(done)) => ended = Some(Ok(Outcome::Refused(Reply::from_server(&done)))),
+                Err(e) => ended = Some(Err(e)),
             }
+            break;
         }
-        step("copy command: the messages are copied");
-        if incomplete {
+        if ended.is_none() {
+            step("copy command: the messages are copied");
+        }
+        if incomplete || ended.is_some() {
+            self.give_back(leases).await;
             self.look_at_target().await;
-            return Ok(Outcome::Done(None));
+            return ended.unwrap_or(Ok(Outcome::Done(None)));
         }
         if pairs.is_empty() {
+            self.give_back(leases).await;
             return Ok(Outcome::Done(None));
         }
         pairs.sort_unstable_by_key(|(from, ..)| *from);
@@ -280,8 +283,15 @@ impl Copy {
                 }
                 Ok((claimed, true))
             })
-            .await?;
-        Ok(Outcome::Done(Some(copy_uid(self.target.view().uid_validity, &claimed))))
+            .await;
+        self.give_back(leases).await;
+        Ok(Outcome::Done(Some(copy_uid(self.target.view().uid_validity, &claimed?))))
+    }
+
+    async fn give_back(&self, leases: Vec<Lease>) {
+        for lease in leases {
+            self.source.give_back(lease).await;
+        }
     }
 
     /// Shows in the target what came there without being told of. What was done is done, whether
@@ -292,10 +302,12 @@ impl Copy {
         }
     }
 
+    /// On one side. Connections of which the news are not taken yet come to `leases`.
     async fn on_side(
         &self,
         side: Side,
         wanted: &UidSet<SideUid>,
+        leases: &mut Vec<Lease>,
     ) -> Result<Result<Told, Done>, AccountError> {
         let Some(name) = self.target.view().names[side].clone() else {
             return Err(AccountError::NotThere { mailbox: self.target.name().clone(), side });
@@ -306,10 +318,15 @@ impl Copy {
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if !self.moving || lease.profile().has_move() {
-            return self.at_once(lease, &name, validity, (&wanted, &announced)).await;
+            let copied = self.at_once(&mut lease, &name, validity, (&wanted, &announced)).await?;
+            leases.push(lease);
+            return Ok(copied);
         }
         let noted = self.begin_move(side, side, &wanted).await?;
-        let copied = self.at_once(lease, &name, validity, (&wanted, &announced)).await;
+        let copied = self.at_once(&mut lease, &name, validity, (&wanted, &announced)).await;
+        if copied.is_ok() {
+            self.source.give_back(lease).await;
+        }
         let moved = match copied {
             Ok(Ok(told)) => {
                 step("move: the messages are copied");
@@ -358,7 +375,7 @@ impl Copy {
     /// By COPY, or by MOVE where the server has it.
     async fn at_once(
         &self,
-        mut lease: Lease,
+        lease: &mut Lease,
         name: &MailboxName,
         validity: Option<u32>,
         (wanted, announced): (&UidSet<SideUid>, &UidSet<SideUid>),
@@ -381,7 +398,6 @@ impl Copy {
             }
             told.take(&done, validity, wanted);
         }
-        self.source.give_back(lease).await;
         Ok(refused.map_or(Ok(told), Err))
     }
 
