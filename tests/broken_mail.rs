@@ -4,33 +4,13 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use lab::{Courier, Cyrus, Dialogue, Dovecot, Fate, Reply, Server, Way, World, has, mails, small};
+use lab::{Courier, Cyrus, Dialogue, Dovecot, Fate, Reply, Way, World, mails, small};
 
 /// The broken one among five.
 const BROKEN: u32 = 3;
-
-/// The file in which a server keeps a message.
-fn file_of(server: &Server, message: &[u8]) -> PathBuf {
-    fn look(dir: &Path, id: &str) -> Option<PathBuf> {
-        fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
-            let path = entry.path();
-            let kind = fs::symlink_metadata(&path).ok()?;
-            if kind.is_dir() {
-                return look(&path, id);
-            }
-            let name = path.file_name()?.to_string_lossy().into_owned();
-            let fits = kind.is_file() && kind.len() < 100_000 && !name.contains("cache");
-            (fits && has(&fs::read(&path).ok()?, id)).then_some(path)
-        })
-    }
-    let text = String::from_utf8_lossy(message);
-    let id = text.lines().find(|line| line.starts_with("Message-ID")).expect("Message-ID");
-    let places = ["mail", "spool"].map(|sub| server.dir.join(sub));
-    places.iter().find_map(|place| look(place, id)).expect("the message's file")
-}
 
 /// Five messages on old, one of them broken.
 fn world(old: impl Into<lab::server::Shape>, harm: impl Fn(&Path)) -> World {
@@ -40,7 +20,7 @@ fn world(old: impl Into<lab::server::Shape>, harm: impl Fn(&Path)) -> World {
         let mut direct = old.client();
         direct.ok("SELECT INBOX");
         direct.ok("FETCH 1:* (RFC822.SIZE ENVELOPE BODYSTRUCTURE)");
-        harm(&file_of(old, &small(BROKEN - 1)));
+        harm(&old.file_of(&small(BROKEN - 1)));
     })
 }
 
@@ -107,7 +87,7 @@ fn v5_dovecot_hangs_up_over_a_message_and_the_others_are_given_and_copied() {
     let world = world(Dovecot::old_style(), unreadable);
     let reply = the_others_are_given_and_copied(&world);
     assert_eq!(reply.status, "NO", "{reply:?}");
-    let file = file_of(&world.old, &small(BROKEN - 1));
+    let file = world.old.file_of(&small(BROKEN - 1));
     repaired_it_is_whole(world, |_| readable(&file));
 }
 
@@ -115,7 +95,7 @@ fn v5_dovecot_hangs_up_over_a_message_and_the_others_are_given_and_copied() {
 fn v5_couriers_excuse_for_a_message_is_not_copied() {
     let world = world(Courier::plain(), unreadable);
     the_others_are_given_and_copied(&world);
-    let file = file_of(&world.old, &small(BROKEN - 1));
+    let file = world.old.file_of(&small(BROKEN - 1));
     repaired_it_is_whole(world, |_| readable(&file));
 }
 
@@ -202,7 +182,7 @@ fn v5_a_copy_that_new_refuses_to_give_is_read_from_old() {
     client.ok("FETCH 1:5 (BODY.PEEK[])");
     lab::eventually_holds(&mut world.new.client(), "INBOX", 5);
     eventually_both(&mut client);
-    unreadable(&file_of(&world.new, &small(BROKEN - 1)));
+    unreadable(&world.new.file_of(&small(BROKEN - 1)));
     let fetched = client.ok("UID FETCH 1:* (UID BODY.PEEK[])").fetched();
     let given: Vec<(u32, bool)> =
         fetched.iter().map(|m| (m.uid, m.body() == small(m.uid - 1))).collect();

@@ -7,7 +7,7 @@ mod ran;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lab::{Dialogue, World, eventually, mails};
+use lab::{Courier, Cyrus, Dialogue, World, eventually, mails, small};
 use ran::{json, told};
 use serde_json::Value;
 
@@ -120,6 +120,38 @@ fn verify_names_what_was_changed_behind_the_proxys_back_and_nothing_else() {
     assert_eq!(kinds(&found), expected.map(|(kind, uid)| (kind.to_owned(), uid)), "{found}");
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(found["result"]["differing"][0], "ann@example.com");
+}
+
+#[test]
+fn verify_names_the_same_where_courier_is_old_and_cyrus_is_new() {
+    let world = World::new()
+        .old(Courier::plain())
+        .new(Cyrus::styled(true, true))
+        .seeded(|old, _| old.seed("INBOX", &mails(0..6)));
+    carry_all(&world, "INBOX", "INBOX", 6);
+    let verify = || {
+        let ran = world.proxy.run(&["verify", "ann", "--json", "--deep"]);
+        (kinds(&json(&ran)), ran.status.code())
+    };
+    assert_eq!(verify(), (vec![], Some(0)));
+    // Past the proxy, one each: deleted on new, altered there, a flag there, a date on old.
+    let mut new = direct(&world.new);
+    new.ok("SELECT INBOX");
+    new.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
+    new.ok("STORE 3 +FLAGS.SILENT (project)");
+    new.ok("EXPUNGE");
+    new.ok("LOGOUT");
+    let altered = world.new.file_of(&small(1));
+    let text = std::fs::read(&altered).expect("a message");
+    let text = String::from_utf8(text).expect("text").replace("Message-ID", "Massage-ID");
+    let file = std::fs::File::options().write(true).open(&altered);
+    std::io::Write::write_all(&mut file.expect("a file"), text.as_bytes()).expect("a write");
+    let redated = world.old.file_of(&small(3));
+    let file = std::fs::File::options().write(true).open(&redated).expect("a file");
+    file.set_modified(mtime(&redated) - Duration::from_secs(86_400)).expect("its time");
+    let expected = [("date", 4), ("different", 2), ("flags", 3), ("missing", 1)];
+    let expected = expected.map(|(kind, uid)| (kind.to_owned(), uid)).to_vec();
+    assert_eq!(verify(), (expected, Some(1)));
 }
 
 #[test]

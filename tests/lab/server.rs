@@ -14,6 +14,7 @@ use super::cyrus::Cyrus;
 use super::dovecot::Dovecot;
 use super::mail::{Mail, deliver_maildir, seed_maildir};
 use super::process::{Running, free_port, owner};
+use super::relay::has;
 use super::syslog::Syslog;
 
 /// What make a server is of, and what it shall be like.
@@ -228,6 +229,26 @@ impl Server {
     pub fn maildir(&self, user: &str, folder: &str) -> PathBuf {
         let root = self.home(user).join("Maildir");
         if folder == "INBOX" { root } else { root.join(format!(".{}", folder.replace('/', "."))) }
+    }
+
+    /// The file in which it keeps a message, which is told by its Message-ID.
+    pub fn file_of(&self, message: &[u8]) -> PathBuf {
+        fn look(dir: &Path, id: &str) -> Option<PathBuf> {
+            fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
+                let path = entry.path();
+                let kind = fs::symlink_metadata(&path).ok()?;
+                if kind.is_dir() {
+                    return look(&path, id);
+                }
+                let name = path.file_name()?.to_string_lossy().into_owned();
+                let fits = kind.is_file() && kind.len() < 100_000 && !name.contains("cache");
+                (fits && has(&fs::read(&path).ok()?, id)).then_some(path)
+            })
+        }
+        let text = String::from_utf8_lossy(message);
+        let id = text.lines().find(|line| line.starts_with("Message-ID")).expect("Message-ID");
+        let places = ["mail", "spool"].map(|sub| self.dir.join(sub));
+        places.iter().find_map(|place| look(place, id)).expect("the message's file")
     }
 
     /// Everything clients have said after login, per connection (needs Dovecot's `rawlog`).
