@@ -204,8 +204,13 @@ fn verify_needs_no_running_proxy_and_says_where_nobody_can_log_in() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("NOT verified: nobody can log in for ann@example.com now"), "{text}");
     let password = world.dir.path().join("proxy/password").display().to_string();
-    let (text, code) = told(&world.proxy.run(&["verify", "ann", "--password-file", &password]));
+    let report = world.dir.path().join("clean.csv");
+    let path = report.display().to_string();
+    let verify = ["verify", "ann", "--password-file", &password, "--report", &path];
+    let (text, code) = told(&world.proxy.run(&verify));
     assert_eq!(code, Some(0), "{text}");
+    let rows = std::fs::read_to_string(report).expect("the report");
+    assert!(rows.starts_with("account,mailbox,kind,") && rows.lines().count() == 1, "{rows}");
     assert!(text.contains("ok   ann@example.com INBOX: 3 on old, 3 on new, 3 compared"), "{text}");
     assert!(!text.contains("secret"), "V9: {text}");
     std::fs::write(&password, "wrong\n").expect("a file");

@@ -142,7 +142,13 @@ fn beside(path: &Path) -> Result<NamedTempFile, Failure> {
 impl Format {
     fn of(path: &Path) -> Result<Format, Failure> {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("csv") => Ok(Format::Csv(Box::new(csv::Writer::from_writer(beside(path)?)))),
+            Some("csv") => {
+                let mut out =
+                    csv::WriterBuilder::new().has_headers(false).from_writer(beside(path)?);
+                // Also where there is no difference to follow.
+                out.write_record(Difference::COLUMNS).map_err(Failure::failed)?;
+                Ok(Format::Csv(Box::new(out)))
+            }
             Some("json") => {
                 Ok(Format::Json(Json::begin(Out::File(BufWriter::new(beside(path)?)))?))
             }

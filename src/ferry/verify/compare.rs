@@ -34,6 +34,23 @@ pub struct Difference {
     pub detail: String,
 }
 
+impl Difference {
+    /// What its fields are called where they stand in a table, in their order.
+    pub const COLUMNS: [&'static str; 11] = [
+        "account",
+        "mailbox",
+        "kind",
+        "ignored",
+        "uid",
+        "old_uid",
+        "new_uid",
+        "message_id",
+        "date",
+        "subject",
+        "detail",
+    ];
+}
+
 /// What can be wrong with a message.
 #[derive(
     Clone,
