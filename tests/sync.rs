@@ -76,6 +76,8 @@ fn v5_the_running_proxy_moves_an_account_and_tells_how_far_it_is() {
     assert!(told > 0, "nothing was told on the way");
     both_have(&world, "INBOX");
     assert!(!folder_names(&mut world.new.client()).contains("Work"), "not asked for");
+    let (code, _, done) = sync(&world, &[]);
+    assert_eq!((code, figure(&done, "carried")), (0, 10), "what it carried this time: {done}");
     let other = world.proxy.run(&["sync", "nobody@elsewhere.example", "--json"]);
     assert_eq!(other.status.code(), Some(1), "there is no line for it in the table");
     let wrong = world.proxy.run(&["sync", "ann@example.com", "--since", "yesterday"]);

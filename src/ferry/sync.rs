@@ -81,6 +81,7 @@ impl Sync<'_> {
     async fn one(&self, name: &AccountName) -> Synced {
         let begun = Instant::now();
         let progress = self.ferry.progress(name);
+        let before = progress.figures();
         let why = match self.login(name).await {
             Err(why) => Some(why),
             Ok((account, access)) => match self.passes(&account, &access).await {
@@ -91,7 +92,9 @@ impl Sync<'_> {
             },
         };
         progress.set_state(why.clone().map_or(State::Settled, State::Paused));
-        let figures = progress.figures();
+        let mut figures = progress.figures();
+        figures.carried -= before.carried.min(figures.carried);
+        figures.octets_carried -= before.octets_carried.min(figures.octets_carried);
         let ok = why.is_none() && figures.stuck == 0;
         let seconds = begun.elapsed().as_secs_f64();
         Synced { account: name.to_string(), ok, why, figures, seconds }
