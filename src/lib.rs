@@ -90,6 +90,8 @@
 //! - **A message that new alters is not joined.** If neither size nor content of the copy is what was
 //!   sent, the copy is removed, the message stays on old, and why is noted as stuck. There is no way yet
 //!   to accept such copies.
+//! - **Clients that are never quiet hold the background sync up for a minute, not for ever**: then it goes
+//!   on beside them, as slowly as what they feel of it bids (`ferry::courtesy`).
 //! - **The background sync is off unless it is switched on** ([`Trickle`](ferry::Trickle)). The server
 //!   that judges passwords may have a `master` or a `table` as well: they are for the background alone.
 //!   With `same` on a side, an account is copied while a client's login is

@@ -201,6 +201,20 @@ fn it_waits_for_clients_that_are_at_work() {
 }
 
 #[test]
+fn an_account_whose_clients_are_never_quiet_is_moved_all_the_same() {
+    let world = trickling(Dovecot::old_style(), Dovecot::new_style())
+        .set("trickle.quiet", "\"300ms\"")
+        .seeded(|old, _| old.seed("INBOX", &mails(0..50)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    eventually("all is moved", || {
+        client.ok("FETCH 1:* (FLAGS)");
+        (world.new.client().ok("EXAMINE INBOX").count("EXISTS") == Some(50)).then_some(())
+    });
+    holds(&world, "INBOX", &mails(0..50));
+}
+
+#[test]
 fn it_rests_where_new_has_no_room_and_goes_on_when_there_is() {
     let counting = Dovecot::new_style()
         .setting("mail_plugins = $mail_plugins quota")

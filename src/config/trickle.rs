@@ -36,7 +36,7 @@ pub struct Trickle {
     pub largest: Option<u64>,
     /// Accounts that come first, in this order; `*` stands for any text.
     pub priority: Vec<String>,
-    /// It waits until no client of the account has asked for anything for so long.
+    /// It waits until no client of the account has asked for anything for so long, within reason.
     pub quiet: Duration,
     /// How soon an account is looked at again in which nothing was left to copy.
     pub again: Duration,

@@ -52,6 +52,8 @@ struct Turn {
     not_before: Option<Instant>,
     /// How often in a row it had to be left alone.
     failures: u32,
+    /// Since when clients have left it no moment in which anything was carried.
+    crowded_out: Option<Instant>,
 }
 
 /// What is known of an account when its turn is decided.
@@ -199,15 +201,18 @@ impl Trickle {
     async fn turn(&self, name: &AccountName) {
         let progress = self.ferry.progress(name);
         let before = progress.figures().carried;
+        let quiet = self.quiet(name);
         let (state, wait) = match self.accounts.background(name).await {
-            Ok(Some((account, access))) => self.pass(&account, access, &progress).await,
+            Ok(Some((account, access))) => self.pass(&account, access, &progress, quiet).await,
             // Whoever logs in wakes it.
             Ok(None) => (State::Waiting, Wait::While(self.config.trickle.again.min(LOOK))),
             Err(e) => (State::Paused(e.to_string()), Wait::Failed),
         };
+        let is_crowded_out = state == State::Yielding && progress.figures().carried == before;
         progress.set_state(state);
         let mut book = self.book();
         let turn = book.turns.entry(name.clone()).or_default();
+        turn.crowded_out = is_crowded_out.then(|| turn.crowded_out.unwrap_or_else(Instant::now));
         let wait = match wait {
             Wait::While(time) => {
                 turn.failures = 0;
@@ -228,14 +233,25 @@ impl Trickle {
         self.wake.notify_one();
     }
 
+    /// For how long the account's clients must have asked for nothing; `None`: they never do, and it has
+    /// waited enough. What it costs them is bounded by `courtesy` then.
+    fn quiet(&self, name: &AccountName) -> Option<Duration> {
+        let quiet = self.config.trickle.quiet;
+        let patience = quiet * PATIENCE;
+        let crowded_out = self.book().turns.get(name).and_then(|turn| turn.crowded_out);
+        let is_enough = |since: Instant| !quiet.is_zero() && since.elapsed() >= patience;
+        (!crowded_out.is_some_and(is_enough)).then_some(quiet)
+    }
+
     async fn pass(
         &self,
         account: &Arc<Account>,
         access: Arc<Access>,
         progress: &Progress,
+        quiet: Option<Duration>,
     ) -> (State, Wait) {
         let settings = &self.config.trickle;
-        if account.is_active(settings.quiet) {
+        if quiet.is_some_and(|quiet| account.is_active(quiet)) {
             return (State::Yielding, Wait::While(settings.quiet));
         }
         let copier = self.ferry.copier_in_background(account, &access);
@@ -255,11 +271,11 @@ impl Trickle {
             slots: Some(&self.slots),
             progress,
             reserve: settings.quota_reserve,
-            go_on: &|| self.hindrance(account).is_none(),
+            go_on: &|| self.hindrance(account, quiet).is_none(),
         };
         match pass.run().await {
             Ok(Ended::Settled) => (State::Settled, Wait::While(settings.again)),
-            Ok(Ended::Interrupted) => match self.hindrance(account) {
+            Ok(Ended::Interrupted) => match self.hindrance(account, quiet) {
                 Some(Hindrance::Client) | None => (State::Yielding, Wait::While(settings.quiet)),
                 Some(Hindrance::Other(why)) => {
                     (State::Paused(why.to_owned()), Wait::While(settings.rest))
@@ -286,11 +302,11 @@ impl Trickle {
     }
 
     /// Why nothing is to be copied for an account now.
-    fn hindrance(&self, account: &Account) -> Option<Hindrance> {
+    fn hindrance(&self, account: &Account, quiet: Option<Duration>) -> Option<Hindrance> {
         if self.shutdown.is_cancelled() {
             return Some(Hindrance::Other("the proxy is being stopped"));
         }
-        if account.is_active(self.config.trickle.quiet) {
+        if quiet.is_some_and(|quiet| account.is_active(quiet)) {
             return Some(Hindrance::Client);
         }
         if self.accounts.phase(account.name()) != Phase::Merged {
@@ -366,6 +382,10 @@ fn rank(
 
 /// Accounts are looked for this often; one whose user has just logged in is copied as soon.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// An account whose clients ask for something all the time is copied after so many times as long as they
+/// were to be quiet: a minute, unless told otherwise. Else it would never be moved.
+const PATIENCE: u32 = 12;
 
 /// A rest that is doubled so often takes an hour.
 const MOST_DOUBLED: u32 = 6;
