@@ -225,7 +225,7 @@ move() {
     local accounts=20 messages=10000 seed=$RANDOM new=dovecot kills=3 limit=0B
     options "accounts messages seed new kills limit" "$@"
     MOVE_ACCOUNTS=$accounts MOVE_MESSAGES=$messages MOVE_SEED=$seed MOVE_NEW=$new MOVE_KILLS=$kills \
-        MOVE_LIMIT=$limit MOVE_ALONE_MILLIS=15000 MOVE_EVERY_MILLIS=30000 MOVE_LOOK_MILLIS=2000 MOVE_TELL=1 moving judged
+        MOVE_LIMIT=$limit MOVE_AS_SHIPPED=1 MOVE_ALONE_MILLIS=15000 MOVE_EVERY_MILLIS=30000 MOVE_LOOK_MILLIS=2000 MOVE_TELL=1 moving judged
 }
 
 again() {
