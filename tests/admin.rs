@@ -7,6 +7,7 @@ mod ran;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lab::{Dovecot, World, eventually, mails};
@@ -274,6 +275,25 @@ fn status_is_watched_until_whoever_watches_goes_away() {
 }
 
 #[test]
+fn status_watch_ends_where_nobody_reads_it_any_more() {
+    let world = World::new().start();
+    for more in [&["--json"][..], &[]] {
+        let mut watching = Command::new(lab::proxy::program())
+            .args(["status", "--watch", "--config"])
+            .arg(world.proxy.config())
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("mailferry");
+        let mut said = BufReader::new(watching.stdout.take().expect("its output"));
+        said.read_line(&mut String::new()).expect("a line");
+        drop(said);
+        let ended = eventually("it ends", || watching.try_wait().expect("its end"));
+        assert_eq!(ended.code(), Some(0), "{more:?}");
+    }
+}
+
+#[test]
 fn what_new_refused_is_shown_and_tried_again_at_once() {
     let quota = "mail_plugins = quota\nplugin {\n  quota = count:User quota\n  quota_vsizes = yes\n  \
                  quota_rule = *:storage=600K\n  quota_grace = 0\n}";
@@ -298,11 +318,11 @@ fn what_new_refused_is_shown_and_tried_again_at_once() {
     assert_eq!(code, Some(0));
     assert!(
         text.contains("ann@example.com INBOX: uid 1, tried 1 times")
-            && text.ends_with("1 messages are stuck\n"),
+            && text.ends_with("stuck: 1 message\n"),
         "{text}"
     );
     let (text, code) = told(&world.proxy.run(&["retry", "ann"]));
-    assert_eq!((text.as_str(), code), ("1 messages are tried again\n", Some(0)));
+    assert_eq!((text.as_str(), code), ("tried again: 1 message\n", Some(0)));
     eventually("it was tried again, and refused again", || {
         let stuck = json(&world.proxy.run(&["stuck", "ann", "--json"]));
         (stuck[0]["tries"] == 2).then_some(())

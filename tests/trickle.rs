@@ -297,7 +297,7 @@ fn v9_a_learned_password_outlives_a_restart_until_it_is_forgotten_or_refused() {
         std::thread::sleep(Duration::from_secs(2));
         world.new.client().ok("EXAMINE INBOX").count("EXISTS")
     };
-    assert_eq!(forget(&world), "1 passwords forgotten\n");
+    assert_eq!(forget(&world), "1 password forgotten\n");
     assert_eq!(forget(&world), "0 passwords forgotten\n");
     assert_eq!(waits(&mut world, Mail::numbered(21)), Some(21), "nobody can log in");
     // Learned anew; then it is changed behind the proxy's back, and tried once.

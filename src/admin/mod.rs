@@ -44,7 +44,7 @@ pub const AUDIT: &str = "mailferry::audit";
 pub struct Admin {
     /// Its accounts, sessions and copiers.
     pub server: Arc<Server>,
-    /// What accounts were counted to hold, when, and after which change.
+    /// What accounts were counted to hold, until when that is believed, and after which change.
     tallies: DashMap<AccountName, (Instant, u64, Tally)>,
 }
 

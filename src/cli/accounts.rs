@@ -101,8 +101,8 @@ pub(super) fn run(config: Config, command: AccountsCommand) -> Result<ExitCode, 
             match json {
                 true => report::print_json(&done)?,
                 false => {
-                    let count = done.accounts.len();
-                    report::print(&format_args!("{count} passwords forgotten\n"))?;
+                    let passwords = report::count(done.accounts.len() as u64, "password");
+                    report::print(&format_args!("{passwords} forgotten\n"))?;
                 }
             }
         }
@@ -125,12 +125,16 @@ fn import(config: Config, args: &ImportArgs) -> Result<(), Failure> {
         true => {
             report::print_json(&serde_json::json!({ "accounts": count, "dry_run": args.dry_run }))
         }
-        false => report::print(&format_args!("{count} accounts {done}\n")),
+        false => {
+            let accounts = report::count(count as u64, "account");
+            report::print(&format_args!("{accounts} {done}\n"))
+        }
     }
 }
 
 fn refuse(file: &Path, wrong: &[String]) -> Failure {
-    let mut text = format!("{} has {} faults, nothing was imported", file.display(), wrong.len());
+    let count = report::count(wrong.len() as u64, "fault");
+    let mut text = format!("{} has {count}, nothing was imported", file.display());
     for fault in wrong.iter().take(FAULTS_SHOWN) {
         text.push_str("\n  ");
         text.push_str(fault);
@@ -166,7 +170,12 @@ fn read(text: &[u8], served: &Accounts, wave: Option<&str>) -> Result<Vec<Enroll
             account
         }
         (None, Some(username), Some(_)) => username,
-        _ => return Err(vec!["line 1: there is no column `account`".to_owned()]),
+        _ => {
+            let there = names.join("`, `").escape_debug().to_string();
+            return Err(vec![format!(
+                "line 1: there is no column `account`; its columns are `{there}`, parted by commas"
+            )]);
+        }
     };
     let (wave_at, priority_at) = (column("wave"), column("priority"));
     let (old_at, new_at) = (column("old_login"), column("new_login"));
@@ -317,7 +326,9 @@ mod tests {
     fn every_fault_is_named_by_its_line() {
         let faults = |text: &str| read(text.as_bytes(), &served(), None).unwrap_err();
         assert_eq!(faults("account,vave\nann,1\n"), ["line 1: `vave` is no column here"]);
-        assert_eq!(faults("user\nann\n"), ["line 1: there is no column `account`"]);
+        let none =
+            "line 1: there is no column `account`; its columns are `user;wave`, parted by commas";
+        assert_eq!(faults("user;wave\nann;1\n"), [none]);
         assert_eq!(faults("account\n"), ["there is no account in it"]);
         let found = faults(
             "account,priority\nann,1\nann@else.org,\nANN,2\n# bob\n\r\nbob,soon\nbob,-1\n,\na b,\neve,1,2\n",

@@ -24,10 +24,10 @@ pub(super) fn run(config: &Config, args: KickArgs) -> Result<ExitCode, Failure> 
     let kicked = ask::ask(config, &Kick { account: args.account }, |()| {})?;
     match args.json {
         true => report::print_json(&kicked)?,
-        false => report::print(&format_args!(
-            "{}: {} sessions ended\n",
-            kicked.account, kicked.sessions
-        ))?,
+        false => {
+            let sessions = report::count(kicked.sessions as u64, "session");
+            report::print(&format_args!("{}: {sessions} ended\n", kicked.account))?;
+        }
     }
     Ok(ExitCode::Done)
 }

@@ -102,7 +102,7 @@ enum Command {
     #[command(after_help = status::PAUSE_EXAMPLES)]
     Resume(status::PauseArgs),
     /// Who moves when: waves, turns and logins.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = accounts::EXAMPLES)]
     Accounts(accounts::AccountsCommand),
     /// Put an account into a phase while its clients go on.
     #[command(after_help = phase::EXAMPLES)]

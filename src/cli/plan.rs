@@ -53,7 +53,7 @@ impl fmt::Display for Shown<'_> {
             let FolderPlan { name, new, messages, to_go, octets_to_go, .. } = folder;
             let made = if folder.is_made { " (is made)" } else { "" };
             write!(f, "  {name} → {new}{made}: {to_go} of {messages} messages to go")?;
-            write!(f, ", {}", HumanBytes(*octets_to_go))?;
+            write!(f, ", about {}", HumanBytes(*octets_to_go))?;
             if folder.to_match > 0 {
                 write!(f, "; {} on new are compared with them first", folder.to_match)?;
             }
@@ -63,7 +63,11 @@ impl fmt::Display for Shown<'_> {
             writeln!(f)?;
         }
         let octets = HumanBytes(plan.octets_to_go);
-        writeln!(f, "  in all: {} of {} messages to go, {octets}", plan.to_go, plan.messages)?;
+        writeln!(
+            f,
+            "  in all: {} of {} messages to go, about {octets}",
+            plan.to_go, plan.messages
+        )?;
         if let Some(seconds) = plan.seconds {
             let time = HumanDuration(std::time::Duration::from_secs_f64(seconds));
             writeln!(f, "  within the limits of [trickle] it takes at least {time}")?;

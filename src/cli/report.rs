@@ -44,6 +44,11 @@ impl Failure {
         Failure { code: ExitCode::Usage, error: error.into(), next: None }
     }
 
+    /// Nothing can be written to standard output.
+    pub(super) fn output(error: &io::Error) -> Failure {
+        Failure::failed(format!("standard output: {error}"))
+    }
+
     /// Adds what to do next.
     pub fn next(self, next: impl Into<String>) -> Failure {
         Failure { next: Some(next.into()), ..self }
@@ -76,6 +81,11 @@ pub(super) fn print(text: &impl Display) -> Result<(), Failure> {
     written(write!(io::stdout().lock(), "{text}"))
 }
 
+/// So many of something: `1 message`, `2 messages`.
+pub(super) fn count(n: u64, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Writes a value to standard output, as one JSON object over several lines.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
@@ -86,7 +96,7 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         // Whoever read has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| Failure::failed(format!("standard output: {error}"))),
+        result => result.map_err(|error| Failure::output(&error)),
     }
 }
 

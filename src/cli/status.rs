@@ -1,11 +1,13 @@
 //! `mailferry status`, `stuck`, `retry`, `pause` and `resume`.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, Write};
+use std::process;
 
 use clap::Args;
 use indicatif::HumanBytes;
 
+use super::report::count;
 use super::{ExitCode, Failure, ask, report};
 use crate::admin::Whose;
 use crate::admin::commands::{AccountState, Pause, Retry, ShowStuck, State, Status};
@@ -73,26 +75,53 @@ pub(super) struct PauseArgs {
 pub(super) fn status(config: &Config, args: StatusArgs) -> Result<ExitCode, Failure> {
     let StatusArgs { account, wave, watch, json } = args;
     let command = Status { whose: Whose { accounts: account, wave }, watch };
-    let mut trouble = None;
-    let mut show = |state: State| {
-        let shown = match (json, watch) {
-            (true, false) => report::print_json(&state),
-            (true, true) => match serde_json::to_string(&state) {
-                Ok(line) => report::print(&format_args!("{line}\n")),
-                Err(e) => Err(Failure::failed(e)),
-            },
-            (false, true) if io::stdout().is_terminal() => {
-                report::print(&format_args!("{CLEAR}{}", Table(&state)))
-            }
-            (false, _) => report::print(&Table(&state)),
-        };
-        if let Err(e) = shown {
-            trouble.get_or_insert(e);
+    let state = ask::ask(config, &command, |state| {
+        // Nothing else would end it where nobody sees it any more.
+        match watched(state, json) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => process::exit(ExitCode::Done as i32),
+            Err(e) => process::exit(Failure::output(&e).report() as i32),
         }
-    };
-    let state = ask::ask(config, &command, &mut show)?;
-    show(state);
-    trouble.map_or(Ok(ExitCode::Done), Err)
+    })?;
+    match json {
+        true => report::print_json(&state)?,
+        false => report::print(&Table(&state))?,
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Shows it once more.
+fn watched(mut state: State, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&state)?)?;
+    } else if let Some(screen) = screen() {
+        // Those for whom something is done are seen also where there are more than lines.
+        state.accounts.sort_by_key(|account| account.messages_per_second < LEAST_RATE);
+        write!(out, "{CLEAR}{}", fitted(&Table(&state).to_string(), screen))?;
+    } else {
+        write!(out, "{}", Table(&state))?;
+    }
+    out.flush()
+}
+
+/// Columns and lines of the terminal on standard output, if it is one.
+fn screen() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 2).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
+/// As much of a text as fits on a screen: lines are cut, and the last ones only counted.
+fn fitted(text: &str, (columns, lines): (usize, usize)) -> String {
+    let all = text.lines().count();
+    // The cursor stands in the last one.
+    let shown = if all < lines { all } else { lines.saturating_sub(2) };
+    let cut = |line: &str| line.chars().take(columns).collect::<String>() + "\n";
+    let mut fits: String = text.lines().take(shown).map(cut).collect();
+    if shown < all {
+        fits += &cut(&format!("… and {} more; `mailferry status` shows all", all - shown));
+    }
+    fits
 }
 
 /// Shows what new refused.
@@ -123,16 +152,16 @@ pub(super) fn stuck(config: Config, args: StuckArgs) -> Result<ExitCode, Failure
             rest.why.escape_debug()
         ))?;
     }
-    report::print(&format_args!("{} messages are stuck\n", done.messages))?;
+    report::print(&format_args!("stuck: {}\n", count(done.messages, "message")))?;
     Ok(ExitCode::Done)
 }
 
 /// Has what is stuck tried again.
 pub(super) fn retry(config: &Config, args: StuckArgs) -> Result<ExitCode, Failure> {
-    let count = ask::ask(config, &Retry { account: args.account }, |()| {})?;
+    let messages = ask::ask(config, &Retry { account: args.account }, |()| {})?;
     match args.json {
-        true => report::print_json(&serde_json::json!({ "messages": count }))?,
-        false => report::print(&format_args!("{count} messages are tried again\n"))?,
+        true => report::print_json(&serde_json::json!({ "messages": messages }))?,
+        false => report::print(&format_args!("tried again: {}\n", count(messages, "message")))?,
     }
     Ok(ExitCode::Done)
 }
@@ -160,12 +189,17 @@ struct Table<'a>(&'a State);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State { version, paused, held, phases, sessions, accounts, .. } = self.0;
-        write!(f, "Mailferry {version}: {sessions} sessions")?;
-        for (phase, count) in phases {
-            write!(f, ", {count} accounts in phase {phase}")?;
+        let State { version, enabled, paused, held, phases, sessions, accounts, .. } = self.0;
+        write!(f, "Mailferry {version}: {}", count(*sessions, "session"))?;
+        for (phase, accounts) in phases.iter().filter(|(_, accounts)| **accounts > 0) {
+            write!(f, ", {} in phase {phase}", count(*accounts, "account"))?;
         }
-        writeln!(f, "{}", if *paused { "; copying is paused" } else { "" })?;
+        writeln!(f)?;
+        if !enabled {
+            writeln!(f, "nothing is copied in the background: `enabled` in [trickle] is false")?;
+        } else if *paused {
+            writeln!(f, "copying in the background is paused, until `mailferry resume`")?;
+        }
         if let Some(held) = held {
             let rate = HumanBytes(held.octets_per_second as u64);
             write!(f, "clients are at work: copying goes at {rate}/s at most")?;
@@ -195,8 +229,27 @@ impl fmt::Display for Table<'_> {
         for account in accounts {
             line(f, account, width)?;
         }
-        Ok(())
+        if accounts.len() > 1 { sum(f, accounts) } else { Ok(()) }
     }
+}
+
+/// What all of them come to.
+fn sum(f: &mut fmt::Formatter<'_>, accounts: &[AccountState]) -> fmt::Result {
+    let add = |figure: fn(&AccountState) -> u64| accounts.iter().map(figure).sum::<u64>();
+    let (copied, messages) = (add(|a| a.copied), add(|a| a.messages));
+    let octets = |octets: fn(&AccountState) -> Option<u64>| {
+        HumanBytes(accounts.iter().filter_map(octets).sum())
+    };
+    let share = copied as f64 * 100.0 / messages.max(1) as f64;
+    let rate: f64 = accounts.iter().map(|a| a.messages_per_second).sum();
+    writeln!(
+        f,
+        "in all: {copied} of {messages} messages ({:.0}%), about {} of {}, {rate:.1}/s, {} stuck",
+        share.floor(),
+        octets(|a| a.octets_copied),
+        octets(|a| a.octets),
+        add(|a| a.stuck),
+    )
 }
 
 fn line(f: &mut fmt::Formatter<'_>, a: &AccountState, width: usize) -> fmt::Result {
@@ -204,7 +257,7 @@ fn line(f: &mut fmt::Formatter<'_>, a: &AccountState, width: usize) -> fmt::Resu
     let full = (share * BAR as f64) as usize;
     let bar: String = (0..BAR).map(|at| if at < full { '█' } else { '░' }).collect();
     let rate = match a.messages_per_second {
-        rate if rate < 0.05 => "-".to_owned(),
+        rate if rate < LEAST_RATE => "-".to_owned(),
         rate => format!("{rate:.1}/s"),
     };
     let octets = a.octets_copied.zip(a.octets).map_or("-".to_owned(), |(copied, all)| {
@@ -243,6 +296,9 @@ fn moment(seconds: u64) -> String {
     })
 }
 
+/// Fewer messages a second are none.
+const LEAST_RATE: f64 = 0.05;
+
 /// Cells of a bar.
 const BAR: usize = 15;
 
@@ -280,6 +336,7 @@ mod tests {
         let state = State {
             at: 1,
             version: "1".into(),
+            enabled: true,
             paused: false,
             held: Some(Held { octets_per_second: 2.5e6, slowdown: Some(1.1) }),
             phases: [(Phase::Merged, 1)].into(),
@@ -300,5 +357,15 @@ mod tests {
             assert!(text.contains(part), "{part}\nnot in\n{text}");
         }
         assert_eq!(text.lines().count(), 4);
+        assert!(text.contains("2 sessions, 1 account in phase merged\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_watched_fits_on_the_screen() {
+        let text = "head\naccount one\nüüüüüüüüü\naccount three\n";
+        assert_eq!(fitted(text, (80, 5)), text);
+        assert_eq!(fitted(text, (6, 5)), "head\naccoun\nüüüüüü\naccoun\n");
+        let few = "head\naccount one\n… and 2 more; `mailferry status` shows all\n";
+        assert_eq!(fitted(text, (80, 4)), few);
     }
 }

@@ -34,7 +34,9 @@ impl Command for PlanAccounts {
         let password = self.password.as_ref().map(|Password(password)| password);
         let mut plans = Vec::new();
         for name in admin.accounts(&self.whose).await? {
-            let access = accounts.preview(&name, password).await.map_err(Refusal::failed)?;
+            let access = accounts.preview(&name, password).await;
+            let access =
+                access.map_err(|e| Refusal::failed(format!("logging in for {name}: {e}")))?;
             let access = access.ok_or_else(|| {
                 Refusal::failed(format!("nobody can log in for {name}")).next(
                     "give both sides credentials for background work, or the user's password by \

@@ -12,8 +12,9 @@ use crate::base::{AccountName, Phase};
 use crate::ferry::{Held, State as Doing};
 use crate::index::{AccountId, AccountRecord, Setting, Tally};
 
-/// What an account's messages were counted to be is believed for so long, though some have changed since.
-const BELIEVED: Duration = Duration::from_secs(10);
+/// What an account's messages were counted to be is believed so many times as long as counting them took,
+/// though some have changed since: whoever watches costs the proxy a twentieth of a processor.
+const BELIEVED: u32 = 20;
 /// `--watch` looks this often.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -34,6 +35,8 @@ pub struct State {
     pub at: u64,
     /// The proxy's version.
     pub version: String,
+    /// Whether anything is copied in the background at all.
+    pub enabled: bool,
     /// Whether the copying of all accounts is paused.
     pub paused: bool,
     /// How far copying is held back for the sake of clients; `None`: it is not.
@@ -141,6 +144,7 @@ impl Admin {
         let mut state = State {
             at: now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            enabled: server.accounts.config().trickle.enabled,
             paused: server.accounts.index().setting(Setting::Paused).await?.is_some(),
             held: server.ferry.courtesy().held(),
             phases: Phase::ALL.into_iter().map(|phase| (phase, 0)).collect(),
@@ -187,7 +191,9 @@ impl Admin {
         // Of a mailbox that nobody has opened only a pass knows, by its STATUS.
         let messages = (tally.old + copied).max(figures.messages);
         let octets = tally.octets.estimate().filter(|_| tally.old + copied == messages);
-        let (octets, octets_copied) = octets.or(figures.octets.zip(figures.octets_copied)).unzip();
+        let passed = || figures.octets.zip(figures.octets_copied);
+        let octets = octets.or_else(|| passed().filter(|_| figures.messages == messages));
+        let (octets, octets_copied) = octets.filter(|_| messages > 0).unzip();
         let left = messages.saturating_sub(copied + tally.stuck);
         let octets_left = octets.zip(octets_copied).map(|(all, copied)| all.saturating_sub(copied));
         Ok(AccountState {
@@ -216,13 +222,15 @@ impl Admin {
     async fn tally(&self, name: &AccountName, id: AccountId) -> Result<Tally, Refusal> {
         let index = self.server.accounts.index();
         let changed = index.changed(id);
-        if let Some((at, counted, tally)) = self.tallies.get(name).map(|known| *known)
-            && (counted == changed || at.elapsed() < BELIEVED)
+        if let Some((until, counted, tally)) = self.tallies.get(name).map(|known| *known)
+            && (counted == changed || Instant::now() < until)
         {
             return Ok(tally);
         }
+        let begun = Instant::now();
         let tally = index.tally(id).await?;
-        self.tallies.insert(name.clone(), (Instant::now(), changed, tally));
+        let until = Instant::now() + begun.elapsed() * BELIEVED;
+        self.tallies.insert(name.clone(), (until, changed, tally));
         Ok(tally)
     }
 }
