@@ -233,3 +233,41 @@ fn v3_v5_killed_within_a_move_a_message_is_in_one_mailbox() {
         }
     }
 }
+
+/// The connection ends over a COPY that the server does later, after it was looked for.
+#[test]
+fn v3_v5_the_copy_of_a_move_comes_late_and_its_message_is_in_one_mailbox() {
+    let settings = World::new().old(Courier::plain()).wired().set("copy.on_access", "false");
+    let world = settings.set("copy.grace", "\"60s\"").seeded(|old, _| {
+        old.seed("INBOX", &mails(0..6));
+        old.seed("Work", &mails(20..22));
+    });
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    let all = octets(&[everything(&mut client, "INBOX"), everything(&mut client, &work)].concat());
+    client.ok("SELECT INBOX");
+    let moved = client.ok("UID SEARCH ALL").found()[..2].to_vec();
+    world.old_wire.rule(|way, chunk| match way == Way::ToServer && has(chunk, "UID COPY") {
+        true => Fate::Cut(Vec::new()),
+        false => Fate::Pass,
+    });
+    let set = moved.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let reply = client.cmd(&format!("UID MOVE {set} {work}"));
+    world.old_wire.release();
+    assert_eq!(reply.status, "NO", "{reply:?}");
+    let looks = || world.proxy.log().matches("no copy is there").count();
+    eventually("it was looked for", || (looks() > 0).then_some(()));
+    let mut direct = world.old.client();
+    direct.ok("SELECT INBOX");
+    direct.ok(&format!("UID COPY {} {work}", moved[0]));
+    direct.ok(&format!("UID COPY {} {work}", moved[1]));
+    eventually("each is in one mailbox", || {
+        client.ok("SELECT INBOX");
+        let left = client.ok("UID SEARCH ALL").found();
+        (!left.iter().any(|uid| moved.contains(uid))).then_some(())
+    });
+    for side in [&mut client, &mut world.old.client()] {
+        let seen = [everything(side, "INBOX"), everything(side, &work)].concat();
+        assert!(octets(&seen) == all, "{seen:#?}");
+    }
+}

@@ -54,6 +54,8 @@ pub struct Copier {
     urgent: watch::Sender<usize>,
     /// Since when an intent's fate is unknown, by mailbox and UID.
     pub(super) unsure: Mutex<HashMap<(MailboxId, Side, Uid), Instant>>,
+    /// Since when the end of a MOVE is unknown, by its number.
+    pub(super) unsure_moves: Mutex<HashMap<u32, Instant>>,
     /// When old may be told of something again, and the pause if that fails.
     pub(super) mirroring: Mutex<Mirroring>,
     /// Mailboxes in which new has hung up over many messages at once.
@@ -113,6 +115,7 @@ impl Copier {
             lane_count: u32::try_from(lane_count).unwrap_or(u32::MAX),
             urgent: watch::Sender::new(0),
             unsure: Mutex::default(),
+            unsure_moves: Mutex::default(),
             careful: Mutex::default(),
             mirroring: Mutex::default(),
             room: Mutex::default(),

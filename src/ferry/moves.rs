@@ -1,14 +1,16 @@
 //! Ends MOVEs that were a copy and a removal, and of which nobody knows the end (see `account::moves`): what is in
-//! the target is taken from the source. What was never copied stays where it is.
+//! the target is taken from the source. A copy may come late, so it is looked for until a grace is over; what was never
+//! copied stays where it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 use super::carry::remove_copies;
-use super::copier::Copier;
-use crate::account::{Access, AccountError, Mailbox, expunge_without_uidplus};
+use super::copier::{Copier, lock};
+use crate::account::{Access, AccountError, Mailbox, expunge_without_uidplus, likenesses};
 use crate::backend::{Lease, text};
 use crate::index::{Moving, MovingPlace};
 use crate::uid::{SideUid, Uid, UidSet};
@@ -28,10 +30,19 @@ impl Copier {
             }
         };
         let access = self.access.load_full();
+        let numbers: HashSet<u32> = unsure.iter().map(|(number, _)| *number).collect();
+        lock(&self.unsure_moves).retain(|number, _| numbers.contains(number));
         for (number, moving) in unsure {
+            let since = *lock(&self.unsure_moves).entry(number).or_insert_with(Instant::now);
+            // Before the look: the copy may still be on its way.
+            let last = since.elapsed() >= self.config.copy.grace;
             let ended = match self.end_move(&access, &moving).await {
+                Ok(false) if !last => {
+                    self.account.stay_unsure_of_moves();
+                    continue;
+                }
                 // There is nothing left of one of the mailboxes.
-                Ok(()) | Err(AccountError::NotThere { .. }) => self.account.end_move(number).await,
+                Ok(_) | Err(AccountError::NotThere { .. }) => self.account.end_move(number).await,
                 Err(e) => Err(e),
             };
             if let Err(e) = ended {
@@ -41,28 +52,42 @@ impl Copier {
         }
     }
 
-    async fn end_move(&self, access: &Arc<Access>, moving: &Moving) -> Result<(), AccountError> {
+    /// Takes from the source what is in the target. Returns whether nothing is left to wait for: of what is
+    /// still in the source, the copy may come late.
+    async fn end_move(&self, access: &Arc<Access>, moving: &Moving) -> Result<bool, AccountError> {
         let source = self.account.mailbox_by_id(access, moving.from.mailbox).await?;
         let target = self.account.mailbox_by_id(access, moving.to.mailbox).await?;
-        let (Some(source), Some(target)) = (source, target) else { return Ok(()) };
-        let Some(mut to) = at(&target, access, &moving.to).await? else { return Ok(()) };
+        let (Some(source), Some(target)) = (source, target) else { return Ok(true) };
+        let Some(mut from) = at(&source, access, &moving.from).await? else { return Ok(true) };
+        let there = from.selected().map(|s| s.announced().intersect(&moving.uids));
+        let sizes = sizes(&mut from, &there.unwrap_or_default()).await?;
+        source.give_back(from).await;
+        if sizes.is_empty() {
+            return Ok(true);
+        }
+        let Some(mut to) = at(&target, access, &moving.to).await? else { return Ok(true) };
         let above = to.selected().map(|s| s.announced().range_from(moving.uid_next));
         let mut copies: HashMap<[u8; 32], u32> = HashMap::new();
-        for copy in above.unwrap_or_default().iter() {
-            if let Some(hash) = self.hash_of(&mut to, copy).await? {
+        for (copy, like) in likenesses(&mut to, &above.unwrap_or_default()).await? {
+            // Only these are read whole, look after look.
+            if sizes.contains(&like.size)
+                && let Some(hash) = self.hash_of(&mut to, copy).await?
+            {
                 *copies.entry(hash).or_default() += 1;
             }
         }
         target.give_back(to).await;
         if copies.is_empty() {
-            return Ok(());
+            debug!(from = %source.name(), to = %target.name(), "of a move that was under way no copy is there");
+            return Ok(false);
         }
         // Nobody writes there meanwhile; before any connection is borrowed, as by everybody who writes.
         let _alone = source.alone().await;
-        let Some(mut from) = at(&source, access, &moving.from).await? else { return Ok(()) };
+        let Some(mut from) = at(&source, access, &moving.from).await? else { return Ok(true) };
         let there = from.selected().map(|s| s.announced().intersect(&moving.uids));
+        let there = there.unwrap_or_default();
         let mut copied: UidSet<SideUid> = UidSet::new();
-        for uid in there.unwrap_or_default().iter() {
+        for uid in there.iter() {
             let hash = self.hash_of(&mut from, uid).await?;
             let left = hash.and_then(|hash| copies.get_mut(&hash)).filter(|left| **left > 0);
             if let Some(left) = left {
@@ -87,8 +112,16 @@ impl Copier {
             info!(%from, %to, messages = copied.len(), "a move that was under way is ended");
         }
         source.give_back(from).await;
-        Ok(())
+        Ok(there.is_subset(&copied))
     }
+}
+
+/// The sizes that these messages have; of some, none may be told.
+async fn sizes(
+    conn: &mut Lease,
+    uids: &UidSet<SideUid>,
+) -> Result<HashSet<Option<u64>>, AccountError> {
+    Ok(likenesses(conn, uids).await?.into_iter().map(|(_, like)| like.size).collect())
 }
 
 /// A connection to a mailbox that knows what is there now; `None`: it has become another one.
