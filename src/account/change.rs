@@ -454,7 +454,11 @@ impl Account {
             Some((record, _)) => own(record),
             None => self.names_for(folders, records, from)[side].clone(),
         };
-        let to_there = self.names_for(folders, records, to)[side].clone();
+        // What they are called there now may be the very name: the other side alone knows of a RENAME
+        // that was done in another phase.
+        let others: Vec<MailboxRecord> =
+            records.iter().filter(|r| !moving.contains(&r.id)).cloned().collect();
+        let to_there = self.names_for(folders, &others, to)[side].clone();
         let (Some(from_there), Some(to_there)) = (from_there, to_there) else {
             return Err(Unchanged::Cannot(format!("No name on the {side} server")));
         };
