@@ -12,7 +12,7 @@ use super::carry::{Carry, remove_copies};
 use super::copier::{Copier, Job};
 use crate::account::{Access, AccountError, Mailbox, Merged, expunge_without_uidplus, write_flags};
 use crate::backend::text;
-use crate::base::{Phase, Side, step};
+use crate::base::{Side, step};
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// Messages carried back together.
@@ -50,21 +50,23 @@ impl Copier {
             step("way back: the mailbox is on old");
         }
         mailbox.absorb_both(access).await?;
-        if self.account.phase() == Phase::New {
-            mailbox.compare_alone(access).await?;
-        }
         let give_up = Instant::now() + self.config.copy.grace * 2;
         let mut tried = UidSet::new();
         loop {
+            // What came to both sides is one message, and nothing to be carried; in phase new, arrivals are
+            // not compared as they come. What comes during the comparison is carried after the next one.
+            let known: UidSet<Uid> = mailbox.missing_on(to).iter().map(|(uid, _)| *uid).collect();
+            mailbox.compare_alone(access).await?;
             let missing = mailbox.missing_on(to);
-            // What came to both sides is one message, and nothing to be carried.
             let comparing = mailbox.peek(Merged::is_comparing);
             let mut undecided = comparing || mailbox.peek(|m| open(m, to));
             let missing: Vec<_> =
                 missing.into_iter().filter(|(_, source)| which(*source)).collect();
             let untried = missing.iter().map(|(uid, _)| *uid).filter(|uid| !tried.contains(*uid));
-            let untried: Vec<Uid> = untried.filter(|_| !comparing).collect();
-            if untried.is_empty() && !undecided {
+            let untried = untried.filter(|_| !comparing);
+            let (untried, later): (Vec<Uid>, Vec<Uid>) =
+                untried.partition(|uid| known.contains(*uid));
+            if untried.is_empty() && later.is_empty() && !undecided {
                 return Ok(missing.into_iter().map(|(uid, _)| left(mailbox, uid)).collect());
             }
             for some in untried.chunks(BATCH) {

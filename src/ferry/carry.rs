@@ -12,7 +12,7 @@ use super::copier::{Copier, Job, lock};
 use super::governor::Pace;
 use super::recover::Candidates;
 use super::tee::Tee;
-use crate::account::{Access, AccountError, Copied, Mailbox, now, without_recent};
+use crate::account::{Access, AccountError, Copied, Mailbox, Merged, now, without_recent};
 use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, text};
 use crate::base::{Side, metrics, step};
 use crate::imap::command::InternalDate;
@@ -129,13 +129,13 @@ impl<'a> Carry<'a> {
         wanted.sort_unstable_by_key(|(_, source)| *source);
         let carried = if wanted.is_empty() {
             0
-        } else if self.mailbox.is_matching() {
+        } else if self.is_comparing() {
             undecided.append(&mut wanted);
             0
         } else {
             match self.batch(&wanted, tees).await {
                 Ok(count) => {
-                    if self.mailbox.is_matching() {
+                    if self.is_comparing() {
                         // New was seen for the first time: it may have them already.
                         undecided.append(&mut wanted);
                     }
@@ -149,6 +149,14 @@ impl<'a> Carry<'a> {
             }
         };
         Ok((carried, again(&undecided)))
+    }
+
+    /// Whether what is to be carried may be there already, by another way.
+    fn is_comparing(&self) -> bool {
+        match self.to {
+            Side::New => self.mailbox.is_matching(),
+            Side::Old => self.mailbox.peek(Merged::is_comparing),
+        }
     }
 
     async fn batch(
@@ -177,7 +185,7 @@ impl<'a> Carry<'a> {
                 (new, old, messages)
             }
         };
-        if messages.is_empty() || self.mailbox.is_matching() {
+        if messages.is_empty() || self.is_comparing() {
             self.mailbox.give_back(source).await;
             self.mailbox.give_back(target).await;
             return Ok(0);

@@ -181,10 +181,12 @@ impl Change {
     }
 
     async fn level_twins(&self, mailbox: &Arc<Mailbox>) -> Result<(), AccountError> {
-        if mailbox.on_both(None).is_empty() {
+        if mailbox.peek(|m| m.map.side_uids(Side::New).is_empty()) {
             return Ok(());
         }
         mailbox.absorb_both(&self.access).await?;
+        // What came to both while new was not asked, or was linked before old's mailbox became another.
+        mailbox.compare_alone(&self.access).await?;
         self.copier.level_flags(mailbox, &self.access, Side::Old, None).await
     }
 
