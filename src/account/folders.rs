@@ -427,6 +427,7 @@ impl Account {
             listed: Sides::default(),
             unshown: Sides::default(),
             matching: None,
+            late: false,
             restored: Sides { old: false, new: remembered.is_some() },
             skipped_from: None,
             altered: Arc::default(),

@@ -193,7 +193,7 @@ impl Mailbox {
         copies: Vec<Copied>,
     ) -> Result<Vec<Copied>, AccountError> {
         let (account, id) = (self.account, self.id);
-        self.change(|merged, batch| {
+        let settled = self.change(|merged, batch| {
             let mut refused = Vec::new();
             let mut changed = false;
             for copy in copies {
@@ -210,8 +210,10 @@ impl Mailbox {
             }
             changed |= merged.release(now())?;
             Ok((refused, changed))
-        })
-        .await
+        });
+        let refused = settled.await?;
+        self.go_on_matching();
+        Ok(refused)
     }
 
     /// Gives intents up: nothing of them is on `to`. With `doubtful`, a copy may still turn up.
@@ -229,19 +231,16 @@ impl Mailbox {
             let released = merged.release(now())?;
             Ok(((), released))
         })
-        .await
+        .await?;
+        self.go_on_matching();
+        Ok(())
     }
 
     /// Decides over an arrival that was held back: no copy of ours, so it is shown.
     pub async fn show_held(self: &Arc<Self>, side: Side, uid: SideUid) -> Result<(), AccountError> {
-        self.change(|merged, _| {
-            let held = merged.held[side].contains_key(&uid);
-            if held {
-                merged.claim(side, uid, now())?;
-            }
-            Ok(((), held))
-        })
-        .await
+        self.change(|merged, _| Ok(((), merged.show_held(side, uid, now())?))).await?;
+        self.go_on_matching();
+        Ok(())
     }
 
     /// Decides over copies that have no place in the view: they are not shown.
@@ -278,7 +277,9 @@ impl Mailbox {
             let released = merged.release(now())?;
             Ok(((), released))
         })
-        .await
+        .await?;
+        self.go_on_matching();
+        Ok(())
     }
 
     /// Notes why a message could not be carried to a side, in the server's own words. It is tried again
@@ -302,7 +303,9 @@ impl Mailbox {
             let released = merged.release(now())?;
             Ok(((), released))
         })
-        .await
+        .await?;
+        self.go_on_matching();
+        Ok(())
     }
 
     /// Messages that could not be carried to new yet, and when to try each again, in Unix seconds.

@@ -118,8 +118,8 @@ pub struct Merged {
     ///
     /// Invariant: empty unless `record.matching` is set; none of them is mapped.
     pub unmatched: UidSet<SideUid>,
-    /// What waits arrived after the first matching: it is shown at once where old cannot be asked.
-    pub late: bool,
+    /// Whether what comes to both sides is to be found out, as the last report said.
+    pub matches: bool,
     /// Arrivals on old that wait to be compared with what lies on new alone.
     ///
     /// Invariant: none of them is mapped, and old's watermark does not pass them.
@@ -166,7 +166,7 @@ impl Merged {
             live,
             held: Sides::default(),
             unmatched: UidSet::new(),
-            late: false,
+            matches: false,
             waiting: UidSet::new(),
             waited: None,
             relinking: false,
@@ -264,6 +264,7 @@ impl Merged {
             return Err(Distrust::Stale { side });
         }
         self.check_identity(side, report)?;
+        self.matches = report.matching;
         let first_sight = self.record.sides[side].is_none();
         let mut changed = first_sight;
         if first_sight && side == Side::Old && self.record.uid_validity == 0 {
@@ -594,6 +595,13 @@ impl Merged {
         self.add_live(side, copy);
     }
 
+    /// Takes an arrival that was held back for mail. Returns whether it was still held.
+    pub fn show_held(&mut self, side: Side, uid: SideUid, now: u64) -> Result<bool, Distrust> {
+        let held = self.held[side].contains_key(&uid);
+        self.decided_as_mail(side, uid, now)?;
+        Ok(held)
+    }
+
     fn decided(&mut self, side: Side, uid: SideUid) {
         self.held[side].remove(&uid);
         match side {
@@ -610,7 +618,7 @@ impl Merged {
             let waiting = |held: &Likeness| intents.values().any(|intent| held.fits(intent));
             let held = self.held[side].iter().filter(|(_, held)| !waiting(held));
             for uid in held.map(|(uid, _)| *uid).collect::<Vec<SideUid>>() {
-                self.claim(side, uid, now)?;
+                self.decided_as_mail(side, uid, now)?;
                 released = true;
             }
         }

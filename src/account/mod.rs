@@ -201,6 +201,7 @@ fn test_record() -> crate::index::MailboxRecord {
         listed: Sides::default(),
         unshown: Sides::default(),
         matching: None,
+        late: false,
         restored: Sides::default(),
         skipped_from: None,
         altered: Arc::default(),

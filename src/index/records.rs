@@ -104,6 +104,9 @@ pub struct MailboxRecord {
     /// While what lies on both sides is being matched: messages on new below this UID that the map
     /// does not know wait for it.
     pub matching: Option<SideUid>,
+    /// What is being matched arrived after the first matching: so does what follows, and it is shown at
+    /// once where old cannot be asked.
+    pub late: bool,
     /// The index was lost or put back from a snapshot, and this side was not seen since: what arrived
     /// on old meanwhile may have old's UIDs, and what arrived on new may be copies of what lies on old,
     /// with the flags that count.
@@ -346,7 +349,8 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     if let Some(below) = record.matching {
         out.number(below.0.into());
     }
-    out.byte(u8::from(record.restored.old) | u8::from(record.restored.new) << 1);
+    let Sides { old, new } = record.restored;
+    out.byte(u8::from(old) | u8::from(new) << 1 | u8::from(record.late) << 2);
     // 0: it is not known.
     out.number(record.skipped_from.map_or(0, |from| from.0.into()));
     pack_set(&mut out, &record.altered);
@@ -416,6 +420,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         listed,
         unshown,
         matching,
+        late: restored & 4 != 0,
         restored: Sides { old: restored & 1 != 0, new: restored & 2 != 0 },
         skipped_from,
         altered: Arc::new(altered),
@@ -710,7 +715,7 @@ mod tests {
         let checkpoints = prop::collection::vec(any::<(u64, u64, u64)>(), 0..5);
         let listed = (prop::option::of(any_listed()), prop::option::of(any_listed()));
         let unshown = (any_set(), any_set()).prop_map(|(old, new)| Sides { old, new });
-        let matching = prop::option::of(any::<u32>());
+        let matching = (prop::option::of(any::<u32>()), any::<bool>());
         let altered = any_set().prop_map(Arc::new);
         let skipped = prop::option::of((1..=u32::MAX).prop_map(Uid));
         let rest = (any::<bool>(), listed, unshown, matching, any::<(bool, bool)>());
@@ -722,7 +727,7 @@ mod tests {
                 (validity, next, boundary, mod_seq),
                 sides,
                 points,
-                ((hidden, listed, unshown, matching, restored), skipped_from, altered),
+                ((hidden, listed, unshown, (matching, late), restored), skipped_from, altered),
             )| {
                 MailboxRecord {
                     id: MailboxId(id),
@@ -743,6 +748,7 @@ mod tests {
                     listed: Sides { old: listed.0, new: listed.1 },
                     unshown,
                     matching: matching.map(SideUid),
+                    late,
                     restored: Sides { old: restored.0, new: restored.1 },
                     skipped_from,
                     altered,

@@ -180,6 +180,7 @@ fn adjust(record: &mut MailboxRecord, remembered: Option<&Remembered>, taken_at:
                 record.boundary = Some(boundary);
                 record.uid_next = record.uid_next.max(known.mark);
                 record.restored = restored;
+                record.late = false;
                 return;
             }
         }
@@ -192,6 +193,7 @@ fn adjust(record: &mut MailboxRecord, remembered: Option<&Remembered>, taken_at:
         None => {}
     }
     record.restored.new = true;
+    record.late = false;
 }
 
 /// Entries in one batch.

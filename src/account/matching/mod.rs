@@ -219,6 +219,7 @@ impl Mailbox {
     /// # Errors
     /// [`AccountError::Unmatched`] if that takes too long.
     pub async fn matched(&self, uids: &UidSet<Uid>) -> Result<(), AccountError> {
+        self.compared(uids).await?;
         let until = Instant::now() + LONGEST_WAIT;
         let unknown = || Err(AccountError::Unmatched(self.name()));
         while let Some(wanted) = self.undecided_of(uids) {
@@ -230,6 +231,35 @@ impl Mailbox {
             }
         }
         Ok(())
+    }
+
+    /// Waits until what has arrived on old is compared with these messages: before that, none of new's may
+    /// be removed, for the same message of old's would then be shown.
+    ///
+    /// # Errors
+    /// [`AccountError::Unmatched`] if that takes too long.
+    pub async fn compared(&self, uids: &UidSet<Uid>) -> Result<(), AccountError> {
+        let until = Instant::now() + LONGEST_WAIT;
+        while let Some(mut progress) = self.comparing(uids) {
+            match timeout_at(until, progress.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) if self.peek(|m| m.waiting.is_empty()) => break,
+                Ok(Err(_)) | Err(_) => return Err(AccountError::Unmatched(self.name())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of the comparison of what arrived on old, where some of these messages are on new alone.
+    /// `None`: there is nothing to wait for.
+    fn comparing(&self, uids: &UidSet<Uid>) -> Option<watch::Receiver<()>> {
+        let mut progress = lock(&self.matching).as_ref().map(|task| task.progress.clone());
+        // Marked before the look: what changes after it is told.
+        progress.as_mut()?.mark_unchanged();
+        let alone = |m: &Merged| {
+            m.on_authority(Side::New, uids).any(|run| run.place.on(Side::Old).is_none())
+        };
+        progress.filter(|_| self.peek(|m| !m.waiting.is_empty() && alone(m)))
     }
 
     /// Those of the messages that lie on old alone, as far as is known by now.
@@ -290,7 +320,7 @@ impl Mailbox {
                 }
                 break;
             }
-            let few = self.peek(|m| m.late) && unmatched.len() <= FEW;
+            let few = self.peek(|m| m.record.late) && unmatched.len() <= FEW;
             let (on_old, on_new) = if few {
                 let on_new = read::prints(&mut new, &unmatched).await?;
                 let near = read::near(&mut old, &on_new, &unpaired).await?;
@@ -392,7 +422,14 @@ impl Mailbox {
             self.follow(conn).await?;
             self.hear(conn).await?;
         }
-        let pairs = self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?;
+        // Prints are read of the few, and on the other side of what is of their days.
+        let pairs = if on_old.len() <= on_new.len() {
+            self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?
+        } else {
+            let prints = read::prints(&mut new, &on_new).await?;
+            let near = read::near(&mut old, &prints, &on_old).await?;
+            self.pairs(&mut old, &mut new, &near, &on_new, false).await?
+        };
         self.give_back(old).await;
         self.give_back(new).await;
         self.change(|m, _| {
@@ -495,7 +532,7 @@ impl Mailbox {
     /// Returns whether it was for these alone that anything was to be matched.
     async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
         self.change(|m, _| {
-            let (late, waited) = (m.late, !m.waiting.is_empty() && (last || !m.relinking));
+            let (late, waited) = (m.record.late, !m.waiting.is_empty() && (last || !m.relinking));
             if late {
                 let all = m.unmatched.clone();
                 m.show_unmatched(&all, now())?;

@@ -38,20 +38,66 @@ impl Merged {
         arrived: UidSet<SideUid>,
         report: &Report<'_>,
     ) -> UidSet<SideUid> {
-        let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
-        if report.matching
-            && self.phase != Phase::New
-            && !arrived.is_empty()
-            && (self.late || (begins && !self.unpaired().is_empty()))
-        {
-            // After the index was put back from a snapshot, copies of any age may be among them.
-            self.late |= !self.record.restored.new;
-            self.record.matching = self.record.matching.max(Some(report.snapshot.uid_next));
+        if !arrived.is_empty() {
+            self.compare_new_below(report.snapshot.uid_next);
         }
         let Some(below) = self.record.matching else { return arrived };
         let others = arrived.range_from(below);
         self.unmatched = self.unmatched.union(&arrived.subtract(&others));
         others
+    }
+
+    /// What arrives on new below this UID is compared with what old has, if there is anything that it may
+    /// be, and the first matching is over.
+    fn compare_new_below(&mut self, below: SideUid) {
+        let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
+        // What waits on old is not mapped yet.
+        let old_has_some = || !self.unpaired().is_empty() || !self.waiting.is_empty();
+        if self.matches
+            && self.phase != Phase::New
+            && (self.record.late || (begins && old_has_some()))
+        {
+            // After the index was put back from a snapshot, copies of any age may be among them.
+            self.record.late |= !self.record.restored.new;
+            self.record.matching = self.record.matching.max(Some(below));
+        }
+    }
+
+    /// An arrival that turned out as no copy of ours may still be what the other side has: it is compared
+    /// like any other, or shown.
+    pub(super) fn decided_as_mail(
+        &mut self,
+        side: Side,
+        uid: SideUid,
+        now: u64,
+    ) -> Result<(), Distrust> {
+        if self.held[side].remove(&uid).is_none() || self.map.uid_of(side, uid).is_some() {
+            return Ok(());
+        }
+        let next = SideUid(uid.0.saturating_add(1));
+        match side {
+            Side::New => {
+                self.compare_new_below(next);
+                if self.record.late && self.record.matching.is_some_and(|below| uid < below) {
+                    self.unmatched.insert(uid);
+                    return Ok(());
+                }
+            }
+            Side::Old if self.may_be_on_new() => {
+                self.waiting.insert(uid);
+                self.waited = self.waited.max(Some(next));
+                return Ok(());
+            }
+            Side::Old => {}
+        }
+        self.claim(side, uid, now).map(|_| ())
+    }
+
+    /// Whether what arrives on old may be what new has already. In phase old nobody asks new: whoever
+    /// brings both together again compares them.
+    fn may_be_on_new(&self) -> bool {
+        let kept_back = self.record.late && !self.unmatched.is_empty();
+        self.matches && self.phase != Phase::Old && (kept_back || !self.new_alone().is_empty())
     }
 
     /// Whether anything waits to be compared with what the other side has.
@@ -66,7 +112,7 @@ impl Merged {
         arrived: UidSet<SideUid>,
         report: &Report<'_>,
     ) -> UidSet<SideUid> {
-        if !report.matching || arrived.is_empty() || self.new_alone().is_empty() {
+        if arrived.is_empty() || !self.may_be_on_new() {
             return arrived;
         }
         self.waiting = self.waiting.union(&arrived);
@@ -232,7 +278,7 @@ impl Merged {
         };
         self.record.matching = None;
         self.record.restored.new = false;
-        self.late = false;
+        self.record.late = false;
         let mark = self.held.new.keys().next().map_or(below, |held| below.min(*held));
         if let Some(snapshot) = &mut self.record.sides.new {
             snapshot.uid_next = snapshot.uid_next.max(mark);
@@ -298,7 +344,7 @@ impl Merged {
         self.without_new(&self.map.side_uids(Side::New));
         self.record.sides.new = None;
         self.record.matching = None;
-        self.late = false;
+        self.record.late = false;
         self.record.unshown.new = UidSet::new();
         self.live.new = None;
         self.held.new.clear();

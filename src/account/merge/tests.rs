@@ -302,7 +302,7 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
     listing(&mut merged, None, 1, "").unwrap();
     let before = merged.record.sides.new;
     listing(&mut merged, before, 2, "1").unwrap();
-    assert!(merged.late && merged.unmatched == set("1"), "an arrival is compared first");
+    assert!(merged.record.late && merged.unmatched == set("1"), "an arrival is compared first");
     let pair = Pair { old: SideUid(2), new: SideUid(1), altered: false };
     assert_eq!(merged.join(&[pair]), [(Uid(2), pair)]);
     assert!(
@@ -310,7 +310,7 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
         "it has a place, and must not be removed"
     );
     assert!(!merged.copied(Uid(2), Side::New, SideUid(5), NOW).unwrap(), "a second copy has none");
-    assert!(merged.end_matching(None) && !merged.late);
+    assert!(merged.end_matching(None) && !merged.record.late);
 }
 
 /// Old has told of itself.
@@ -383,4 +383,108 @@ fn v3_an_arrival_on_old_waits_where_it_may_be_what_new_has() {
     let gone = merged.map.uid_of(Side::Old, SideUid(5)).unwrap();
     old_listing(&mut merged, 7, "1:6");
     assert!(merged.waiting.is_empty() && merged.map.contains(gone));
+}
+
+/// New has told of itself, to whoever had it selected.
+fn new_listing(merged: &mut Merged, uid_next: u32, announced: &str, held: &[u32]) {
+    let announced = set(announced);
+    let like = Likeness { date: Some(1), size: Some(900) };
+    let hold = held.iter().map(|uid| (SideUid(*uid), like)).collect();
+    let report = Report {
+        snapshot: snapshot(uid_next, announced.len()),
+        before: merged.record.sides.new,
+        announced: &announced,
+        complete: false,
+        vanished: &UidSet::new(),
+        hold: &hold,
+        incarnation: merged.incarnations.new,
+        matching: true,
+    };
+    merged.see(Side::New, &report, NOW).unwrap();
+}
+
+/// Three messages on old, of which all have their copies; new has a fourth one of its own.
+fn settled() -> Merged {
+    let mut merged = Merged::new(test_record(), UidMap::default(), Sides::default(), Phase::Merged);
+    old_listing(&mut merged, 4, "1:3");
+    listing_as(&mut merged, None, 1, "", true).unwrap();
+    for uid in 1..=3 {
+        assert!(merged.copied(Uid(uid), Side::New, SideUid(uid), NOW).unwrap());
+    }
+    new_listing(&mut merged, 5, "1:4", &[]);
+    assert!(merged.map.uid_of(Side::New, SideUid(4)).is_some() && !merged.is_comparing());
+    merged
+}
+
+#[test]
+fn v3_what_comes_to_new_while_its_twin_waits_on_old_waits_as_well() {
+    let mut merged = settled();
+    old_listing(&mut merged, 5, "1:4");
+    assert_eq!(merged.waiting, set("4"), "it may be what new has alone");
+    new_listing(&mut merged, 6, "1:5", &[]);
+    assert_eq!(merged.unmatched, set("5"), "nothing else lies on old alone, but this will");
+    merged.show_waiting(&set("4"), NOW).unwrap();
+    merged.end_waiting(None);
+    assert_eq!(merged.join(&[Pair { old: SideUid(4), new: SideUid(5), altered: false }]).len(), 1);
+    assert_eq!((merged.map.len(), merged.end_matching(None)), (5, true));
+}
+
+#[test]
+fn v3_what_comes_to_old_while_its_twin_is_compared_waits_for_the_end() {
+    let mut merged = settled();
+    merged.expunged(Side::New, &set("4"));
+    old_listing(&mut merged, 5, "1:4");
+    assert!(merged.waiting.is_empty(), "new has nothing alone");
+    // Compared with what old had until now, which is not its twin.
+    new_listing(&mut merged, 6, "1:3,5", &[]);
+    assert_eq!(merged.unmatched, set("5"));
+    old_listing(&mut merged, 6, "1:5");
+    assert_eq!(merged.waiting, set("5"));
+    merged.show_unmatched(&set("5"), NOW).unwrap();
+    assert!(merged.end_matching(None));
+    assert!(merged.join_waiting(&[Pair { old: SideUid(5), new: SideUid(5), altered: false }]));
+    assert_eq!(merged.map.len(), 5);
+}
+
+#[test]
+fn v3_what_was_like_a_copy_and_is_none_is_compared_with_the_other_side() {
+    let mut merged = settled();
+    old_listing(&mut merged, 5, "1:4");
+    merged.show_waiting(&set("4"), NOW).unwrap();
+    merged.end_waiting(None);
+    new_listing(&mut merged, 6, "1:5", &[5]);
+    assert_eq!(merged.held.new.len(), 1);
+    assert!(merged.show_held(Side::New, SideUid(5), NOW).unwrap());
+    assert_eq!(merged.unmatched, set("5"), "it may be what came to old");
+    // So is what is let go because no intent is like it any more, and what came to old.
+    merged.join(&[Pair { old: SideUid(4), new: SideUid(5), altered: false }]);
+    assert!(merged.end_matching(None) && merged.map.len() == 5);
+    old_listing(&mut merged, 5, "1:4");
+    merged.held.old.insert(SideUid(5), Likeness { date: Some(1), size: Some(900) });
+    assert!(merged.release(NOW).unwrap());
+    assert_eq!(merged.waiting, set("5"));
+    assert!(!merged.show_held(Side::New, SideUid(5), NOW).unwrap());
+}
+
+#[test]
+fn v3_after_a_restart_arrivals_are_compared_like_before() {
+    let mut merged = settled();
+    old_listing(&mut merged, 5, "1:4");
+    merged.show_waiting(&set("4"), NOW).unwrap();
+    merged.end_waiting(None);
+    new_listing(&mut merged, 6, "1:5", &[]);
+    assert_eq!(merged.unmatched, set("5"));
+    // The proxy dies before anything is compared, and more comes to new.
+    let intents = Sides::default();
+    let mut merged = Merged::new(merged.record, merged.map, intents, Phase::Merged);
+    new_listing(&mut merged, 7, "1:6", &[]);
+    assert_eq!(merged.unmatched, set("5:6"));
+}
+
+#[test]
+fn in_phase_old_nothing_waits_for_new() {
+    let mut merged = settled();
+    merged.enter(Phase::Old);
+    old_listing(&mut merged, 5, "1:4");
+    assert!(!merged.is_comparing() && merged.map.uid_of(Side::Old, SideUid(4)).is_some());
 }

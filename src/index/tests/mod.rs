@@ -321,6 +321,7 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         listed: Sides::default(),
         unshown: Sides::default(),
         matching: None,
+        late: false,
         restored: Sides::default(),
         skipped_from: None,
         altered: Arc::default(),

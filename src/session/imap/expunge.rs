@@ -60,6 +60,7 @@ pub(super) async fn remove(
 ) -> Result<Reply, AccountError> {
     let access = &user.access;
     let read_only = user.account.old_is_read_only();
+    mailbox.compared(uids).await?;
     let mut looked_at = None;
     if mailbox.is_matching() || read_only {
         let olds = taken_from_old(mailbox, access, uids, which).await?;
