@@ -481,6 +481,49 @@ fn v3_mail_that_comes_to_both_sides_in_phase_old_is_one_message_when_merged() {
     }
 }
 
+/// Courier counts a mailbox anew that is renamed: in phase old nobody can link its messages with their twins.
+#[test]
+fn v3_a_folder_that_old_counts_anew_in_phase_old_shows_each_message_once_when_merged() {
+    let world = World::new().old(Courier::plain()).seeded(|old, _| {
+        old.seed("INBOX", &mails(0..2));
+        old.seed("Work", &mails(10..14));
+    });
+    let mut client = world.proxy.client();
+    copy_all(&world, &mut client);
+    let [work, renamed] = ["Work", "Renamed"].map(|name| world.old.name(name));
+    let before = contents(&everything(&mut client, &work));
+    go(&world, "old");
+    let mut client = world.proxy.client();
+    client.ok(&format!("RENAME {work} {renamed}"));
+    assert_eq!(contents(&everything(&mut client, &renamed)), before, "nobody waits for new");
+    go(&world, "merged");
+    let mut client = world.proxy.client();
+    assert_eq!(contents(&everything(&mut client, &renamed)), before, "V3");
+    client.ok(&format!("SELECT {renamed}"));
+    client.ok("UID FETCH 1:* BODY.PEEK[]");
+    let on_new = contents(&everything(&mut world.new.client(), &world.new.name("Work")));
+    assert_eq!(on_new, before, "V5");
+}
+
+/// What was renamed on new alone, and is renamed back when old decides, is called that on old already.
+#[test]
+fn v1_a_folder_that_is_renamed_back_in_another_phase_keeps_its_name_on_old() {
+    let world = World::new().old(Courier::plain()).seeded(|old, _| {
+        old.seed("INBOX", &mails(0..2));
+        old.seed("Work", &mails(10..14));
+    });
+    let mut client = world.proxy.client();
+    copy_all(&world, &mut client);
+    let [work, renamed] = ["Work", "Renamed"].map(|name| world.old.name(name));
+    let before = everything(&mut client, &work);
+    client.ok(&format!("RENAME {work} {renamed}"));
+    go(&world, "old");
+    let mut client = world.proxy.client();
+    client.ok(&format!("RENAME {renamed} {work}"));
+    assert_eq!(everything(&mut client, &work), before, "V2");
+    assert_eq!(everything(&mut world.old.client(), &work).len(), before.len());
+}
+
 #[test]
 fn forced_to_new_what_is_on_old_alone_is_listed_and_comes_back() {
     let mut world = World::new().seeded(|old, _| old.seed("INBOX", &mails(0..4)));
