@@ -238,17 +238,18 @@ fn sum(f: &mut fmt::Formatter<'_>, accounts: &[AccountState]) -> fmt::Result {
     let add = |figure: fn(&AccountState) -> u64| accounts.iter().map(figure).sum::<u64>();
     let (copied, messages) = (add(|a| a.copied), add(|a| a.messages));
     let octets = |octets: fn(&AccountState) -> Option<u64>| {
-        HumanBytes(accounts.iter().filter_map(octets).sum())
+        accounts.iter().filter_map(octets).reduce(|a, b| a.saturating_add(b)).map(HumanBytes)
     };
-    let share = copied as f64 * 100.0 / messages.max(1) as f64;
+    let size = match (octets(|a| a.octets_copied), octets(|a| a.octets)) {
+        (Some(copied), Some(all)) => format!(", about {copied} of {all}"),
+        _ => String::new(),
+    };
+    let share = (copied as f64 * 100.0 / messages.max(1) as f64).floor();
     let rate: f64 = accounts.iter().map(|a| a.messages_per_second).sum();
+    let stuck = add(|a| a.stuck);
     writeln!(
         f,
-        "in all: {copied} of {messages} messages ({:.0}%), about {} of {}, {rate:.1}/s, {} stuck",
-        share.floor(),
-        octets(|a| a.octets_copied),
-        octets(|a| a.octets),
-        add(|a| a.stuck),
+        "in all: {copied} of {messages} messages ({share:.0}%){size}, {rate:.1}/s, {stuck} stuck"
     )
 }
 

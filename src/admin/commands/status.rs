@@ -219,7 +219,8 @@ impl Admin {
         })
     }
 
-    async fn tally(&self, name: &AccountName, id: AccountId) -> Result<Tally, Refusal> {
+    /// What an account holds, as far as it has been counted.
+    pub(super) async fn tally(&self, name: &AccountName, id: AccountId) -> Result<Tally, Refusal> {
         let index = self.server.accounts.index();
         let changed = index.changed(id);
         if let Some((until, counted, tally)) = self.tallies.get(name).map(|known| *known)
