@@ -12,7 +12,7 @@ use super::carry::{Carry, remove_copies};
 use super::copier::{Copier, Job};
 use crate::account::{Access, AccountError, Mailbox, Merged, expunge_without_uidplus, write_flags};
 use crate::backend::text;
-use crate::base::{Side, step};
+use crate::base::{Phase, Side, step};
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// Messages carried back together.
@@ -53,10 +53,12 @@ impl Copier {
         let give_up = Instant::now() + self.config.copy.grace * 2;
         let mut tried = UidSet::new();
         loop {
-            // What came to both sides is one message, and nothing to be carried; in phase new, arrivals are
-            // not compared as they come. What comes during the comparison is carried after the next one.
+            // What came to both sides is one message, and nothing to be carried. In phase new, arrivals are
+            // not compared as they come; what comes during the comparison is carried after the next one.
             let known: UidSet<Uid> = mailbox.missing_on(to).iter().map(|(uid, _)| *uid).collect();
-            mailbox.compare_alone(access).await?;
+            if self.account.phase() == Phase::New {
+                mailbox.compare_alone(access).await?;
+            }
             let missing = mailbox.missing_on(to);
             let comparing = mailbox.peek(Merged::is_comparing);
             let mut undecided = comparing || mailbox.peek(|m| open(m, to));
