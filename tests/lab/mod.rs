@@ -54,10 +54,11 @@ pub use smtp::{Sink, Taken, Talk};
 pub use tls_wire::{End, TlsWire};
 pub use view::{Seen, everything, folder_names, sorted};
 
-/// Waits until something is so, for half a minute at most, and gives what it is.
+/// Waits until something is so, for a minute and a half at most, and gives what it is: on a machine that is at
+/// work, half a minute was not enough for a batch after several kills.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut is_it: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(90);
     loop {
         if let Some(value) = is_it() {
             return value;
