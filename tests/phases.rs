@@ -531,16 +531,18 @@ fn forced_to_new_what_is_on_old_alone_is_listed_and_comes_back() {
     client.ok("SELECT INBOX");
     client.ok("UID FETCH 1 BODY[]");
     eventually("one is copied", || {
-        (everything(&mut world.new.client(), "INBOX").len() == 1).then_some(())
+        let there = everything(&mut world.new.client(), "INBOX").len() == 1;
+        (there && world.proxy.log().contains("carried to new")).then_some(())
     });
-    let before = everything(&mut client, "INBOX");
+    // Nothing more is opened: it would be carried while old is stopped.
+    let before = client.ok("UID SEARCH ALL").found();
     world.old.stop();
     let refused = phase(&world.proxy, &["new"]).unwrap_err();
     assert!(refused.starts_with("Some(1)"), "{refused}");
     let set = phase(&world.proxy, &["new", "--force"]).unwrap();
     let left: Vec<u64> =
         set["left"].as_array().unwrap().iter().map(|l| l["uid"].as_u64().unwrap()).collect();
-    let uids: Vec<u64> = before[1..].iter().map(|m| u64::from(m.uid)).collect();
+    let uids: Vec<u64> = before[1..].iter().map(|uid| u64::from(*uid)).collect();
     assert_eq!(left, uids, "{set}");
     assert_eq!(everything(&mut client, "INBOX").len(), 1);
     world.new.deliver("INBOX", &Mail::numbered(9));
