@@ -46,8 +46,8 @@ fn waiting(table: &mut Table, sessions: usize) {
     let world = (0..ACCOUNTS).fold(World::new(), |world, n| world.account(&user(n), PASSWORD));
     let many = |server: Dovecot| {
         server.setting(
-            "service imap {\n  process_limit = 12000\n}\nservice anvil {\n  client_limit = 30000\n}\n\
-             service auth {\n  client_limit = 30000\n}\n",
+            "service imap {\n  process_limit = 12000\n}\nservice anvil {\n  client_limit = 19000\n}\n\
+             service auth {\n  client_limit = 19000\n}\nservice stats {\n  client_limit = 19000\n}\n",
         )
     };
     let world = world.new(many(Dovecot::new_style()));

@@ -44,7 +44,7 @@ impl Measure {
     }
 }
 
-const MEASURES: [Measure; 14] = [
+const MEASURES: [Measure; 15] = [
     Measure::new("login", login::run),
     Measure::new("dense", bulk::dense),
     Measure::new("sparse", bulk::sparse),
@@ -54,7 +54,8 @@ const MEASURES: [Measure; 14] = [
     Measure::new("large", bodies::large),
     Measure::new("status", status::run),
     Measure::new("append", append::run),
-    Measure::new("mixed", mixed::run),
+    Measure::new("mixed", mixed::few),
+    Measure::new("many", mixed::many),
     Measure::new("idle", idle::idle),
     Measure { name: "sync", columns: &sync::TOOLS, run: sync::run },
     Measure::new("mail", mail::run),

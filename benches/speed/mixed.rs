@@ -71,14 +71,8 @@ const K9: Script = &[
     ("NOOP", "NOOP"),
 ];
 
-/// Six clients of three kinds on one mailbox, then two hundred on forty; all mailboxes are half copied.
-pub fn run(table: &mut Table) {
-    few(table);
-    many(table);
-}
-
-/// What every command takes.
-fn few(table: &mut Table) {
+/// What every command takes: six clients of three kinds on one mailbox, half copied.
+pub fn few(table: &mut Table) {
     let world = World::new().account(USER, PASSWORD);
     let field = Field::of(world, &[], |old, new| {
         old.seed("INBOX", &mails(0..MESSAGES));
@@ -120,8 +114,9 @@ fn few(table: &mut Table) {
     }
 }
 
-/// How many commands are answered in a second, and what a command takes then.
-fn many(table: &mut Table) {
+/// How many commands are answered in a second, and what a command takes then: two hundred clients on forty
+/// mailboxes, half copied.
+pub fn many(table: &mut Table) {
     let user = |n: u32| format!("user{n}@example.com");
     let world = (0..ACCOUNTS).fold(World::new(), |world, n| world.account(&user(n), PASSWORD));
     let field = Field::of(world, &[], |old, new| {

@@ -151,8 +151,8 @@ fn nginx(dir: &Path, server: u16) -> (Running, u16, u16) {
     tls::certificates(dir);
     let (plain, tls, auth, d) = (free_port(), free_port(), free_port(), dir.display());
     let text = format!(
-        "load_module /usr/lib/nginx/modules/ngx_mail_module.so;\nuser root;\nworker_processes 1;\n\
-         daemon off;\npid {d}/pid;\nerror_log {d}/log;\nevents {{\n  worker_connections 40000;\n}}\nworker_rlimit_nofile 50000;\n\
+        "load_module /usr/lib/nginx/modules/ngx_mail_module.so;\nuser root;\nworker_processes 2;\n\
+         daemon off;\npid {d}/pid;\nerror_log {d}/log;\nevents {{\n  worker_connections 40000;\n}}\n\
          http {{\n  access_log off;\n  client_body_temp_path {d}/body;\n  proxy_temp_path {d}/proxy;\n  \
          fastcgi_temp_path {d}/fastcgi;\n  uwsgi_temp_path {d}/uwsgi;\n  scgi_temp_path {d}/scgi;\n  \
          server {{\n    listen 127.0.0.1:{auth};\n    location / {{\n      add_header Auth-Status OK;\n      \
