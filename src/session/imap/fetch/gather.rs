@@ -47,7 +47,8 @@ impl Fetch<'_> {
         let mut cursor = self.numbering.cursor();
         let (mut asked, mut rest) = self.ask_window(leases, steps).await?;
         while !asked.is_empty() {
-            let mut answers = Answers::default();
+            let expected = asked.iter().map(|asked| asked.step.len as usize).sum();
+            let mut answers = Answers { of: Vec::with_capacity(expected), ..Answers::default() };
             let mut answered = Vec::with_capacity(asked.len());
             let mut whole = true;
             for Asked { step, pending } in asked {

@@ -1,5 +1,7 @@
 //! The schedule of a FETCH: which side is asked for what, in the client's order. Pure.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::base::Side;
 use crate::uid::{Place, Run, SideUid, Uid, UidMap, UidSet};
 
@@ -8,7 +10,8 @@ use crate::uid::{Place, Run, SideUid, Uid, UidMap, UidSet};
 pub struct Step {
     /// Who is asked.
     pub side: Side,
-    runs: Vec<Run>,
+    /// Copied in the order in which they were opened, each message is a step of its own.
+    runs: SmallVec<[Run; 1]>,
     /// How many messages.
     pub len: u32,
 }
@@ -16,7 +19,7 @@ pub struct Step {
 impl Step {
     /// One message.
     pub fn one(side: Side, uid: Uid, place: Place) -> Step {
-        Step { side, runs: vec![Run { uid, len: 1, place }], len: 1 }
+        Step { side, runs: smallvec![Run { uid, len: 1, place }], len: 1 }
     }
 
     /// What the side is asked for.
@@ -74,7 +77,7 @@ fn steps(runs: impl IntoIterator<Item = (Side, Run)>) -> Vec<Step> {
                 step.len += run.len;
                 step.runs.push(run);
             }
-            _ => steps.push(Step { side, len: run.len, runs: vec![run] }),
+            _ => steps.push(Step { side, len: run.len, runs: smallvec![run] }),
         }
     }
     steps
@@ -85,7 +88,7 @@ fn steps(runs: impl IntoIterator<Item = (Side, Run)>) -> Vec<Step> {
 pub fn gathered(steps: &[Step]) -> Vec<Step> {
     let mut joined: Vec<Step> = Vec::new();
     for side in Side::BOTH {
-        let mut runs: Vec<Run> =
+        let mut runs: SmallVec<[Run; 1]> =
             steps.iter().filter(|s| s.side == side).flat_map(|s| s.runs.iter().copied()).collect();
         if runs.is_empty() {
             continue;
