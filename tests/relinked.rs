@@ -74,6 +74,33 @@ fn v3_mail_that_comes_to_new_first_and_to_old_later_is_one_message() {
     assert_eq!(shows(&mut world.proxy.client(), 6).len(), 6);
 }
 
+/// The watcher of new has not asked yet, and the connection that the copier gets has heard nothing either.
+#[test]
+fn v3_v5_what_came_to_new_unheard_is_not_carried_there_once_more() {
+    let world =
+        World::new().set("new.mask", "[\"IDLE\"]").set("limits.poll_interval", "\"10m\"");
+    let world = world.seeded(|old, new| {
+        old.seed("INBOX", &mails(0..3));
+        new.seed("INBOX", &mails(10..11));
+    });
+    let mut client = world.proxy.client();
+    listed(&mut client, 4);
+    let (twice, last) = (Mail::numbered(50), Mail::numbered(51));
+    world.old.deliver("INBOX", &twice);
+    world.old.deliver("INBOX", &last);
+    listed(&mut client, 6);
+    world.new.deliver("INBOX", &twice);
+    client.ok("FETCH 5:6 (BODY.PEEK[])");
+    let mut direct = world.new.client();
+    let on_new = eventually("the last one is carried", || {
+        let all = everything(&mut direct, "INBOX");
+        all.iter().any(|m| m.octets == last.octets).then_some(all)
+    });
+    assert_eq!(on_new.len(), 3, "{on_new:#?}");
+    assert!(view::copies(&on_new).values().all(|n| *n == 1), "{on_new:#?}");
+    shows(&mut client, 6);
+}
+
 #[test]
 fn v7_mail_that_comes_to_old_is_seen_while_new_cannot_be_compared() {
     let mut world = World::new().seeded(|old, new| {

@@ -159,6 +159,13 @@ impl<'a> Carry<'a> {
         }
     }
 
+    /// Has the side that gets copies tell of what came to it: mail is delivered to both sides, and of the
+    /// other copy, which is there already, perhaps nobody has heard yet.
+    pub(super) async fn catch_up(&self, target: &mut Lease) -> Result<(), AccountError> {
+        self.mailbox.follow(target).await?;
+        self.mailbox.hear(target).await
+    }
+
     async fn batch(
         &self,
         wanted: &[(Uid, SideUid)],
@@ -176,12 +183,14 @@ impl<'a> Carry<'a> {
                     self.mailbox.give_back(old).await;
                     return Ok(0);
                 }
-                let new = self.mailbox.lease(&self.access, Side::New).await?;
+                let mut new = self.mailbox.lease(&self.access, Side::New).await?;
+                self.catch_up(&mut new).await?;
                 (old, new, messages)
             }
             Side::Old => {
                 let new = self.mailbox.lease(&self.access, Side::New).await?;
                 let (new, messages) = self.read(new, wanted, tees).await?;
+                self.catch_up(&mut old).await?;
                 (new, old, messages)
             }
         };

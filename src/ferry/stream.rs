@@ -85,8 +85,12 @@ impl Carry<'_> {
         let old = self.mailbox.lease(&self.access, Side::Old).await?;
         let (mut old, mut messages) = self.portion(old, &mut portions, steward).await?;
         let mut new = self.mailbox.lease(&self.access, Side::New).await?;
-        // Seen for the first time, new may turn out to have them already.
-        while !messages.is_empty() && !self.mailbox.is_matching() {
+        while !messages.is_empty() {
+            self.catch_up(&mut new).await?;
+            if self.mailbox.is_matching() {
+                // New may turn out to have them already.
+                break;
+            }
             let octets: u64 = messages.iter().map(|m| m.body.octets()).sum();
             if !steward.has_room(octets) {
                 streamed.halt = Some("new's quota is nearly used up".to_owned());
