@@ -77,8 +77,7 @@ fn v3_mail_that_comes_to_new_first_and_to_old_later_is_one_message() {
 /// The watcher of new has not asked yet, and the connection that the copier gets has heard nothing either.
 #[test]
 fn v3_v5_what_came_to_new_unheard_is_not_carried_there_once_more() {
-    let world =
-        World::new().set("new.mask", "[\"IDLE\"]").set("limits.poll_interval", "\"10m\"");
+    let world = World::new().set("new.mask", "[\"IDLE\"]").set("limits.poll_interval", "\"10m\"");
     let world = world.seeded(|old, new| {
         old.seed("INBOX", &mails(0..3));
         new.seed("INBOX", &mails(10..11));
