@@ -346,6 +346,23 @@ fn the_audit_log_holds_what_changes_something_and_no_more() {
         assert_eq!(line["span"]["name"], "admin");
         assert!(line["span"]["uid"].is_u64() && line["timestamp"].is_string(), "{text}");
     }
+    // Nobody verified it.
+    let _client = world.proxy.client();
+    assert_ne!(world.proxy.run(&["phase", "ann", "new"]).status.code(), Some(0));
+    assert_eq!(world.proxy.run(&["phase", "ann", "old"]).status.code(), Some(0));
+    let text = std::fs::read_to_string(&path).expect("the audit log");
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of_ann: Vec<&Value> = lines
+        .iter()
+        .map(|line| &line["fields"])
+        .filter(|fields| fields["account"] == "ann@example.com")
+        .collect();
+    let [kept, changed] = of_ann[..] else { panic!("{text}") };
+    let why = kept["message"].as_str().expect("a message");
+    assert!(why.starts_with("phase not changed: "), "{text}");
+    assert_eq!(changed["message"], "phase changed");
+    assert_eq!((&changed["from"], &changed["to"]), (&"merged".into(), &"old".into()), "{text}");
     let mode = std::fs::metadata(&path).expect("the audit log").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

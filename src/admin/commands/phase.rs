@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tracing::info;
 
-use crate::admin::{Admin, Command, Refusal, Teller, Whose};
+use crate::admin::{AUDIT, Admin, Command, Refusal, Teller, Whose};
 use crate::base::{AccountName, Phase};
 use crate::ferry::PhaseError;
 
@@ -78,8 +79,15 @@ impl Command for SetPhase {
         for name in admin.accounts(&self.whose).await? {
             // One that cannot be moved holds up none of the others.
             match self.one(admin, &name).await {
-                Ok(set) => done.set.push(set),
-                Err(why) => done.failed.push(PhaseKept { account: name.to_string(), why }),
+                Ok(set) => {
+                    let PhaseSet { from, to, .. } = &set;
+                    info!(target: AUDIT, account = %name, %from, %to, "phase changed");
+                    done.set.push(set);
+                }
+                Err(why) => {
+                    info!(target: AUDIT, account = %name, "phase not changed: {why}");
+                    done.failed.push(PhaseKept { account: name.to_string(), why });
+                }
             }
         }
         Ok(done)
