@@ -8,6 +8,8 @@ use crate::uid::{SideUid, UidSet};
 /// By so many octets two sizes of one message may differ without being looked at: mbsync's field
 /// takes 22.
 const SLACK: u32 = 64;
+/// By no more they differ if it is one message: the traces of its deliveries are not longer than that.
+const TRACE: u32 = 8 << 10;
 
 /// A message of old and the same one on new.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -16,7 +18,8 @@ pub struct Pair {
     pub old: SideUid,
     /// Its UID on new.
     pub new: SideUid,
-    /// Their sizes differ: a tool, or new, altered what it stored.
+    /// They are not the same octet for octet: a tool, or new, altered what it stored, or each was delivered
+    /// on its own.
     pub altered: bool,
 }
 
@@ -88,8 +91,8 @@ fn near_in_size(group: &Alike) -> Alike {
     };
     let near = |prints: &[Print], sizes: &[u32]| {
         let has = |print: &&Print| {
-            let from = sizes.partition_point(|size| *size < print.size.saturating_sub(SLACK));
-            sizes.get(from).is_some_and(|size| size.abs_diff(print.size) <= SLACK)
+            let from = sizes.partition_point(|size| *size < print.size.saturating_sub(TRACE));
+            sizes.get(from).is_some_and(|size| size.abs_diff(print.size) <= TRACE)
         };
         prints.iter().filter(has).copied().collect()
     };
@@ -127,8 +130,9 @@ fn by_size(group: &Alike) -> Option<Vec<Pair>> {
     (pairs.len() == old.len().min(new.len())).then_some(pairs)
 }
 
-/// The pairs of equal content. Of several that are equal each has one partner at most: first one of
-/// its size and INTERNALDATE, then one of its size, then any, in the order of their UIDs.
+/// The pairs of messages that are the same. Of several each has one partner at most: first one of its
+/// trace, size and INTERNALDATE, then one of its trace and size, then one of its trace, then any, in the
+/// order of their UIDs.
 pub fn by_content(group: &Alike, contents: &Contents) -> Vec<Pair> {
     let known = |prints: &[Print], contents: &HashMap<SideUid, Content>| {
         let known = prints.iter().filter_map(|p| Some((*contents.get(&p.uid)?, *p)));
@@ -140,8 +144,9 @@ pub fn by_content(group: &Alike, contents: &Contents) -> Vec<Pair> {
     let mut new = known(&group.new, &contents.new);
     let mut pairs = Vec::new();
     pair_equal(&mut old, &mut new, |(content, p)| (*content, p.size, p.date), &mut pairs);
-    pair_equal(&mut old, &mut new, |(content, p)| (*content, p.size, 0), &mut pairs);
-    pair_equal(&mut old, &mut new, |(content, _)| (*content, 0, 0), &mut pairs);
+    pair_equal(&mut old, &mut new, |(content, p)| (*content, p.size), &mut pairs);
+    pair_equal(&mut old, &mut new, |(content, _)| *content, &mut pairs);
+    pair_equal(&mut old, &mut new, |(content, _)| content.text, &mut pairs);
     pairs.sort_unstable();
     pairs
 }
@@ -162,15 +167,15 @@ fn pair_equal<K: std::hash::Hash + Eq>(
     key: impl Fn(&(Content, Print)) -> K,
     pairs: &mut Vec<Pair>,
 ) {
-    let mut waiting: HashMap<K, std::collections::VecDeque<Print>> = HashMap::new();
+    let mut waiting: HashMap<K, std::collections::VecDeque<(Content, Print)>> = HashMap::new();
     for message in new.iter() {
-        waiting.entry(key(message)).or_default().push_back(message.1);
+        waiting.entry(key(message)).or_default().push_back(*message);
     }
     let mut taken = UidSet::new();
     old.retain(|message| {
         let found = waiting.get_mut(&key(message)).and_then(std::collections::VecDeque::pop_front);
-        if let Some(new) = found {
-            let altered = message.1.size != new.size;
+        if let Some((content, new)) = found {
+            let altered = message.1.size != new.size || message.0.trace != content.trace;
             pairs.push(Pair { old: message.1.uid, new: new.uid, altered });
             taken.insert(new.uid);
         }

@@ -1,6 +1,6 @@
 //! What messages are told by: a print of their headers, and a hash of their content. Pure.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 use crate::imap::header::field;
 use crate::uid::SideUid;
@@ -8,8 +8,33 @@ use crate::uid::SideUid;
 /// The header fields that a print is made of, as FETCH names them.
 pub const FIELDS: &str = "MESSAGE-ID DATE FROM SUBJECT";
 
+/// What a message gets on its way into a mailbox, and is not part of what was sent: the trace of
+/// RFC 5321 §4.4, and what servers and filters note beside it. Where mail is delivered to two servers, each
+/// of them writes its own.
+const TRACE: [&[u8]; 16] = [
+    b"received",
+    b"return-path",
+    b"delivered-to",
+    b"x-original-to",
+    b"envelope-to",
+    b"delivery-date",
+    b"received-spf",
+    b"authentication-results",
+    b"arc-seal",
+    b"arc-message-signature",
+    b"arc-authentication-results",
+    b"x-sieve",
+    b"x-cyrus-session-id",
+    b"x-greylist",
+    b"x-envelope-from",
+    b"x-envelope-to",
+];
+/// Whole families of such fields.
+const TRACE_FAMILIES: [&[u8]; 4] = [b"x-spam-", b"x-virus-", b"x-rspamd-", b"x-amavis-"];
 /// What mbsync puts into every message that it stores.
-const TOOLS_FIELD: &[u8] = b"X-TUID:";
+const TOOLS_FIELD: &[u8] = b"x-tuid";
+/// No name of these is longer.
+const LONGEST_NAME: usize = 26;
 
 /// What is known of a message without its content: small, for a mailbox has many of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,28 +82,61 @@ fn short(hash: &blake3::Hash) -> u64 {
     first.iter().fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
-/// BLAKE3 of a message whose lines all end in LF, without the field that mbsync adds.
-pub type Content = [u8; 32];
+/// What a message holds, as BLAKE3 of its lines, which all end in LF.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Content {
+    /// What was sent: all but its trace, and the field that mbsync adds. Messages that are equal in this
+    /// are the same one.
+    pub text: [u8; 32],
+    /// The trace of its delivery.
+    pub trace: [u8; 32],
+}
 
 /// Hashes a message as it comes.
 #[derive(Default)]
 pub struct Hashing {
-    hash: blake3::Hasher,
+    text: blake3::Hasher,
+    trace: blake3::Hasher,
     /// CRs that belong to a line end if LF follows: Dovecot makes CRLF of CR CR LF.
     returns: u32,
     line: Line,
+    field: Field,
 }
 
 /// Where in the message the next octet is.
 enum Line {
-    /// At the beginning of a header line, which may be the tool's; these octets of it have come.
+    /// At the beginning of a header line; these octets of it have come.
     Begin(Vec<u8>),
-    /// Within a header line that counts.
+    /// Within a header line.
     Within,
-    /// Within the tool's.
-    Skipped,
     /// Behind the headers.
     Body,
+}
+
+/// What the header field is of which a line is read.
+#[derive(Clone, Copy, Default)]
+enum Field {
+    #[default]
+    Text,
+    Trace,
+    Tools,
+}
+
+impl Field {
+    /// What a field with this name is.
+    fn named(name: &[u8]) -> Field {
+        let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
+        let begins = |family: &&[u8]| {
+            name.get(..family.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(family))
+        };
+        if is(&TOOLS_FIELD) {
+            Field::Tools
+        } else if TRACE.iter().any(is) || TRACE_FAMILIES.iter().any(begins) {
+            Field::Trace
+        } else {
+            Field::Text
+        }
+    }
 }
 
 impl Default for Line {
@@ -110,13 +168,14 @@ impl Hashing {
         }
     }
 
-    /// The hash of all.
+    /// The hashes of all.
     pub fn finish(mut self) -> Content {
         self.bare_returns();
         if let Line::Begin(begun) = std::mem::take(&mut self.line) {
-            self.hash.update(&begun);
+            self.text.update(&begun);
         }
-        *self.hash.finalize().as_bytes()
+        let hash = |hasher: blake3::Hasher| *hasher.finalize().as_bytes();
+        Content { text: hash(self.text), trace: hash(self.trace) }
     }
 
     fn bare_returns(&mut self) {
@@ -128,37 +187,46 @@ impl Hashing {
     /// Takes a piece of a line, or its end.
     fn take(&mut self, mut text: &[u8]) {
         if let Line::Begin(begun) = &mut self.line {
-            let missing = TOOLS_FIELD.len() - begun.len();
-            let (more, rest) = text.split_at(missing.min(text.len()));
+            // Its name tells what the field is; a folded line belongs to the one before.
+            let missing = (LONGEST_NAME + 1).saturating_sub(begun.len()).min(text.len());
+            let named = memchr2(b':', b'\n', &text[..missing]).map(|at| at + 1);
+            let (more, rest) = text.split_at(named.unwrap_or(missing));
             begun.extend_from_slice(more);
             text = rest;
-            let ended = memchr(b'\n', begun).is_some();
-            if !ended && begun.len() < TOOLS_FIELD.len() {
+            let folded = matches!(begun.first(), Some(b' ' | b'\t'));
+            if named.is_none() && !folded && begun.len() <= LONGEST_NAME {
                 return;
             }
             let begun = std::mem::take(begun);
-            self.line = if begun == b"\n" {
-                Line::Body
-            } else if begun.eq_ignore_ascii_case(TOOLS_FIELD) {
-                Line::Skipped
-            } else if ended {
-                Line::default()
-            } else {
-                Line::Within
+            self.line = match begun.as_slice() {
+                b"\n" => {
+                    self.field = Field::Text;
+                    Line::Body
+                }
+                [.., b'\n'] => Line::default(),
+                _ => Line::Within,
             };
-            if !matches!(self.line, Line::Skipped) {
-                self.hash.update(&begun);
+            if !folded {
+                let name = begun.strip_suffix(b":").unwrap_or_default();
+                self.field = Field::named(name.trim_ascii_end());
             }
+            self.hash(&begun);
         }
         if text.is_empty() {
             return;
         }
-        if !matches!(self.line, Line::Skipped) {
-            self.hash.update(text);
-        }
+        self.hash(text);
         if text == b"\n" && !matches!(self.line, Line::Body) {
             self.line = Line::default();
         }
+    }
+
+    fn hash(&mut self, octets: &[u8]) {
+        match self.field {
+            Field::Text => self.text.update(octets),
+            Field::Trace => self.trace.update(octets),
+            Field::Tools => return,
+        };
     }
 }
 
@@ -172,6 +240,27 @@ mod tests {
         let mut hashing = Hashing::default();
         hashing.update(octets);
         hashing.finish()
+    }
+
+    #[test]
+    fn v3_the_trace_of_a_delivery_is_not_what_was_sent() {
+        let sent = "From: a\r\nSubject: b\r\n\r\nReceived: by hand\r\n";
+        let by = |trace: &str| content(format!("{trace}{sent}").as_bytes());
+        let one = by("Return-Path: <a@b>\r\nReceived: from x\r\n\tby y; Mon\r\n id 7\r\n");
+        let other = by("delivered-to : c\r\nX-Spam-Status: No\r\nRECEIVED: from z\r\n");
+        assert_eq!((one.text, other.text), (by("").text, by("").text));
+        assert_ne!(one.trace, other.trace);
+        assert_ne!(by("").text, content(sent.replace("hand", "mail").as_bytes()).text);
+        // What is not of this kind is what was sent.
+        for own in [
+            "X-Received: x\r\n",
+            "Receive: x\r\n",
+            "List-Id: x\r\n",
+            "Received\r\n",
+            " Received: x\r\n",
+        ] {
+            assert_ne!(by(own).text, by("").text, "{own:?}");
+        }
     }
 
     #[test]
@@ -215,7 +304,7 @@ mod tests {
     proptest! {
         #[test]
         fn content_is_the_same_however_it_comes_in_pieces(
-            lines in prop::collection::vec("(X-TUID: )?[a-c\r]{0,9}[\r]?\n", 0..12),
+            lines in prop::collection::vec("(X-TUID: |Received:|[ \t]|X-Spam-)?[a-c:\r]{0,9}[\r]?\n", 0..12),
             cuts in prop::collection::vec(0usize..200, 0..8),
         ) {
             let whole = lines.concat().into_bytes();

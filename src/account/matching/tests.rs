@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::pair::{Alike, Contents, Pair, by_content, by_headers, compare};
-use super::print::Print;
+use super::print::{Content, Print};
 use crate::uid::SideUid;
 
 /// A message: what its headers hash to, its size, and what it holds.
@@ -26,8 +26,9 @@ fn prints(messages: &[Message]) -> Vec<Print> {
     (1..).zip(messages).map(|(uid, message)| print(uid, message)).collect()
 }
 
-fn contents(messages: &[Message]) -> HashMap<SideUid, [u8; 32]> {
-    (1..).zip(messages).map(|(uid, message)| (SideUid(uid), [message.content; 32])).collect()
+fn contents(messages: &[Message]) -> HashMap<SideUid, Content> {
+    let content = |m: &Message| Content { text: [m.content; 32], ..Content::default() };
+    (1..).zip(messages).map(|(uid, message)| (SideUid(uid), content(message))).collect()
 }
 
 /// Equal content means equal headers and nearly equal size, as it does for real messages.
@@ -114,7 +115,8 @@ fn of_equal_messages_those_of_one_date_belong_together() {
     let dated = |uid, date| Print { date, ..print(uid, &ONE) };
     let group =
         Alike { old: vec![dated(1, 10), dated(2, 20)], new: vec![dated(5, 20), dated(6, 10)] };
-    let content = |uids: [u32; 2]| uids.map(|uid| (SideUid(uid), [1; 32])).into_iter().collect();
+    let same = Content::default();
+    let content = |uids: [u32; 2]| uids.map(|uid| (SideUid(uid), same)).into_iter().collect();
     let contents = Contents { old: content([1, 2]), new: content([5, 6]) };
     let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new), altered: false };
     assert_eq!(by_content(&group, &contents), [pair(1, 6), pair(2, 5)]);

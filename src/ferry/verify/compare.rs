@@ -77,8 +77,8 @@ pub enum Kind {
     Date,
     /// It is on new, nobody sees it, and it is nobody's copy.
     Extra,
-    /// Its copy is the same but for what servers and copying tools are known to change: line ends, and
-    /// the header that mbsync adds. Never counted as a difference.
+    /// Its copy is the same but for what servers and copying tools are known to change: line ends, the
+    /// header that mbsync adds, and what either server wrote of the delivery. Never counted as a difference.
     Altered,
 }
 

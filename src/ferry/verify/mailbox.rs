@@ -166,7 +166,7 @@ struct Look<'a> {
 }
 
 /// A message by all its names.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Which {
     uid: Option<Uid>,
     old: Option<SideUid>,
@@ -296,8 +296,10 @@ impl Look<'_> {
             let flagged = self.known.flagged.contains(uid);
             let found = differ(told_old, told_new).into_iter();
             let found = found.filter(|(kind, _)| !flagged || *kind != Kind::Flags);
+            let before = wrong.len();
             wrong.extend(found.map(|(kind, why)| (which, kind, why)));
-            if self.how.deep || told_old.size != told_new.size {
+            let dated = wrong.iter().skip(before).any(|(_, kind, _)| *kind == Kind::Date);
+            if self.how.deep || dated || told_old.size != told_new.size {
                 doubtful.push((which, told_old.size, told_new.size));
             }
         }
@@ -337,6 +339,12 @@ impl Look<'_> {
                 (Some(a), Some(b)) if a == b && old_size == new_size => {}
                 (Some(a), Some(b)) if a == b => {
                     let why = format!("{sizes}; the same but for line ends or a tool's header");
+                    wrong.push((*which, Kind::Altered, why));
+                }
+                (Some(a), Some(b)) if a.text == b.text => {
+                    // Each server notes when it got it.
+                    wrong.retain(|(found, kind, _)| *kind != Kind::Date || found != which);
+                    let why = format!("{sizes}; one message, delivered to either server");
                     wrong.push((*which, Kind::Altered, why));
                 }
                 (Some(_), Some(_)) => {
