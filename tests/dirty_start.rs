@@ -622,3 +622,41 @@ fn v3_a_large_mailbox_on_both_sides_is_matched_in_little_memory_while_old_is_ser
     assert_eq!(client.ok("UID SEARCH ALL").found(), (1..=count).collect::<Vec<_>>());
     assert_eq!(world.new.client().ok("EXAMINE INBOX").count("EXISTS"), Some(count));
 }
+
+/// What comes to both servers while all that lay there is compared, which may take long, does not wait for the end
+/// of that, and is one message at any time.
+#[test]
+fn v3_mail_that_comes_to_both_sides_during_the_first_matching_is_one_message() {
+    let count = 1_500;
+    let world = World::new().wired().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..count));
+        new.seed("INBOX", &[mails(0..count), mails(5_000..5_001)].concat());
+    });
+    let mut client = world.proxy.client();
+    world.new_wire.rule(|way, chunk| {
+        if way == Way::ToServer && has(chunk, "BODY.PEEK[])") {
+            std::thread::sleep(Duration::from_millis(1_000));
+        }
+        Fate::Pass
+    });
+    client.ok("SELECT INBOX");
+    let matched = || world.proxy.log().contains("matched what lies on both sides mailbox=INBOX");
+    let [first, second, third, fourth] = [6_000, 6_001, 6_002, 6_003].map(Mail::numbered);
+    world.old.deliver("INBOX", &first);
+    world.new.deliver("INBOX", &first);
+    world.new.deliver("INBOX", &second);
+    world.old.deliver("INBOX", &second);
+    world.old.deliver("INBOX", &third);
+    world.new.deliver("INBOX", &fourth);
+    eventually("all four are seen", || {
+        let exists = client.ok("NOOP").count("EXISTS");
+        assert!(!matched(), "before all is compared");
+        assert!(exists <= Some(count + 5), "V3: {exists:?}");
+        (exists == Some(count + 5)).then_some(())
+    });
+    eventually("all is matched", || matched().then_some(()));
+    client.ok("SELECT INBOX");
+    let shown = everything(&mut client, "INBOX");
+    assert_eq!(shown.len() as u32, count + 5);
+    assert!(view::copies(&shown).values().all(|n| *n == 1), "none twice");
+}

@@ -118,6 +118,8 @@ pub struct Merged {
     ///
     /// Invariant: empty unless `record.matching` is set; none of them is mapped.
     pub unmatched: UidSet<SideUid>,
+    /// Those of them that came while the first matching was under way: they do not wait for its end.
+    pub came: UidSet<SideUid>,
     /// Whether what comes to both sides is to be found out, as the last report said.
     pub matches: bool,
     /// Arrivals on old that wait to be compared with what lies on new alone.
@@ -166,6 +168,7 @@ impl Merged {
             live,
             held: Sides::default(),
             unmatched: UidSet::new(),
+            came: UidSet::new(),
             matches: false,
             waiting: UidSet::new(),
             waited: None,

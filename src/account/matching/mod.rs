@@ -24,13 +24,14 @@ use tracing::{debug, info, warn};
 
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, Merged, write_flags};
-use crate::backend::{BackendError, Conn, Pool, text};
+use crate::backend::{BackendError, Conn, Lease, Pool, text};
 use crate::base::{MailboxName, Side, Sides};
 use crate::config::Match;
 use crate::uid::{SideUid, Uid, UidSet};
 
 pub use pair::Pair;
 use pair::{Alike, Contents};
+use print::Print;
 pub use read::{contents, fetch_in_windows, header_of};
 
 /// So many mailboxes of an account are matched at once: each borrows a connection of either side.
@@ -295,14 +296,7 @@ impl Mailbox {
         let _permit = self.matchmaker.permits.acquire().await;
         *lock(&task.left) = Left::default();
         loop {
-            let mut old = self.lease(&task.access, Side::Old).await?;
-            let mut new = self.lease(&task.access, Side::New).await?;
-            // Another connection may have been told of what waits, and Dovecot gives no message that
-            // it has not announced.
-            for conn in [&mut old, &mut new] {
-                self.follow(conn).await?;
-                self.hear(conn).await?;
-            }
+            let (mut old, mut new) = self.both(&task.access).await?;
             if self.compare_waiting(&mut old, &mut new).await? {
                 task.told.send_replace(());
             }
@@ -320,37 +314,98 @@ impl Mailbox {
                 }
                 break;
             }
-            let few = self.peek(|m| m.record.late) && unmatched.len() <= FEW;
+            let arrived = self.peek(|m| m.record.late || unmatched.is_subset(&m.came));
+            let few = arrived && unmatched.len() <= FEW;
             let (on_old, on_new) = if few {
-                let on_new = read::prints(&mut new, &unmatched).await?;
-                let near = read::near(&mut old, &on_new, &unpaired).await?;
-                (read::prints(&mut old, &near).await?, on_new)
+                self.prints_of_few(&mut old, &mut new, &unpaired, &unmatched).await?
             } else {
                 tokio::try_join!(
                     read::prints(&mut old, &unpaired),
                     read::prints(&mut new, &unmatched)
                 )?
             };
-            let read: UidSet<SideUid> = on_new.iter().map(|print| print.uid).collect();
-            let unread = unmatched.subtract(&read);
-            let compared = pair::compare(on_old, on_new);
-            debug!(
-                mailbox = %self.name(), alike = compared.alike.len(),
-                alone = compared.alone.len(), unread = unread.len(), "headers compared"
-            );
-            *lock(&task.left) = Left::of(compared.alike);
+            let alike = self.tell_apart(&mut new, &unmatched, on_old, on_new).await?;
+            *lock(&task.left) = Left::of(alike);
             task.told.send_replace(());
-            self.show(&mut new, &compared.alone.union(&unread)).await?;
             self.give_back(old).await;
             self.give_back(new).await;
             while let Some(groups) = task.next() {
                 self.decide(&task.access, &groups).await?;
                 task.decided(&groups);
+                self.compare_arrivals(task).await?;
             }
         }
         info!(mailbox = %self.name(), "matched what lies on both sides");
         // Whoever waited for it may go on.
         self.undecided.note(self);
+        Ok(())
+    }
+
+    /// A connection of either side that knows of all that waits: another one may have been told of it, and
+    /// Dovecot gives no message that it has not announced.
+    async fn both(self: &Arc<Self>, access: &Access) -> Result<(Lease, Lease), AccountError> {
+        let mut old = self.lease(access, Side::Old).await?;
+        let mut new = self.lease(access, Side::New).await?;
+        for conn in [&mut old, &mut new] {
+            self.follow(conn).await?;
+            self.hear(conn).await?;
+        }
+        Ok((old, new))
+    }
+
+    /// The prints of a few messages of new, and of what old has of their days.
+    async fn prints_of_few(
+        &self,
+        old: &mut Conn,
+        new: &mut Conn,
+        on_old: &UidSet<SideUid>,
+        on_new: &UidSet<SideUid>,
+    ) -> Result<(Vec<Print>, Vec<Print>), BackendError> {
+        let on_new = read::prints(new, on_new).await?;
+        let near = read::near(old, &on_new, on_old).await?;
+        Ok((read::prints(old, &near).await?, on_new))
+    }
+
+    /// Shows those of the messages `asked` for on new that headers tell to be none of old's. Returns those
+    /// that they do not tell apart.
+    async fn tell_apart(
+        self: &Arc<Self>,
+        new: &mut Conn,
+        asked: &UidSet<SideUid>,
+        on_old: Vec<Print>,
+        on_new: Vec<Print>,
+    ) -> Result<Vec<Alike>, AccountError> {
+        let read: UidSet<SideUid> = on_new.iter().map(|print| print.uid).collect();
+        let unread = asked.subtract(&read);
+        let compared = pair::compare(on_old, on_new);
+        debug!(
+            mailbox = %self.name(), alike = compared.alike.len(),
+            alone = compared.alone.len(), unread = unread.len(), "headers compared"
+        );
+        self.show(new, &compared.alone.union(&unread)).await?;
+        Ok(compared.alike)
+    }
+
+    /// What came to either side while much is compared does not wait for the end of that.
+    async fn compare_arrivals(self: &Arc<Self>, task: &Task) -> Result<(), AccountError> {
+        let (came, waits) = self.peek(|m| (m.came.intersect(&m.unmatched), !m.waiting.is_empty()));
+        if came.is_empty() && !waits {
+            return Ok(());
+        }
+        let (mut old, mut new) = self.both(&task.access).await?;
+        self.compare_waiting(&mut old, &mut new).await?;
+        let unpaired = self.peek(Merged::unpaired);
+        let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
+        let alike = self.tell_apart(&mut new, &came, on_old, on_new).await?;
+        self.give_back(old).await;
+        self.give_back(new).await;
+        self.decide(&task.access, &alike).await?;
+        self.change(|m, _| {
+            m.came = m.came.subtract(&came);
+            Ok(((), false))
+        })
+        .await?;
+        task.told.send_replace(());
         Ok(())
     }
 
@@ -416,12 +471,7 @@ impl Mailbox {
         if !self.matchmaker.is_wanted() || on_old.is_empty() || on_new.is_empty() {
             return Ok(());
         }
-        let mut old = self.lease(access, Side::Old).await?;
-        let mut new = self.lease(access, Side::New).await?;
-        for conn in [&mut old, &mut new] {
-            self.follow(conn).await?;
-            self.hear(conn).await?;
-        }
+        let (mut old, mut new) = self.both(access).await?;
         // Prints are read of the few, and on the other side of what is of their days.
         let pairs = if on_old.len() <= on_new.len() {
             self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?
@@ -533,9 +583,9 @@ impl Mailbox {
     async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
         self.change(|m, _| {
             let (late, waited) = (m.record.late, !m.waiting.is_empty() && (last || !m.relinking));
+            let came = if late { m.unmatched.clone() } else { m.came.clone() };
+            let shown = m.show_unmatched(&came, now())?;
             if late {
-                let all = m.unmatched.clone();
-                m.show_unmatched(&all, now())?;
                 m.end_matching(None);
             }
             if waited {
@@ -543,7 +593,7 @@ impl Mailbox {
                 m.show_waiting(&all, now())?;
                 m.end_waiting(None);
             }
-            Ok(((late || waited) && !m.is_comparing(), late || waited))
+            Ok(((late || waited) && !m.is_comparing(), late || waited || shown))
         })
         .await
     }

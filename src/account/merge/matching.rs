@@ -31,19 +31,23 @@ impl Merged {
     /// Keeps back those of new's arrivals that have yet to be matched. Returns the others.
     ///
     /// After the first matching these are all that arrive while something lies on old alone: mail may
-    /// be delivered to both sides, and another tool may still be copying. While the first one is under
-    /// way, which may take long, what arrives is shown at once.
+    /// be delivered to both sides, and another tool may still be copying. What arrives during the first one,
+    /// which may take long, is compared before the rest of it.
     pub(super) fn keep_unmatched(
         &mut self,
         arrived: UidSet<SideUid>,
         report: &Report<'_>,
     ) -> UidSet<SideUid> {
+        let first = self.record.matching.filter(|_| !self.record.late && !self.record.restored.new);
         if !arrived.is_empty() {
             self.compare_new_below(report.snapshot.uid_next);
         }
         let Some(below) = self.record.matching else { return arrived };
         let others = arrived.range_from(below);
         self.unmatched = self.unmatched.union(&arrived.subtract(&others));
+        if let Some(begun) = first {
+            self.came = self.came.union(&arrived.range_from(begun).subtract(&others));
+        }
         others
     }
 
@@ -55,10 +59,10 @@ impl Merged {
         let old_has_some = || !self.unpaired().is_empty() || !self.waiting.is_empty();
         if self.matches
             && self.phase != Phase::New
-            && (self.record.late || (begins && old_has_some()))
+            && (self.record.matching.is_some() || (begins && old_has_some()))
         {
             // After the index was put back from a snapshot, copies of any age may be among them.
-            self.record.late |= !self.record.restored.new;
+            self.record.late |= begins && !self.record.restored.new;
             self.record.matching = self.record.matching.max(Some(below));
         }
     }

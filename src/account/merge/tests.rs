@@ -289,8 +289,9 @@ fn v3_a_mailbox_of_new_that_was_made_anew_is_matched_anew() {
     let before = merged.record.sides.new;
     listing(&mut merged, before, 6, "1:5").unwrap();
     assert_eq!(merged.record.sides.new.unwrap().uid_next, SideUid(1));
+    assert_eq!((merged.came.clone(), merged.unmatched.clone()), (set("5"), set("1:3,5")));
     assert!(!merged.end_matching(None));
-    assert!(merged.show_unmatched(&set("1:3"), NOW).unwrap());
+    assert!(merged.show_unmatched(&set("1:3,5"), NOW).unwrap());
     assert!(merged.end_matching(None));
     assert_eq!(merged.map.side_uids(Side::New), set("1:5"));
     merged.map.check();
