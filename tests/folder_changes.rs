@@ -217,6 +217,27 @@ fn v2_a_name_given_up_by_a_rename_is_another_mailbox_when_it_is_made_anew() {
     assert!(messages == 3 && third > second, "old's folder is in the new one again: {third}");
 }
 
+/// A RENAME brings any mailbox under any name, so a name that is made anew gets a UIDVALIDITY that none of the
+/// account's mailboxes has, or had.
+#[test]
+fn v2_a_name_that_is_made_anew_has_no_other_mailboxes_uidvalidity() {
+    let world = World::new().seeded(|old, _| {
+        old.seed("A", &mails(0..2));
+        old.seed("B", &mails(2..5));
+    });
+    let mut client = world.proxy.client();
+    let [a, b] = ["INBOX.A", "INBOX.B"].map(|name| status(&mut client, name).1);
+    assert_eq!(a + 1, b, "as servers count that make folders within a second");
+    client.ok("RENAME INBOX.A INBOX.C");
+    client.ok("CREATE INBOX.A");
+    let (_, again) = status(&mut client, "INBOX.A");
+    assert!(again > a && again != b, "{again}, and the other one has {b}");
+    client.ok("RENAME INBOX.B INBOX.D");
+    client.ok("CREATE INBOX.B");
+    let (_, last) = status(&mut client, "INBOX.B");
+    assert!(last > b && last != again, "{last}, and the other one has {again}");
+}
+
 /// The proxy dies while a folder is renamed: it has one name afterwards, the former or the new one, on both sides,
 /// and its messages are seen once, under the UIDs that they had.
 #[test]

@@ -123,7 +123,8 @@ impl Account {
         };
         let before = records.iter().filter(|r| r.client == client).map(|r| r.uid_validity).max();
         let before = Some(before.unwrap_or(0));
-        let mut record = self.new_record(id, client.clone(), names.old, names.new, before);
+        let taken = self.uid_validities(&records);
+        let mut record = self.new_record(id, client.clone(), names.old, names.new, before, &taken);
         let mut batch = Batch::new();
         let targets = HashSet::from([&client]);
         self.forget_gone(&folders, &records, &targets, &mut batch);

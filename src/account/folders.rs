@@ -271,7 +271,7 @@ impl Account {
             let each = side.listed.iter().map(|l| (&l.name, l));
             each.collect::<HashMap<&MailboxName, &Listed>>()
         });
-        let mut taken: HashSet<u32> = records.iter().map(|r| r.uid_validity).collect();
+        let mut taken = self.uid_validities(records);
         let mut batch = Batch::new();
         let mut open = Vec::new();
         for j in joined {
@@ -286,7 +286,7 @@ impl Account {
                 let again = records.iter().filter(|r| r.hidden && r.client == j.client);
                 let again = again.map(|r| r.uid_validity).max();
                 at.insert(j.client.clone(), records.len());
-                records.push(self.new_record(id, j.client.clone(), None, None, again));
+                records.push(self.new_record(id, j.client.clone(), None, None, again, &taken));
                 info!(
                     account = %self.name, mailbox = %j.client, old = %j.old_wanted,
                     new = %j.new_wanted, "folder first seen"
@@ -362,8 +362,16 @@ impl Account {
             .unwrap_or_default()
     }
 
+    /// Every UIDVALIDITY that the account's mailboxes have or had, as far as that is remembered. A RENAME can
+    /// bring any of them under any name.
+    pub(super) fn uid_validities(&self, records: &[MailboxRecord]) -> HashSet<u32> {
+        let mut all = self.index.uid_validities(&self.name);
+        all.extend(records.iter().map(|r| r.uid_validity));
+        all
+    }
+
     /// The record of a mailbox that is seen for the first time. `again`: its name was another
-    /// mailbox's before, so it gets a greater UIDVALIDITY than that one had.
+    /// mailbox's before, so it gets a greater UIDVALIDITY than that one had; none of those that are `taken`.
     pub(super) fn new_record(
         &self,
         id: MailboxId,
@@ -371,6 +379,7 @@ impl Account {
         old: Option<MailboxName>,
         new: Option<MailboxName>,
         again: Option<u32>,
+        taken: &HashSet<u32>,
     ) -> MailboxRecord {
         // After the loss of an index: what must not be given a second meaning (V8).
         let remembered = self.index.remembered(&self.name, &client);
@@ -381,7 +390,7 @@ impl Account {
         let above = again.or(given_up.map(|r| r.passed)).map(|before| before.max(known));
         let remembered = remembered.filter(|_| above.is_none());
         let uid_validity = match above {
-            Some(before) => uid_validity_above(before, own_uid_validity(now(), &HashSet::new())),
+            Some(before) => uid_validity_above(before, own_uid_validity(now(), taken), taken),
             None => remembered.map_or(0, |r| r.uid_validity),
         };
         // Without a boundary every UID that was given out is old's own, and is kept again; but where
@@ -611,8 +620,12 @@ fn own_uid_validity(now: u64, taken: &HashSet<u32>) -> u32 {
 
 /// The UIDVALIDITY of a mailbox whose name was another one's: clients that know that one must see
 /// a greater value (RFC 3501 §2.3.1.1). Our own values count from 2020, most servers' from 1970.
-fn uid_validity_above(before: u32, own: u32) -> u32 {
-    if own > before { own } else { before.checked_add(1).unwrap_or(own) }
+fn uid_validity_above(before: u32, own: u32, taken: &HashSet<u32>) -> u32 {
+    if own > before {
+        return own;
+    }
+    let free = (before..=u32::MAX).skip(1).find(|value| !taken.contains(value));
+    free.unwrap_or(own)
 }
 
 /// A side's folders as its last listing had them, for a side that cannot be asked.
@@ -661,9 +674,12 @@ mod tests {
 
     #[test]
     fn a_name_used_again_has_a_greater_uid_validity() {
+        let uid_validity_above =
+            |before, own| uid_validity_above(before, own, &HashSet::from([79]));
         assert_eq!(uid_validity_above(0, 77), 77);
         assert_eq!(uid_validity_above(1_790_000_000, 230_000_000), 1_790_000_001);
         assert_eq!(uid_validity_above(77, 77), 78);
+        assert_eq!(uid_validity_above(78, 77), 80, "another mailbox's");
         // Nothing is above the greatest: at least it is another one.
         assert_eq!(uid_validity_above(u32::MAX, 77), 77);
     }

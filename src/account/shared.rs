@@ -140,7 +140,8 @@ impl Account {
     }
 
     fn unseen_shared(&self, id: MailboxId, name: &MailboxName) -> MailboxRecord {
-        let record = self.new_record(id, name.clone(), Some(name.clone()), None, None);
+        let record =
+            self.new_record(id, name.clone(), Some(name.clone()), None, None, &HashSet::new());
         // What was remembered of the name says nothing: old's values are taken.
         MailboxRecord { uid_validity: 0, first_name: None, boundary: None, ..record }
     }

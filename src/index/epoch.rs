@@ -14,7 +14,7 @@
 //! that does not read is what a crash tore, and is cut off. Compacted at start, and whenever it
 //! has grown well past what it has to say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -160,6 +160,12 @@ impl Memory {
         let known = known.unwrap_or(unknown);
         let boundary = known.boundary.or(Some(floor));
         Some(Remembered { boundary, mark: known.mark.max(floor), ..known })
+    }
+
+    /// Every UIDVALIDITY that is remembered of an account's mailboxes, whatever they are called now.
+    pub fn uid_validities(&self, account: &AccountName) -> HashSet<u32> {
+        let known = self.mailboxes.get(account).into_iter().flat_map(HashMap::values);
+        known.flat_map(|known| [known.uid_validity, known.passed]).collect()
     }
 
     /// What is remembered of an account.

@@ -31,7 +31,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -250,6 +250,12 @@ impl Index {
     pub fn remembered(&self, account: &AccountName, client: &MailboxName) -> Option<Remembered> {
         let memory = self.inner.memory.read().unwrap_or_else(PoisonError::into_inner);
         memory.of(account, client)
+    }
+
+    /// Every UIDVALIDITY that mailboxes of an account are remembered to have had.
+    pub fn uid_validities(&self, account: &AccountName) -> HashSet<u32> {
+        let memory = self.inner.memory.read().unwrap_or_else(PoisonError::into_inner);
+        memory.uid_validities(account)
     }
 
     /// What was learned about a side's server, as it was put.
