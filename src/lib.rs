@@ -178,13 +178,15 @@
 //!   `ferry::moves`).
 //! - **Old's copies of what was removed are seen again where the index is lost**: what is owed to old is
 //!   not in the epoch log, which would have to hold it for all accounts. A snapshot has it.
-//! - **Mail that comes to both sides is one message if its second copy comes before the first one is
-//!   copied**, by whoever opens it or on the way back: afterwards it is told from no other message of equal
-//!   content. In phase old nobody asks new: of mail that came to both, and that a client removed from old,
-//!   the second copy is seen when the account is merged again.
+//! - **What is the same is told without the trace of its delivery** (RFC 5321 §4.4 and what filters add):
+//!   each server writes its own. Two messages that differ in nothing else are one.
+//! - **Second copies are expected for an hour** ([`Second`](index::Second)): before mail of the last hour is
+//!   carried, moved or removed, what its other copy would be told by is noted. In phase old, where nobody asks
+//!   new, that holds for all that came since the phase began.
 //! - **A mailbox that old counts anew in phase old has lost its links to new** (Courier does so when it is
-//!   renamed): its messages get fresh UIDs there, and are linked again when the account is merged. What was
-//!   removed in between is then seen as new has it, for nobody can tell it from what old lost.
+//!   renamed): its messages get fresh UIDs there, and are linked again when the account is merged. What clients
+//!   remove in between is noted in the same way; what went otherwise is then seen as new has it, for
+//!   nobody can tell it from what old lost.
 //! - **EXPUNGE on a server without UIDPLUS** takes `\Deleted` from bystanders and puts it back
 //!   without a durable note: a crash in that moment loses their mark, never a message.
 

@@ -48,8 +48,10 @@ fn deliver(services: Services, message: &str) {
     assert!(reply.starts_with("250"), "{reply}");
 }
 
+/// Without its last line end, which goes with the end of DATA.
 fn message(n: u32) -> String {
-    String::from_utf8(Mail::numbered(n).octets).expect("ASCII")
+    let text = String::from_utf8(Mail::numbered(n).octets).expect("ASCII");
+    text.trim_end().to_owned()
 }
 
 /// Subjects of all, each with its UID, as a list of headers shows them: nothing is opened, and so nothing copied.
@@ -101,6 +103,23 @@ fn bodies(server: &lab::Server, mailbox: &str) -> BTreeMap<Vec<u8>, u32> {
     counts
 }
 
+fn body(n: u32) -> Vec<u8> {
+    let octets = Mail::numbered(n).octets;
+    let text = octets.windows(4).position(|w| w == b"\r\n\r\n").expect("a body");
+    octets[text..].to_vec()
+}
+
+fn phase(world: &World, to: &str) {
+    let output = world.proxy.run(&["phase", "ann", to]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn remove(client: &mut Dialogue, mailbox: &str, uid: u32) {
+    client.ok(&format!("SELECT {mailbox}"));
+    client.ok(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
+    client.ok("EXPUNGE");
+}
+
 #[test]
 fn v3_v5_mail_that_each_server_got_by_its_own_means_is_one_message() {
     let post = Post::start();
@@ -133,9 +152,141 @@ fn v3_v5_mail_that_each_server_got_by_its_own_means_is_one_message() {
 #[test]
 fn messages_with_equal_headers_that_came_by_different_means_stay_two() {
     let post = Post::start();
-    let other = message(50).replace("ferry", "tanker").replace("tide", "flood") + "and more\r\n";
+    let other = message(50).replace("ferry", "tanker").replace("tide", "flood") + "\r\nand more";
     deliver(post.old, &message(50));
     deliver(post.new, &other);
     let mut client = post.world.proxy.client();
     eventually("both", || (uids_of(&mut client, "INBOX", 50).len() == 2).then_some(()));
+}
+
+/// How often a server has a message, by what no server changes of it.
+fn held(server: &lab::Server, mailbox: &str, n: u32) -> u32 {
+    bodies(server, mailbox).get(&body(n)).copied().unwrap_or_default()
+}
+
+#[track_caller]
+fn has(server: &lab::Server, n: u32, times: u32) {
+    eventually(&format!("message {n} is there {times} times"), || {
+        (held(server, "INBOX", n) == times).then_some(())
+    });
+}
+
+#[test]
+fn v3_v5_a_second_copy_that_comes_when_the_first_was_carried_is_no_other_message() {
+    let mut post = Post::with(|world| world.set("copy.mirror", "\"all\""));
+    let mut client = post.world.proxy.client();
+    for (n, dies) in [(50, false), (60, true)] {
+        post.to_old(n);
+        let first = uid_of(&mut client, "INBOX", n);
+        client.ok(&format!("UID FETCH {first} BODY[]"));
+        has(&post.world.new, n, 1);
+        client.ok(&format!("UID STORE {first} +FLAGS (\\Flagged)"));
+        post.to_new(n + 1);
+        let second = uid_of(&mut client, "INBOX", n + 1);
+        // The mirror has brought it there.
+        has(&post.world.old, n + 1, 1);
+        if dies {
+            post.world.proxy.kill9();
+        }
+        post.to_new(n);
+        post.to_old(n + 1);
+        if dies {
+            post.world.proxy.restart();
+            client = post.world.proxy.client();
+        }
+        settled(&post, &mut client, n + 5);
+        assert_eq!(uids_of(&mut client, "INBOX", n), [first], "V3");
+        assert_eq!(uids_of(&mut client, "INBOX", n + 1), [second], "V3");
+        for server in [&post.world.old, &post.world.new] {
+            has(server, n, 1);
+            has(server, n + 1, 1);
+        }
+        let all = everything(&mut client, "INBOX");
+        let it = all.iter().find(|m| m.uid == first).expect("it");
+        assert!(it.flags.contains("\\Flagged"), "{it:?}");
+    }
+}
+
+#[test]
+fn v3_a_second_copy_of_what_a_client_removed_or_moved_stays_away() {
+    let mut post = Post::start();
+    post.world.old.client().ok("CREATE INBOX.Kept");
+    let mut client = post.world.proxy.client();
+    for (n, dies) in [(50, false), (60, true)] {
+        post.to_old(n);
+        post.to_old(n + 1);
+        post.to_new(n + 2);
+        post.to_new(n + 3);
+        for (n, moves) in [(n, false), (n + 1, true), (n + 2, false), (n + 3, true)] {
+            let uid = uid_of(&mut client, "INBOX", n);
+            match moves {
+                true => drop(client.ok(&format!("UID MOVE {uid} INBOX.Kept"))),
+                false => remove(&mut client, "INBOX", uid),
+            }
+        }
+        if dies {
+            post.world.proxy.kill9();
+        }
+        post.to_new(n);
+        post.to_new(n + 1);
+        post.to_old(n + 2);
+        post.to_old(n + 3);
+        if dies {
+            post.world.proxy.restart();
+            client = post.world.proxy.client();
+        }
+        settled(&post, &mut client, n + 5);
+        for n in n..n + 4 {
+            assert_eq!(uids_of(&mut client, "INBOX", n), [], "message {n} is back");
+        }
+        uid_of(&mut client, "INBOX.Kept", n + 1);
+        uid_of(&mut client, "INBOX.Kept", n + 3);
+        // What new has of it goes, and what old has when the account goes back there.
+        has(&post.world.new, n, 0);
+        has(&post.world.new, n + 1, 0);
+    }
+    phase(&post.world, "old");
+    for n in [50, 51, 52, 53, 60, 61, 62, 63] {
+        assert_eq!(held(&post.world.old, "INBOX", n), 0, "message {n} is back on old");
+    }
+}
+
+/// Nobody asks new while old decides: what came there meanwhile is known when the account is merged again.
+#[test]
+fn v3_what_a_client_removes_or_moves_in_phase_old_stays_away_when_merged() {
+    let mut post = Post::start();
+    post.world.old.client().ok("CREATE INBOX.Kept");
+    let mut client = post.world.proxy.client();
+    uid_of(&mut client, "INBOX", 100);
+    for (n, dies) in [(50, false), (60, true)] {
+        phase(&post.world, "old");
+        (n..n + 5).for_each(|n| post.to_old(n));
+        client = post.world.proxy.client();
+        let uid = uid_of(&mut client, "INBOX", n);
+        remove(&mut client, "INBOX", uid);
+        post.to_new(n);
+        if dies {
+            post.world.proxy.kill9();
+            post.world.proxy.restart();
+            client = post.world.proxy.client();
+        }
+        (n + 1..n + 5).for_each(|n| post.to_new(n));
+        let uid = uid_of(&mut client, "INBOX", n + 1);
+        client.ok(&format!("UID MOVE {uid} INBOX.Kept"));
+        let uid = uid_of(&mut client, "INBOX", n + 2);
+        client.ok(&format!("UID COPY {uid} INBOX.Kept"));
+        remove(&mut client, "INBOX", uid);
+        let stays = uid_of(&mut client, "INBOX", n + 3);
+        phase(&post.world, "merged");
+        client = post.world.proxy.client();
+        settled(&post, &mut client, n + 7);
+        for n in n..n + 3 {
+            assert_eq!(uids_of(&mut client, "INBOX", n), [], "message {n} is back");
+            has(&post.world.new, n, 0);
+        }
+        assert_eq!(uid_of(&mut client, "INBOX", n + 3), stays, "V2");
+        uid_of(&mut client, "INBOX", n + 4);
+        uid_of(&mut client, "INBOX.Kept", n + 1);
+        uid_of(&mut client, "INBOX.Kept", n + 2);
+    }
 }

@@ -486,7 +486,7 @@ impl Account {
             Arc::clone(&self.undecided),
             Arc::clone(&self.matchmaker),
             stored,
-            self.phase(),
+            (self.phase(), self.phases.since(&self.name)),
         ));
         self.open.insert(id, Arc::clone(&mailbox));
         Ok(mailbox)

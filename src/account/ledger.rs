@@ -16,8 +16,9 @@ use crate::config::Mirror;
 use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Stuck};
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
-/// A copy that turns up so many seconds after its intent was given up is still recognised.
-const REMEMBER: u64 = 24 * 3600;
+/// A copy that turns up so many seconds after its intent was given up is still recognised, and so is a second
+/// copy of what was delivered to both sides.
+pub(super) const REMEMBER: u64 = 24 * 3600;
 
 /// A message that is stuck is tried once in so many seconds at least.
 const LONGEST_RETRY: u64 = 24 * 3600;
@@ -102,9 +103,11 @@ impl Mailbox {
     /// Has it looked into whatever is undecided here, as an earlier life of the proxy may have left
     /// it.
     pub fn look_into(self: &Arc<Self>) {
-        let undecided = |m: &Merged, side| !m.intents[side].is_empty() || !m.held[side].is_empty();
+        let undecided = |m: &Merged, side| {
+            !m.intents[side].is_empty() || !m.held[side].is_empty() || !m.seconds[side].is_empty()
+        };
         let any = |m: &Merged| Side::BOTH.into_iter().any(|side| undecided(m, side));
-        if self.peek(|m| any(m) || !m.stuck.is_empty()) {
+        if self.peek(|m| any(m) || !m.stuck.is_empty() || m.removes_twins()) {
             self.undecided.note(self);
         }
         self.look_for_debts();
@@ -258,8 +261,9 @@ impl Mailbox {
         .await
     }
 
-    /// Forgets closed intents whose time is over.
+    /// Forgets closed intents, and second copies, whose time is over.
     pub async fn forget_old_intents(self: &Arc<Self>) -> Result<(), AccountError> {
+        self.forget_old_seconds().await?;
         let (account, id) = (self.account, self.id);
         let over = |i: &Intent| i.closed && now().saturating_sub(i.written_at) > REMEMBER;
         if !self.peek(|m| m.intents.iter().any(|(_, all)| all.values().any(over))) {
@@ -339,7 +343,7 @@ fn alone(place: Place, to: Side) -> Option<SideUid> {
 }
 
 /// As the index calls copies to a side.
-fn direction(to: Side) -> Direction {
+pub(super) fn direction(to: Side) -> Direction {
     match to {
         Side::Old => Direction::ToOld,
         Side::New => Direction::ToNew,

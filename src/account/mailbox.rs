@@ -161,18 +161,22 @@ impl Mailbox {
         undecided: Arc<Undecided>,
         matchmaker: Arc<Matchmaker>,
         stored: Stored,
-        phase: Phase,
+        (phase, phase_since): (Phase, u64),
     ) -> Mailbox {
+        let to = |direction| match direction {
+            Direction::ToNew => Side::New,
+            Direction::ToOld => Side::Old,
+        };
         let mut intents: Sides<BTreeMap<Uid, Intent>> = Sides::default();
         for (uid, direction, intent) in stored.intents {
-            let to = match direction {
-                Direction::ToNew => Side::New,
-                Direction::ToOld => Side::Old,
-            };
-            intents[to].insert(uid, intent);
+            intents[to(direction)].insert(uid, intent);
         }
         let id = stored.record.id;
         let mut merged = Merged::new(stored.record, stored.map, intents, phase);
+        merged.phase_since = phase_since;
+        for (uid, direction, second) in stored.seconds {
+            merged.seconds[to(direction)].insert(uid, second);
+        }
         merged.stuck = stored.stuck.into_iter().collect();
         merged.owed = stored.owed;
         let shown = merged.shown();

@@ -14,7 +14,7 @@ use super::modseq::ModSeqs;
 use crate::backend::Incarnation;
 use crate::base::MailboxName;
 use crate::base::{Phase, Side, Sides};
-use crate::index::{Intent, MailboxRecord, Owed, Snapshot, Stuck};
+use crate::index::{Intent, MailboxRecord, Owed, Second, Snapshot, Stuck};
 use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
 
 /// Why a side's report was not believed. The side is treated as away: nothing is removed, nothing
@@ -132,6 +132,8 @@ pub struct Merged {
     pub relinking: bool,
     /// Copies to each side that were begun, by virtual UID; closed ones too, for a day.
     pub intents: Sides<BTreeMap<Uid, Intent>>,
+    /// Second copies that may come to each side, by the UID of the message.
+    pub seconds: Sides<BTreeMap<Uid, Second>>,
     /// Messages that could not be copied.
     pub stuck: BTreeMap<Uid, Stuck>,
     /// What the other side has yet to be told of.
@@ -145,6 +147,8 @@ pub struct Merged {
     /// The account's phase: which side decides over what lies on both. The map is the same in every
     /// phase; what of it is shown is not.
     pub phase: Phase,
+    /// When that phase began, in Unix seconds; 0 if the account was never put into one.
+    pub phase_since: u64,
 }
 
 impl Merged {
@@ -174,12 +178,14 @@ impl Merged {
             waited: None,
             relinking: false,
             intents,
+            seconds: Sides::default(),
             stuck: BTreeMap::new(),
             owed: Owed::default(),
             owes_more: false,
             mod_seqs,
             incarnations: Sides::default(),
             phase,
+            phase_since: 0,
         }
     }
 

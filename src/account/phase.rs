@@ -17,7 +17,8 @@ use crate::index::{Batch, Index, IndexError};
 
 /// The accounts' phases, as they are durable.
 pub(super) struct Phases {
-    set: DashMap<AccountName, Phase>,
+    /// Each with when it began, in Unix seconds.
+    set: DashMap<AccountName, (Phase, u64)>,
     default: Phase,
 }
 
@@ -35,13 +36,20 @@ impl Phases {
     /// Reads the phases that were set; every other account is in phase `default`.
     pub(super) async fn read(default: Phase, index: &Index) -> Result<Phases, IndexError> {
         let known = index.accounts().await?;
-        let set = known.into_iter().filter_map(|(name, _, record)| Some((name, record.phase?)));
+        let set = known
+            .into_iter()
+            .filter_map(|(name, _, record)| Some((name, (record.phase?, record.phase_since))));
         Ok(Phases { set: set.collect(), default })
     }
 
     /// The phase of an account, known or not.
     pub(super) fn of(&self, account: &AccountName) -> Phase {
-        self.set.get(account).map_or(self.default, |phase| *phase)
+        self.set.get(account).map_or(self.default, |set| set.0)
+    }
+
+    /// Since when it is in it; 0 if it was never put into one.
+    pub(super) fn since(&self, account: &AccountName) -> u64 {
+        self.set.get(account).map_or(0, |set| set.1)
     }
 }
 
@@ -116,7 +124,10 @@ impl Account {
             mailbox.make_ready_for(phase).await?;
         }
         step("phase: mailboxes are ready");
-        let since = now();
+        let since = match (before == phase, self.phases.since(&self.name)) {
+            (true, since) if since > 0 => since,
+            _ => now(),
+        };
         let mut batch = Batch::new();
         batch.edit_account(self.id, move |record| {
             record.phase = Some(phase);
@@ -124,11 +135,11 @@ impl Account {
         });
         self.index.submit(batch).await?;
         step("phase: it is durable");
-        self.phases.set.insert(self.name.clone(), phase);
+        self.phases.set.insert(self.name.clone(), (phase, since));
         self.all_access().iter().for_each(|access| self.follow(access));
         let open: Vec<Arc<Mailbox>> = self.open.iter().map(|m| Arc::clone(&m)).collect();
         for mailbox in open {
-            mailbox.show_phase(phase).await?;
+            mailbox.show_phase(phase, since).await?;
         }
         self.folders.store(None);
         info!(account = %self.name, %before, %phase, "phase changed");
@@ -139,17 +150,22 @@ impl Account {
 impl Mailbox {
     /// Gives what only the next phase shows UIDs above all that were told, while nobody sees it (V2).
     async fn make_ready_for(self: &Arc<Self>, phase: Phase) -> Result<(), AccountError> {
-        self.change(|merged, _| {
+        self.change(|merged, batch| {
             let changed = merged.renumber_for(phase, now())?;
+            if merged.phase == Phase::Old && phase != Phase::Old {
+                // Only now new is looked at again.
+                self.go_on_expecting(merged, batch);
+            }
             Ok(((), changed))
         })
         .await
     }
 
     /// Shows what the phase shows.
-    async fn show_phase(self: &Arc<Self>, phase: Phase) -> Result<(), AccountError> {
+    async fn show_phase(self: &Arc<Self>, phase: Phase, since: u64) -> Result<(), AccountError> {
         self.change(|merged, _| {
             merged.enter(phase);
+            merged.phase_since = since;
             Ok(((), true))
         })
         .await

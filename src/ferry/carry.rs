@@ -13,7 +13,7 @@ use super::governor::Pace;
 use super::recover::Candidates;
 use super::tee::Tee;
 use crate::account::{Access, AccountError, Copied, Mailbox, Merged, now, without_recent};
-use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, text};
+use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, internal_date, text};
 use crate::base::{Side, metrics, step};
 use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::flags;
@@ -316,6 +316,9 @@ impl<'a> Carry<'a> {
         if copies.is_empty() {
             return Ok(0);
         }
+        let carried = messages.iter().filter(|m| copies.contains_key(&m.uid));
+        let dated = carried.map(|m| (m.source, internal_date(&m.date)));
+        self.mailbox.carrying_seconds(source, dated).await?;
         // From here to the change of place nobody else writes to these messages.
         let _alone = self.mailbox.alone().await;
         let gone = self.match_flags(source, target, messages, &mut copies).await?;

@@ -100,6 +100,7 @@ impl Copier {
             let uids: UidSet<Uid> =
                 copied.iter().filter_map(|uid| source.uid_of(side, uid)).collect();
             let noted = source.removing(&uids).await?;
+            source.removing_seconds(&mut from, &copied, false).await?;
             remove_copies(&mut from, &copied).await?;
             if !from.profile().uidplus()
                 && let Some(refused) = expunge_without_uidplus(&mut from, &copied).await?

@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::carry::{latest_flags, remove_copies, remove_orphans};
 use super::copier::{Copier, lock};
-use crate::account::{Access, AccountError, Copied, Likeness, Mailbox, likenesses};
+use crate::account::{Access, AccountError, Copied, Likeness, Mailbox, Merged, likenesses};
 use crate::backend::{Collect, Conn, Fetched, text};
 use crate::base::Side;
 use crate::index::Intent;
@@ -81,6 +81,9 @@ impl Copier {
         mailbox.forget_old_intents().await?;
         let mut undecided = false;
         let access = self.access.load_full();
+        if mailbox.peek(Merged::removes_twins) {
+            self.remove_twins(mailbox, &access).await?;
+        }
         for to in [Side::New, Side::Old] {
             undecided |= self.recover_on(mailbox, &access, to).await?;
         }
@@ -167,6 +170,8 @@ impl Copier {
             })
             .collect();
         let set: UidSet<SideUid> = places.iter().map(|(_, old, _)| *old).collect();
+        let dates = likenesses(&mut source, &set).await?.into_iter();
+        mailbox.carrying_seconds(&mut source, dates.map(|(uid, like)| (uid, like.date))).await?;
         let flags = latest_flags(mailbox, &mut source, &set).await?;
         for (uid, old, new_uid) in places {
             let Some(list) = flags.get(&old) else {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::keys::{Key, Tree};
 use super::moving::{Moving, pack_moving};
 use super::records::{
-    self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Stuck,
+    self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Second, Stuck,
 };
 use super::renaming::{Renaming, pack_renaming};
 use crate::base::{AccountName, MailboxName, Side};
@@ -145,13 +145,19 @@ impl Batch {
         }
     }
 
-    /// Forgets a mailbox: record, map, intents, EMAILIDs, what is owed, what is stuck and what was
-    /// measured. Its boundary and mark stay in the epoch log.
+    /// Forgets a mailbox: record, map, intents, second copies, EMAILIDs, what is owed, what is stuck and what
+    /// was measured. Its boundary and mark stay in the epoch log.
     pub fn delete_mailbox(&mut self, account: AccountId, mailbox: MailboxId) {
         self.ops.push(Op::Remove(Key::mailbox(account, mailbox)));
-        for tree in
-            [Tree::Runs, Tree::Intents, Tree::Outbox, Tree::Stuck, Tree::Emails, Tree::Measured]
-        {
+        for tree in [
+            Tree::Runs,
+            Tree::Intents,
+            Tree::Seconds,
+            Tree::Outbox,
+            Tree::Stuck,
+            Tree::Emails,
+            Tree::Measured,
+        ] {
             self.ops.push(Op::RemoveAll(Key::of_mailbox(tree, account, mailbox)));
         }
     }
@@ -178,6 +184,22 @@ impl Batch {
         direction: Direction,
     ) {
         self.ops.push(Op::Remove(Key::intent(account, mailbox, uid, direction)));
+    }
+
+    /// Remembers that a second copy of a message may come, or forgets it.
+    pub fn put_second(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: Uid,
+        direction: Direction,
+        second: Option<&Second>,
+    ) {
+        let key = Key::second(account, mailbox, uid, direction);
+        match second {
+            Some(second) => self.put(account, mailbox, key, records::pack_second(second)),
+            None => self.ops.push(Op::Remove(key)),
+        }
     }
 
     /// Remembers why a message could not be copied.

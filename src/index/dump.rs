@@ -86,6 +86,8 @@ pub struct MailboxDump {
     pub stuck: Vec<StuckDump>,
     /// How many messages have the EMAILID of another place: COPY or MOVE made them.
     pub copies: usize,
+    /// Of how many messages a second copy may come, delivered to the other side.
+    pub seconds: usize,
     /// What its keys and values take in the index.
     pub octets: u64,
 }
@@ -242,6 +244,7 @@ fn mailbox(
         intents: Vec::new(),
         stuck: Vec::new(),
         copies: 0,
+        seconds: 0,
         octets: 0,
     };
     for run in load::chunks(store, account, id)?.0.iter().flatten() {
@@ -279,10 +282,13 @@ fn mailbox(
             next_try: stuck.next_try,
         });
     }
-    for tree in [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::Stuck, Tree::Emails] {
+    for tree in
+        [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::Seconds, Tree::Stuck, Tree::Emails]
+    {
         store.scan(&Key::of_mailbox(tree, account, id), &mut |key, value| {
             dump.octets += (key.len() + value.len()) as u64;
             dump.copies += usize::from(tree == Tree::Emails);
+            dump.seconds += usize::from(tree == Tree::Seconds);
             Ok(())
         })?;
     }
@@ -396,6 +402,9 @@ impl fmt::Display for MailboxDump {
                 "    stuck {} after {} tries, next {}: {reason}",
                 stuck.uid, stuck.tries, stuck.next_try
             )?;
+        }
+        if self.seconds > 0 {
+            writeln!(f, "    a second copy may come of {} messages", self.seconds)?;
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub enum Tree {
     Renaming = 13,
     /// Account id, number → a MOVE that is under way.
     Moving = 14,
+    /// Account id, mailbox id, UID, direction → a second copy that may come.
+    Seconds = 15,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -50,7 +52,7 @@ pub struct Key(Vec<u8>);
 impl Tree {
     /// All whose keys begin with an account's number, what an account is made of before what belongs
     /// to it: this is what a snapshot holds.
-    pub const OF_ACCOUNTS: [Tree; 8] = [
+    pub const OF_ACCOUNTS: [Tree; 9] = [
         Tree::Accounts,
         Tree::Counters,
         Tree::Mailboxes,
@@ -59,6 +61,7 @@ impl Tree {
         Tree::Outbox,
         Tree::Stuck,
         Tree::Emails,
+        Tree::Seconds,
     ];
 }
 
@@ -133,6 +136,13 @@ impl Key {
         key
     }
 
+    /// A message whose second copy may come.
+    pub fn second(account: AccountId, mailbox: MailboxId, uid: Uid, direction: Direction) -> Key {
+        let mut key = Key::of_mailbox(Tree::Seconds, account, mailbox).then(uid.0);
+        key.0.push(direction as u8);
+        key
+    }
+
     /// A message that could not be copied.
     pub fn stuck(account: AccountId, mailbox: MailboxId, uid: Uid) -> Key {
         Key::of_mailbox(Tree::Stuck, account, mailbox).then(uid.0)
@@ -186,7 +196,7 @@ pub fn number_in(key: &[u8], n: usize) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// The direction at the end of an intent's key.
+/// The direction at the end of the key of an intent or of a second copy.
 pub fn direction_in(key: &[u8]) -> Option<Direction> {
     match (key.len(), key.last()) {
         (14, Some(0)) => Some(Direction::ToNew),

@@ -8,9 +8,9 @@ use super::keys::{Key, Tree, direction_in, number_in};
 use super::moving::{Moving, unpack_moving};
 use super::pack::unpack_runs;
 use super::records::{
-    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed, Stored,
-    Stuck, Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_measured,
-    unpack_owed, unpack_stuck, unpack_verified,
+    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed, Second,
+    Stored, Stuck, Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox,
+    unpack_measured, unpack_owed, unpack_second, unpack_stuck, unpack_verified,
 };
 use super::renaming::{Renaming, unpack_renaming};
 use super::store::Store;
@@ -106,7 +106,8 @@ pub fn stored(
         Some(value) => unpack_owed(&value).map_err(damaged(key.as_bytes()))?,
         None => Owed::default(),
     };
-    Ok(Stored { record, map, intents, stuck: stuck(store, account, mailbox)?, owed })
+    let seconds = seconds(store, account, mailbox)?;
+    Ok(Stored { record, map, intents, seconds, stuck: stuck(store, account, mailbox)?, owed })
 }
 
 /// The chunks of a mailbox's map, ascending, and their octets in the store.
@@ -142,6 +143,22 @@ pub fn intents(
         Ok(())
     })?;
     Ok(intents)
+}
+
+/// The second copies that may come to a mailbox, by UID.
+pub fn seconds(
+    store: &dyn Store,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<Vec<(Uid, Direction, Second)>, IndexError> {
+    let mut seconds = Vec::new();
+    store.scan(&Key::of_mailbox(Tree::Seconds, account, mailbox), &mut |key, value| {
+        let direction = direction_in(key).ok_or_else(|| damaged(key)("no direction"))?;
+        let second = unpack_second(value).map_err(damaged(key))?;
+        seconds.push((Uid(number(key, 2)?), direction, second));
+        Ok(())
+    })?;
+    Ok(seconds)
 }
 
 /// The stuck messages of a mailbox, by UID.

@@ -162,6 +162,22 @@ pub enum Direction {
     ToOld = 1,
 }
 
+/// Mail that lay on one side alone and was carried, or removed, so soon that its second copy may have yet to
+/// come to the other side: mail may be delivered to both. That copy is no other message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Second {
+    /// Hash of its Message-ID; 0 where there is none.
+    pub id: u64,
+    /// Hash of its Date, From and Subject.
+    pub head: u64,
+    /// Its INTERNALDATE in seconds since 1970.
+    pub date: i64,
+    /// BLAKE3 of what was sent.
+    pub text: [u8; 32],
+    /// When this was written, in Unix seconds.
+    pub written_at: u64,
+}
+
 /// A message that could not be copied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stuck {
@@ -230,6 +246,8 @@ pub struct Stored {
     pub map: UidMap,
     /// Its intents, open and closed, by UID.
     pub intents: Vec<(Uid, Direction, Intent)>,
+    /// Second copies that may come to a side, by the UID of the message.
+    pub seconds: Vec<(Uid, Direction, Second)>,
     /// Its messages that could not be copied, by UID.
     pub stuck: Vec<(Uid, Stuck)>,
     /// What it owes to old.
@@ -536,6 +554,31 @@ pub fn unpack_intent(bytes: &[u8]) -> Result<Intent, Malformed> {
     Ok(intent)
 }
 
+/// The value of a second copy that may come.
+pub fn pack_second(second: &Second) -> Vec<u8> {
+    let mut out = Packer::versioned(VERSION);
+    out.number(second.id);
+    out.number(second.head);
+    out.number(second.date.cast_unsigned());
+    out.fixed(&second.text);
+    out.number(second.written_at);
+    out.done()
+}
+
+/// The other way round.
+pub fn unpack_second(bytes: &[u8]) -> Result<Second, Malformed> {
+    let mut input = Unpacker::versioned(bytes, VERSION)?;
+    let second = Second {
+        id: input.number()?,
+        head: input.number()?,
+        date: input.number()?.cast_signed(),
+        text: input.fixed()?,
+        written_at: input.number()?,
+    };
+    input.finish()?;
+    Ok(second)
+}
+
 /// The value of a message that has the EMAILID of another place.
 pub fn pack_email(id: &EmailId) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
@@ -833,6 +876,12 @@ mod tests {
         }
 
         #[test]
+        fn second_copies_survive_packing(id: u64, head: u64, date: i64, text: [u8; 32], written_at: u64) {
+            let second = Second { id, head, date, text, written_at };
+            prop_assert_eq!(unpack_second(&pack_second(&second)), Ok(second));
+        }
+
+        #[test]
         fn stuck_messages_survive_packing(reason: String, tries: u32, next_try: u64) {
             let stuck = Stuck { reason, tries, next_try };
             prop_assert_eq!(unpack_stuck(&pack_stuck(&stuck)), Ok(stuck));
@@ -871,6 +920,7 @@ mod tests {
             let _ = unpack_mailbox(MailboxId(1), &bytes);
             let _ = unpack_intent(&bytes);
             let _ = unpack_stuck(&bytes);
+            let _ = unpack_second(&bytes);
             let _ = unpack_email(&bytes);
             let _ = unpack_owed(&bytes);
             let _ = unpack_verified(&bytes);

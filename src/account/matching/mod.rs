@@ -10,6 +10,7 @@
 mod pair;
 mod print;
 pub(super) mod read;
+mod seconds;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use tracing::{debug, info, warn};
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, Merged, write_flags};
 use crate::backend::{BackendError, Conn, Lease, Pool, text};
-use crate::base::{MailboxName, Side, Sides};
+use crate::base::{MailboxName, Phase, Side, Sides};
 use crate::config::Match;
 use crate::uid::{SideUid, Uid, UidSet};
 
@@ -362,6 +363,9 @@ impl Mailbox {
         on_new: &UidSet<SideUid>,
     ) -> Result<(Vec<Print>, Vec<Print>), BackendError> {
         let on_new = read::prints(new, on_new).await?;
+        if on_old.is_empty() {
+            return Ok((Vec::new(), on_new));
+        }
         let near = read::near(old, &on_new, on_old).await?;
         Ok((read::prints(old, &near).await?, on_new))
     }
@@ -422,20 +426,24 @@ impl Mailbox {
             return Ok(false);
         }
         let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
+        let paired = pairs.iter().map(|pair| pair.old).collect();
+        let seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
         // What has gone meanwhile is not shown.
         self.follow(old).await?;
         self.hear(old).await?;
         let selected = old.selected();
         let there = selected.map(|s| waiting.intersect(s.announced())).unwrap_or_default();
         let told = selected.and_then(|s| s.highest_mod_seq);
-        self.change(|m, _| {
+        self.change(|m, batch| {
             m.join_waiting(&pairs);
+            self.take_seconds(m, batch, Side::Old, &seconds);
             m.show_waiting(&there, now())?;
             m.waiting = m.waiting.subtract(&waiting);
             m.end_waiting(told);
             Ok(((), true))
         })
         .await?;
+        self.look_for_debts();
         debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
         Ok(true)
     }
@@ -468,7 +476,10 @@ impl Mailbox {
     /// while the other side was not asked.
     pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
         let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
-        if !self.matchmaker.is_wanted() || on_old.is_empty() || on_new.is_empty() {
+        // What clients see in phase new they go on seeing.
+        let expected = self.peek(|m| m.phase == Phase::Old && !m.seconds.new.is_empty());
+        let nothing = on_new.is_empty() || (on_old.is_empty() && !expected);
+        if !self.matchmaker.is_wanted() || nothing {
             return Ok(());
         }
         let (mut old, mut new) = self.both(access).await?;
@@ -480,11 +491,17 @@ impl Mailbox {
             let near = read::near(&mut old, &prints, &on_old).await?;
             self.pairs(&mut old, &mut new, &near, &on_new, false).await?
         };
+        let paired = pairs.iter().map(|pair| pair.new).collect();
+        let seconds = match expected {
+            true => self.seconds_among(&mut new, &on_new.subtract(&paired)).await?,
+            false => Vec::new(),
+        };
         self.give_back(old).await;
         self.give_back(new).await;
-        self.change(|m, _| {
+        self.change(|m, batch| {
             let joined = m.join_alone(&pairs);
-            Ok(((), joined))
+            let taken = self.take_seconds(m, batch, Side::New, &seconds);
+            Ok(((), joined || taken))
         })
         .await
     }
@@ -610,10 +627,12 @@ impl Mailbox {
         new.must("NOOP", &text("NOOP")).await?;
         self.hear(new).await?;
         let there = new.selected().map(|s| uids.intersect(s.announced())).unwrap_or_default();
-        self.change(|m, _| {
+        let seconds = self.seconds_among(new, &there).await?;
+        self.change(|m, batch| {
+            let taken = self.take_seconds(m, batch, Side::New, &seconds);
             let shown = m.show_unmatched(&there, now())?;
             m.unmatched = m.unmatched.subtract(uids);
-            Ok(((), shown))
+            Ok(((), shown || taken))
         })
         .await
     }

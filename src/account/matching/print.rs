@@ -52,6 +52,11 @@ pub struct Print {
 }
 
 impl Print {
+    /// Of something that came at this instant, in seconds since 1970.
+    pub fn dated(date: i64) -> Print {
+        Print { uid: SideUid(0), size: 0, date, id: 0, head: 0 }
+    }
+
     /// The print of a message; `block` holds its [`FIELDS`].
     pub fn of(uid: SideUid, size: u64, date: Option<i64>, block: &[u8]) -> Print {
         let id = field(block, "Message-ID").map(|value| squeezed(&value));

@@ -57,9 +57,10 @@ impl Merged {
         let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
         // What waits on old is not mapped yet.
         let old_has_some = || !self.unpaired().is_empty() || !self.waiting.is_empty();
+        let may_be_old = || !self.seconds.new.is_empty() || old_has_some();
         if self.matches
             && self.phase != Phase::New
-            && (self.record.matching.is_some() || (begins && old_has_some()))
+            && (self.record.matching.is_some() || (begins && may_be_old()))
         {
             // After the index was put back from a snapshot, copies of any age may be among them.
             self.record.late |= begins && !self.record.restored.new;
@@ -101,7 +102,8 @@ impl Merged {
     /// brings both together again compares them.
     fn may_be_on_new(&self) -> bool {
         let kept_back = self.record.late && !self.unmatched.is_empty();
-        self.matches && self.phase != Phase::Old && (kept_back || !self.new_alone().is_empty())
+        let any = || kept_back || !self.seconds.old.is_empty() || !self.new_alone().is_empty();
+        self.matches && self.phase != Phase::Old && any()
     }
 
     /// Whether anything waits to be compared with what the other side has.
@@ -185,6 +187,42 @@ impl Merged {
             }
         }
         joined
+    }
+
+    /// A second copy of a message came to a side: it is not shown, and goes some day. False if it is the first
+    /// one there, of what lies on the other side alone.
+    pub fn take_second(&mut self, side: Side, of: Uid, copy: SideUid) -> bool {
+        let place = self.map.place(of);
+        if place.is_some_and(|place| place.on(side).is_none()) {
+            return false;
+        }
+        if let Some(shown) = self.map.uid_of(side, copy) {
+            self.map.remove(&[shown].into_iter().collect());
+        }
+        match (side, place) {
+            // Nothing is removed from old that the proxy has not put there (V6).
+            (Side::Old, Some(Place::Both { old, new })) => {
+                self.map.set_place(of, Place::Both { old: copy, new });
+                self.waiting.remove(copy);
+                self.hide_copy(Side::Old, old);
+                self.owed.removed.insert(old);
+            }
+            (Side::Old, _) => {
+                self.hide_copy(Side::Old, copy);
+                self.owed.removed.insert(copy);
+            }
+            (Side::New, _) => {
+                self.hide_copy(Side::New, copy);
+                self.owed.twins.insert(copy);
+            }
+        }
+        self.owes_more = true;
+        true
+    }
+
+    /// Whether there are copies on new that are to be removed in this phase.
+    pub fn removes_twins(&self) -> bool {
+        self.phase != Phase::Old && !self.owed.twins.is_empty()
     }
 
     /// New decides over it, and what was marked there before is not marked on old.

@@ -114,7 +114,14 @@ pub(super) async fn look(
         map: m.map.clone(),
         removed: m.owed.removed.union(&m.owed.removing),
         flagged: m.owed.flags.clone(),
-        own: m.held.new.keys().copied().collect::<UidSet<SideUid>>().union(&m.unmatched),
+        own: m
+            .held
+            .new
+            .keys()
+            .copied()
+            .collect::<UidSet<SideUid>>()
+            .union(&m.unmatched)
+            .union(&m.owed.twins),
         stuck: m.stuck.iter().map(|(uid, stuck)| (*uid, stuck.reason.clone())).collect(),
     });
     let sides = conns.as_ref().map(|_, conn| Some(conn.as_ref()?.selected()?.snapshot()));
@@ -150,7 +157,7 @@ struct Known {
     removed: UidSet<SideUid>,
     /// Messages whose flags clients changed through the proxy, and old has not been told of.
     flagged: UidSet<Uid>,
-    /// Arrivals on new that are not decided yet.
+    /// Arrivals on new that are not decided yet, and copies that are about to be removed there.
     own: UidSet<SideUid>,
     stuck: HashMap<Uid, String>,
 }

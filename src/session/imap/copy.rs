@@ -317,6 +317,9 @@ impl Copy {
         let mut lease = self.source.lease_to_look(&self.user.access, side).await?;
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
+        if self.moving {
+            self.source.removing_seconds(&mut lease, &wanted, false).await?;
+        }
         if !self.moving || lease.profile().has_move() {
             let copied = self.at_once(&mut lease, &name, validity, (&wanted, &announced)).await?;
             leases.push(lease);
@@ -464,6 +467,9 @@ impl Copy {
         };
         let announced = ensure_announced(&mut from, wanted).await?;
         let wanted = wanted.intersect(&announced);
+        if self.moving {
+            self.source.removing_seconds(&mut from, &wanted, false).await?;
+        }
         let noted = match self.moving {
             true => self.begin_move(side, side.other(), &wanted).await?,
             false => None,

@@ -97,6 +97,11 @@ async fn remove_from(
             continue;
         }
         let mut lease = mailbox.lease(access, side).await?;
+        if which == Which::Deleted {
+            // \Deleted may have been set over another connection, of which this one knows by a NOOP.
+            lease.must("NOOP", &text("NOOP")).await?;
+        }
+        mailbox.removing_seconds(&mut lease, &wanted, which == Which::Deleted).await?;
         let refused = match which {
             Which::Deleted => expunge_deleted(&mut lease, &wanted).await?,
             Which::All => take_away(&mut lease, &wanted).await?,
@@ -140,20 +145,20 @@ pub(super) async fn take_away(
     // What has gone meanwhile must not be named.
     let there = ensure_announced(conn, wanted).await?;
     let there = wanted.intersect(&there);
-    match mark_deleted(conn, &there).await? {
-        Some(refused) => Ok(Some(refused)),
-        None => expunge_deleted(conn, &there).await,
+    if let Some(refused) = mark_deleted(conn, &there).await? {
+        return Ok(Some(refused));
     }
+    // Others may have marked what stays, and EXPUNGE alone takes all that is marked.
+    conn.must("NOOP", &text("NOOP")).await?;
+    expunge_deleted(conn, &there).await
 }
 
-/// Expunges what has `\Deleted` among `wanted`, and nothing else. Gives the server's refusal, if
-/// any.
+/// Expunges what has `\Deleted` among `wanted`, as far as the connection knows, and nothing else. Gives the
+/// server's refusal, if any.
 async fn expunge_deleted(
     conn: &mut Conn,
     wanted: &UidSet<SideUid>,
 ) -> Result<Option<Done>, BackendError> {
-    // \Deleted may have been set over another connection, of which this one knows by a NOOP.
-    conn.must("NOOP", &text("NOOP")).await?;
     let announced = ensure_announced(conn, wanted).await?;
     let wanted = wanted.intersect(&announced);
     if wanted.is_empty() {

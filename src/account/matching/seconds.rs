@@ -1,0 +1,248 @@
+//! Second copies of mail that is delivered to both servers, and that come when the first copy is no more what lies
+//! on its side alone: when it was carried, or when a client removed it. What they are told by is noted before
+//! that, for a day; of what is older than an hour none is expected.
+
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::print::Print;
+use super::{FEW, read};
+use crate::account::ledger::{REMEMBER, direction};
+use crate::account::mailbox::{Mailbox, now};
+use crate::account::status::found;
+use crate::account::{AccountError, Merged};
+use crate::backend::{BackendError, Conn};
+use crate::base::{Phase, Side};
+use crate::imap::search::SearchDate;
+use crate::index::{Batch, Second};
+use crate::uid::{Place, SideUid, Uid, UidSet};
+
+/// A second copy comes within so many seconds of the first.
+const APART: i64 = 3_600;
+/// In seconds.
+const DAY: i64 = 86_400;
+
+impl Mailbox {
+    /// Since when mail on this side must have come for its second copy to be expected, in seconds since 1970;
+    /// `None`: whenever it came.
+    fn expected_since(&self, side: Side, removing: bool) -> Option<i64> {
+        let (phase, since, alone) =
+            self.peek(|m| (m.phase, m.phase_since, !m.new_alone().is_empty()));
+        // Old counted anew, and the links to what new has are lost.
+        if removing && phase == Phase::Old && side == Side::Old && alone {
+            return None;
+        }
+        let mut from = now();
+        // The other side has not been asked since then.
+        if removing && phase != Phase::Merged && since > 0 {
+            from = from.min(since);
+        }
+        Some(i64::try_from(from).unwrap_or(i64::MAX) - APART)
+    }
+
+    /// A client is about to remove some of these messages from the connection's side, or to move them away:
+    /// of what lies there alone, and came lately, a second copy may have yet to come to the other side.
+    /// `marked`: only what has `\Deleted` goes.
+    ///
+    /// A server that does not tell what they are does not keep a client from removing them.
+    pub async fn removing_seconds(
+        self: &Arc<Self>,
+        conn: &mut Conn,
+        uids: &UidSet<SideUid>,
+        marked: bool,
+    ) -> Result<(), AccountError> {
+        let side = conn.side();
+        let since = self.expected_since(side, true);
+        let mut alone = self.without_second(side, uids);
+        if !self.expects_seconds(side) || alone.is_empty() {
+            return Ok(());
+        }
+        // A day earlier: servers count days in zones of their own.
+        let day = since.and_then(|since| SearchDate::of_instant(since - DAY));
+        let key = match (marked, day) {
+            (true, Some(day)) => format!("DELETED SINCE {day}"),
+            (true, None) => "DELETED".to_owned(),
+            (false, Some(day)) => format!("SINCE {day}"),
+            (false, None) => "ALL".to_owned(),
+        };
+        match found(conn, &key, &alone).await {
+            Ok(found) => alone = found,
+            Err(e @ BackendError::Answer { .. }) => {
+                warn!(mailbox = %self.name(), "a second copy of what goes may be shown: {e}");
+                return Ok(());
+            }
+            Err(e) => return Err(e.into()),
+        }
+        self.expect(conn, &alone, since).await
+    }
+
+    /// Messages are about to be carried from the connection's side to the other one: a second copy of what
+    /// came lately may have yet to come there. `dated`: their INTERNALDATEs in seconds since 1970.
+    pub async fn carrying_seconds(
+        self: &Arc<Self>,
+        conn: &mut Conn,
+        dated: impl Iterator<Item = (SideUid, Option<i64>)>,
+    ) -> Result<(), AccountError> {
+        let side = conn.side();
+        let since = self.expected_since(side, false);
+        let lately = |date: Option<i64>| date.is_some_and(|date| Some(date) >= since);
+        let lately = dated.filter(|(_, date)| lately(*date)).map(|(uid, _)| uid).collect();
+        if !self.expects_seconds(side) {
+            return Ok(());
+        }
+        self.expect(conn, &self.without_second(side, &lately), since).await
+    }
+
+    /// Whether mail on this side may come to the other one as well, as far as anybody knows.
+    fn expects_seconds(&self, side: Side) -> bool {
+        self.matchmaker.is_wanted() && self.has_seen(side.other())
+    }
+
+    /// Those of the messages that lie on this side alone, and of which no second copy is expected yet.
+    fn without_second(&self, side: Side, uids: &UidSet<SideUid>) -> UidSet<SideUid> {
+        self.peek(|m| {
+            let alone = |place: Place| place.on(side).is_some() && place.on(side.other()).is_none();
+            let runs = m.map.runs().filter(|run| alone(run.place));
+            let ranges = runs.filter_map(|run| {
+                let first = run.place.on(side)?;
+                Some((first, SideUid(first.0 + (run.len - 1))))
+            });
+            let expected = m.seconds[side.other()].keys();
+            let expected = expected.filter_map(|uid| m.map.place(*uid)?.on(side)).collect();
+            UidSet::from_ranges(ranges).intersect(uids).subtract(&expected)
+        })
+    }
+
+    async fn expect(
+        self: &Arc<Self>,
+        conn: &mut Conn,
+        uids: &UidSet<SideUid>,
+        since: Option<i64>,
+    ) -> Result<(), AccountError> {
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let side = conn.side();
+        let mut prints = read::prints(conn, uids).await?;
+        prints.retain(|print| since.is_none_or(|since| print.date >= since));
+        let lately: UidSet<SideUid> = prints.iter().map(|print| print.uid).collect();
+        if lately.is_empty() {
+            return Ok(());
+        }
+        let contents = read::contents(conn, &lately).await?;
+        let (account, id, written_at) = (self.account, self.id, now());
+        self.change(|m, batch| {
+            for print in &prints {
+                let (Some(content), Some(uid)) =
+                    (contents.get(&print.uid), m.map.uid_of(side, print.uid))
+                else {
+                    continue;
+                };
+                let Print { id: message_id, head, date, .. } = *print;
+                let second = Second { id: message_id, head, date, text: content.text, written_at };
+                batch.put_second(account, id, uid, direction(side.other()), Some(&second));
+                m.seconds[side.other()].insert(uid, second);
+            }
+            Ok(((), false))
+        })
+        .await?;
+        debug!(mailbox = %self.name(), %side, messages = lately.len(), "second copies may come");
+        Ok(())
+    }
+
+    /// Which of these messages, of the connection's side, are second copies, and of what.
+    pub(super) async fn seconds_among(
+        &self,
+        conn: &mut Conn,
+        uids: &UidSet<SideUid>,
+    ) -> Result<Vec<(SideUid, Uid)>, BackendError> {
+        let side = conn.side();
+        let mut expected: Vec<(Uid, Second)> =
+            self.peek(|m| m.seconds[side].iter().map(|(uid, second)| (*uid, *second)).collect());
+        if expected.is_empty() || uids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut near = uids.clone();
+        if uids.len() > FEW {
+            let dated = |(_, second): &(Uid, Second)| Print::dated(second.date);
+            let dated: Vec<Print> = expected.iter().map(dated).collect();
+            near = read::near(conn, &dated, uids).await?;
+        }
+        let mut prints = read::prints(conn, &near).await?;
+        let like =
+            |print: &Print, second: &Second| (print.id, print.head) == (second.id, second.head);
+        prints.retain(|print| expected.iter().any(|(_, second)| like(print, second)));
+        let alike = prints.iter().map(|print| print.uid).collect();
+        let contents = read::contents(conn, &alike).await?;
+        let mut found = Vec::new();
+        for print in &prints {
+            let Some(content) = contents.get(&print.uid) else { continue };
+            let is_it =
+                |(_, second): &(Uid, Second)| like(print, second) && second.text == content.text;
+            // Each has one second copy.
+            if let Some(at) = expected.iter().position(is_it) {
+                found.push((print.uid, expected.swap_remove(at).0));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes second copies out of sight. Returns whether there were any.
+    pub(super) fn take_seconds(
+        self: &Arc<Self>,
+        merged: &mut Merged,
+        batch: &mut Batch,
+        side: Side,
+        seconds: &[(SideUid, Uid)],
+    ) -> bool {
+        let mut taken = 0;
+        for (copy, of) in seconds {
+            if merged.take_second(side, *of, *copy) {
+                merged.seconds[side].remove(of);
+                batch.put_second(self.account, self.id, *of, direction(side), None);
+                taken += 1;
+            }
+        }
+        if taken > 0 {
+            let mailbox = &merged.record.client;
+            info!(%mailbox, %side, messages = taken, "second copies came, of what is known");
+            self.undecided.note(self);
+        }
+        taken > 0
+    }
+
+    /// What was expected while new was not looked at is expected from now on.
+    pub(in crate::account) fn go_on_expecting(&self, merged: &mut Merged, batch: &mut Batch) {
+        for side in Side::BOTH {
+            for (uid, second) in &mut merged.seconds[side] {
+                second.written_at = now();
+                batch.put_second(self.account, self.id, *uid, direction(side), Some(second));
+            }
+        }
+    }
+
+    /// Forgets second copies whose time is over. While old decides, new is not looked at, and they wait.
+    pub(in crate::account) async fn forget_old_seconds(
+        self: &Arc<Self>,
+    ) -> Result<(), AccountError> {
+        let over = |second: &Second| now().saturating_sub(second.written_at) > REMEMBER;
+        let any = |m: &Merged| m.seconds.iter().any(|(_, all)| all.values().any(over));
+        if !self.peek(|m| m.phase != Phase::Old && any(m)) {
+            return Ok(());
+        }
+        let (account, id) = (self.account, self.id);
+        self.change(|merged, batch| {
+            for side in Side::BOTH {
+                merged.seconds[side].retain(|uid, second| {
+                    if over(second) {
+                        batch.put_second(account, id, *uid, direction(side), None);
+                    }
+                    !over(second)
+                });
+            }
+            Ok(((), false))
+        })
+        .await
+    }
+}
