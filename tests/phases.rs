@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lab::{
     Courier, Cyrus, Dovecot, Fate, Mail, Proxy, Seen, Server, Shape, Way, World, eventually,
-    everything, mails, quoted, sorted,
+    everything, folder_names, mails, quoted, small, sorted,
 };
 use serde_json::Value;
 
@@ -589,4 +589,47 @@ fn a_busy_client_keeps_its_account_in_its_phase_and_others_wait_for_a_bounded_ti
     world.old_wire.release();
     busy.until("x");
     busy.ok("NOOP");
+}
+
+/// Dovecot goes on listing a mailbox that was deleted, as long as others lie below it, and then knows no such
+/// mailbox. It is none, and keeps an account in no phase.
+#[test]
+fn a_folder_that_is_listed_and_not_there_keeps_no_account_where_it_is() {
+    let world = World::new().seeded(|old, _| {
+        old.seed("INBOX", &mails(0..2));
+        old.seed("Upper/Lower", &mails(2..5));
+    });
+    let mut client = world.proxy.client();
+    for folder in ["New", "New.Lower"] {
+        client.ok(&format!("CREATE INBOX.{folder}"));
+        client.append(&format!("INBOX.{folder}"), "", &small(1));
+    }
+    client.ok("DELETE INBOX.New");
+    let mut on_old = world.old.client();
+    on_old.ok("CREATE INBOX.Upper");
+    on_old.ok("DELETE INBOX.Upper");
+    let ghost = |server: &Server, name: &str| {
+        let mut direct = server.client();
+        assert!(folder_names(&mut direct).contains(name), "it is not listed any more");
+        direct.no(&format!("SELECT {name}"));
+    };
+    ghost(&world.old, "INBOX.Upper");
+    ghost(&world.new, "New");
+    let settled = |phase: &str| {
+        let mut client = world.proxy.client();
+        assert_eq!(everything(&mut client, "INBOX.New.Lower").len(), 1, "{phase}");
+        assert_eq!(everything(&mut client, "INBOX.Upper.Lower").len(), 3, "{phase}");
+    };
+    go(&world, "old");
+    settled("old");
+    go(&world, "merged");
+    settled("merged");
+    for command in ["sync", "verify"] {
+        let told = world.proxy.run(&[command, "ann"]);
+        assert!(told.status.success(), "{command}: {}", String::from_utf8_lossy(&told.stdout));
+    }
+    go(&world, "new");
+    settled("new");
+    go(&world, "merged");
+    settled("merged again");
 }

@@ -3,6 +3,7 @@
 //! A folder gets its record, with the names on both sides, when it is first seen (DESIGN §3,
 //! "Names"). What the last listing told is kept, so that LIST goes on while a side is away.
 
+mod ghosts;
 mod listing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -141,23 +142,32 @@ impl Account {
     /// Lists the folders; `listing` is held by the caller.
     pub(super) async fn list_now(&self, access: &Access) -> Result<Arc<Folders>, AccountError> {
         let phase = self.phase();
-        let folders = self.list_sides(access, Sides::from_fn(|side| phase.has(side))).await?;
+        let asked = Sides::from_fn(|side| phase.has(side));
+        let folders = self.list_sides(access, asked, false).await?;
         let folders = Arc::new(folders);
         self.folders.store(Some(Arc::clone(&folders)));
         Ok(folders)
     }
 
     /// Lists the folders of both sides, whatever the phase: of the whole account, and not of what its
-    /// clients see.
+    /// clients see; without those that are not there, whoever lists them.
     pub async fn list_both(&self, access: &Access) -> Result<Folders, AccountError> {
         let _one_at_a_time = self.listing.lock().await;
-        self.list_sides(access, Sides { old: true, new: true }).await
+        self.list_sides(access, Sides { old: true, new: true }, true).await
+    }
+
+    /// Lists the folders that clients see, without those that are not there.
+    pub async fn list_to_compare(&self, access: &Access) -> Result<Folders, AccountError> {
+        let _one_at_a_time = self.listing.lock().await;
+        let phase = self.phase();
+        self.list_sides(access, Sides::from_fn(|side| phase.has(side)), true).await
     }
 
     async fn list_sides(
         &self,
         access: &Access,
         asked: Sides<bool>,
+        closely: bool,
     ) -> Result<Folders, AccountError> {
         let before = self.folders.load_full();
         let list = |side: Side| async move {
@@ -168,7 +178,13 @@ impl Account {
         self.decide_renaming(&fresh).await?;
         let (shared, mut records): (Vec<_>, Vec<_>) =
             self.records().await?.into_iter().partition(is_shared);
-        let listed = Sides { old, new }.map(|side, listed| match listed {
+        let mut sides = Sides { old, new };
+        for side in Side::BOTH {
+            if let Some(Ok(listed)) = &mut sides[side] {
+                self.without_ghosts(access, side, listed, &records, closely).await;
+            }
+        }
+        let listed = sides.map(|side, listed| match listed {
             Some(Ok(listed)) => Some(listed),
             // As it was when the phase still had this side.
             None => None,

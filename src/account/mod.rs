@@ -35,6 +35,7 @@ mod told;
 mod verified;
 mod watch;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -45,7 +46,7 @@ use dashmap::DashMap;
 use activity::Activity;
 
 use crate::backend::Pool;
-use crate::base::{AccountName, Sides};
+use crate::base::{AccountName, MailboxName, Sides};
 use crate::config::Config;
 use crate::index::{AccountId, Index, MailboxId};
 
@@ -106,6 +107,8 @@ pub struct Account {
     undecided: Arc<Undecided>,
     matchmaker: Arc<matching::Matchmaker>,
     history: history::History,
+    /// What the sides list and do not know.
+    ghosts: Mutex<Sides<HashSet<MailboxName>>>,
     phases: Arc<phase::Phases>,
     /// Shared by whatever a client does; who changes the phase holds it alone.
     gate: Arc<tokio::sync::RwLock<()>>,
@@ -131,6 +134,7 @@ impl Account {
             config,
             matchmaker,
             history,
+            ghosts: Mutex::default(),
             open: DashMap::new(),
             folders: ArcSwapOption::empty(),
             listing: tokio::sync::Mutex::new(()),

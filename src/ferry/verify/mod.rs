@@ -63,7 +63,7 @@ pub async fn verify(
     how: &Thoroughness,
     found: &Sender<Finding>,
 ) -> Result<bool, VerifyError> {
-    let folders = account.list_folders(access).await?;
+    let folders = account.list_to_compare(access).await?;
     let mut seen = BTreeMap::new();
     let mut clean = true;
     // Folders of others are old's alone, by design: nothing of them is carried.
