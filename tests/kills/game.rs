@@ -17,6 +17,11 @@ pub struct Game {
     pub selected: Option<usize>,
     /// A NO does not say that nothing was done: a server's answer may have been lost on its way.
     pub doubt: bool,
+    /// Some mail is delivered to both servers, at times one copy long after the other. Where the index is lost,
+    /// nobody knows that second copies are to come.
+    pub twice: bool,
+    /// Second copies that are yet to come.
+    later: Vec<(Side, u32)>,
     /// No message comes to a folder a second time: where the index is lost, old's copy of the first time is
     /// seen again, beside it.
     pub once: bool,
@@ -41,13 +46,24 @@ impl Game {
             model.add((folder, n), Some(true), vec![Flags::new()]);
         }
         let names = FOLDERS.iter().map(|folder| world.old.name(folder)).collect();
-        Game { world, names, model, dice: Dice(seed), selected: None, doubt: false, once: false }
+        Game {
+            world,
+            names,
+            model,
+            dice: Dice(seed),
+            selected: None,
+            doubt: false,
+            twice: false,
+            later: Vec::new(),
+            once: false,
+        }
     }
 
     /// One step of traffic. False: the proxy has died over it.
     pub fn play(&mut self, client: &mut Dialogue) -> bool {
         let folder = self.dice.below(FOLDERS.len());
         let there = self.model.there(folder);
+        self.deliver_later(4);
         match self.dice.below(12) {
             0 => self.deliver(folder),
             1 => return self.append(client, folder),
@@ -63,11 +79,33 @@ impl Game {
     }
 
     fn deliver(&mut self, folder: usize) {
+        if self.twice && folder == 0 && self.dice.below(2) == 0 {
+            let first = if self.dice.below(2) == 0 { Side::Old } else { Side::New };
+            self.deliver_to(first, folder);
+            self.later.push((first.other(), self.model.next));
+            return;
+        }
         // Nobody made the other folder on new yet, perhaps.
         match folder == 0 && self.dice.below(2) == 0 {
             true => self.deliver_to(Side::New, folder),
             false => self.deliver_to(Side::Old, folder),
         }
+    }
+
+    /// One of the second copies comes, once in so many times. Its server writes of the delivery in its own words.
+    fn deliver_later(&mut self, times: usize) {
+        if self.later.is_empty() || self.dice.below(times) > 0 {
+            return;
+        }
+        let (side, n) = self.later.swap_remove(self.dice.below(self.later.len()));
+        let server = match side {
+            Side::Old => &self.world.old,
+            Side::New => &self.world.new,
+        };
+        let words = format!("{TRACE} {side}\r\n").into_bytes();
+        let octets = [words, Mail::numbered(n).octets].concat();
+        server.deliver(FOLDERS[0], &Mail::of(octets));
+        self.model.past.push(format!("{n} is delivered to {side}, too"));
     }
 
     pub fn deliver_to(&mut self, side: Side, folder: usize) {
@@ -259,6 +297,7 @@ impl Game {
     }
 
     pub fn observe(&mut self) {
+        self.deliver_later(2);
         self.world.proxy.restart();
         let mut client = self.world.proxy.client();
         self.model.observe(&mut client, &self.names, false);
@@ -301,6 +340,9 @@ impl Game {
         self.world.proxy.restart();
         let mut client = self.world.proxy.client();
         self.model.observe(&mut client, &self.names, false);
+        while !self.later.is_empty() {
+            self.deliver_later(1);
+        }
         // Longer than the grace in which copies are looked for.
         std::thread::sleep(Duration::from_secs(3));
         self.model.observe(&mut client, &self.names, true);
@@ -332,7 +374,7 @@ impl Game {
             assert_eq!(held.len(), wanted.len(), "{}", self.model.say(&format!("V5: {held:?}")));
             for seen in everything(&mut client, name) {
                 let n = number_of(message_id(&seen.octets));
-                assert!(seen.octets == Mail::numbered(n).octets, "{n} was altered");
+                assert!(sent(&seen.octets) == Mail::numbered(n).octets, "{n} was altered");
             }
         }
         // A copy that turns up late would show within the grace.
@@ -343,6 +385,18 @@ impl Game {
             assert_eq!(held.len(), self.model.there(mine).len(), "{}", self.model.say("V5, later"));
         }
     }
+}
+
+/// What a server may have written before a message.
+const TRACE: &str = "Received: by";
+
+/// A message without it.
+fn sent(octets: &[u8]) -> &[u8] {
+    let end = octets
+        .windows(2)
+        .position(|w| w == b"\r\n")
+        .filter(|_| octets.starts_with(TRACE.as_bytes()));
+    end.map_or(octets, |end| &octets[end + 2..])
 }
 
 fn message_id(octets: &[u8]) -> &[u8] {

@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, Merged, write_flags};
 use crate::backend::{BackendError, Conn, Lease, Pool, text};
-use crate::base::{MailboxName, Phase, Side, Sides};
+use crate::base::{MailboxName, Phase, Side, Sides, step};
 use crate::config::Match;
 use crate::uid::{SideUid, Uid, UidSet};
 
@@ -443,6 +443,9 @@ impl Mailbox {
             Ok(((), true))
         })
         .await?;
+        if !seconds.is_empty() {
+            step("second copies: old's are hidden");
+        }
         self.look_for_debts();
         debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
         Ok(true)
@@ -634,7 +637,11 @@ impl Mailbox {
             m.unmatched = m.unmatched.subtract(uids);
             Ok(((), shown || taken))
         })
-        .await
+        .await?;
+        if !seconds.is_empty() {
+            step("second copies: new's are hidden");
+        }
+        Ok(())
     }
 }
 

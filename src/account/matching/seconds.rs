@@ -13,7 +13,7 @@ use crate::account::mailbox::{Mailbox, now};
 use crate::account::status::found;
 use crate::account::{AccountError, Merged};
 use crate::backend::{BackendError, Conn};
-use crate::base::{Phase, Side};
+use crate::base::{Phase, Side, step};
 use crate::imap::search::SearchDate;
 use crate::index::{Batch, Second};
 use crate::uid::{Place, SideUid, Uid, UidSet};
@@ -147,6 +147,7 @@ impl Mailbox {
             Ok(((), false))
         })
         .await?;
+        step("second copies: what they are told by is noted");
         debug!(mailbox = %self.name(), %side, messages = lately.len(), "second copies may come");
         Ok(())
     }
