@@ -290,3 +290,38 @@ fn v3_what_a_client_removes_or_moves_in_phase_old_stays_away_when_merged() {
         uid_of(&mut client, "INBOX.Kept", n + 2);
     }
 }
+
+/// New decides alone, and what comes late to old is brought there.
+#[test]
+fn v3_v5_a_second_copy_that_comes_in_phase_new_is_no_other_message() {
+    let post = Post::with(|world| world.set("phase.look", "\"1s\""));
+    let mut client = post.world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1:* BODY[]");
+    lab::eventually_holds(&mut post.world.new.client(), "INBOX", 4);
+    let output = post.world.proxy.run(&["verify", "ann"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    phase(&post.world, "new");
+    client = post.world.proxy.client();
+    // It comes to new when it was brought there.
+    post.to_old(50);
+    let first = uid_of(&mut client, "INBOX", 50);
+    post.to_new(50);
+    // It comes to old when it was removed.
+    post.to_new(51);
+    let uid = uid_of(&mut client, "INBOX", 51);
+    remove(&mut client, "INBOX", uid);
+    post.to_old(51);
+    post.to_old(52);
+    uid_of(&mut client, "INBOX", 52);
+    eventually("the second copy goes", || {
+        (uids_of(&mut client, "INBOX", 50) == [first]).then_some(())
+    });
+    has(&post.world.new, 50, 1);
+    assert_eq!(uids_of(&mut client, "INBOX", 51), []);
+    assert_eq!(held(&post.world.new, "INBOX", 51), 0, "V5");
+    phase(&post.world, "old");
+    for (n, times) in [(50, 1), (51, 0), (52, 1)] {
+        assert_eq!(held(&post.world.old, "INBOX", n), times, "message {n} on old");
+    }
+}

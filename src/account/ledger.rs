@@ -206,6 +206,16 @@ impl Mailbox {
                         batch.del_stuck(account, id, copy.uid);
                     }
                     settle(merged, batch, (account, id), (to, copy.uid), copy.doubtful);
+                    // In phase new it has come into sight with another UID.
+                    let renumbered =
+                        merged.map.uid_of(to, copy.copy).filter(|uid| *uid != copy.uid);
+                    if let Some(uid) = renumbered
+                        && let Some(second) = merged.seconds[to].remove(&copy.uid)
+                    {
+                        batch.put_second(account, id, copy.uid, direction(to), None);
+                        batch.put_second(account, id, uid, direction(to), Some(&second));
+                        merged.seconds[to].insert(uid, second);
+                    }
                 } else {
                     merged.hide_copy(to, copy.copy);
                     refused.push(copy);

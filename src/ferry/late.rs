@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Ferry;
-use crate::account::{AccountError, Accounts, now};
+use crate::account::{AccountError, Accounts, Merged, now};
 use crate::backend::BackendError;
 use crate::base::{AccountName, Phase, Side};
 use crate::config::Config;
@@ -122,6 +122,9 @@ impl Ferry {
             let below = known.get(&key).copied();
             let was_there = |uid: SideUid| below.is_some_and(|below| uid < below);
             left += copier.carry_all(&mailbox, &access, Side::New, was_there).await?.len();
+            if mailbox.peek(Merged::removes_twins) {
+                copier.remove_twins(&mailbox, &access).await?;
+            }
             let next = mailbox.peek(|m| m.record.sides.old.map(|seen| seen.uid_next));
             known.extend(next.map(|next| (key, next)));
         }

@@ -7,6 +7,7 @@
 //! record says until when there is something to do, so a task that broke off, or a proxy that was
 //! killed, begins again with what is left.
 
+mod arrivals;
 mod pair;
 mod print;
 pub(super) mod read;
@@ -26,7 +27,7 @@ use tracing::{debug, info, warn};
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, Merged, write_flags};
 use crate::backend::{BackendError, Conn, Lease, Pool, text};
-use crate::base::{MailboxName, Phase, Side, Sides, step};
+use crate::base::{MailboxName, Side, Sides, step};
 use crate::config::Match;
 use crate::uid::{SideUid, Uid, UidSet};
 
@@ -390,125 +391,6 @@ impl Mailbox {
         Ok(compared.alike)
     }
 
-    /// What came to either side while much is compared does not wait for the end of that.
-    async fn compare_arrivals(self: &Arc<Self>, task: &Task) -> Result<(), AccountError> {
-        let (came, waits) = self.peek(|m| (m.came.intersect(&m.unmatched), !m.waiting.is_empty()));
-        if came.is_empty() && !waits {
-            return Ok(());
-        }
-        let (mut old, mut new) = self.both(&task.access).await?;
-        self.compare_waiting(&mut old, &mut new).await?;
-        let unpaired = self.peek(Merged::unpaired);
-        let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
-        let alike = self.tell_apart(&mut new, &came, on_old, on_new).await?;
-        self.give_back(old).await;
-        self.give_back(new).await;
-        self.decide(&task.access, &alike).await?;
-        self.change(|m, _| {
-            m.came = m.came.subtract(&came);
-            Ok(((), false))
-        })
-        .await?;
-        task.told.send_replace(());
-        Ok(())
-    }
-
-    /// Compares what arrived on old with what lies on new alone: what is the same becomes one with it,
-    /// and the rest is shown. False if nothing waits.
-    async fn compare_waiting(
-        self: &Arc<Self>,
-        old: &mut Conn,
-        new: &mut Conn,
-    ) -> Result<bool, AccountError> {
-        let waits = |m: &Merged| (m.waiting.clone(), m.new_alone(), m.relinking);
-        let (waiting, alone, all) = self.peek(waits);
-        if waiting.is_empty() {
-            return Ok(false);
-        }
-        let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
-        let paired = pairs.iter().map(|pair| pair.old).collect();
-        let seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
-        // What has gone meanwhile is not shown.
-        self.follow(old).await?;
-        self.hear(old).await?;
-        let selected = old.selected();
-        let there = selected.map(|s| waiting.intersect(s.announced())).unwrap_or_default();
-        let told = selected.and_then(|s| s.highest_mod_seq);
-        self.change(|m, batch| {
-            m.join_waiting(&pairs);
-            self.take_seconds(m, batch, Side::Old, &seconds);
-            m.show_waiting(&there, now())?;
-            m.waiting = m.waiting.subtract(&waiting);
-            m.end_waiting(told);
-            Ok(((), true))
-        })
-        .await?;
-        if !seconds.is_empty() {
-            step("second copies: old's are hidden");
-        }
-        self.look_for_debts();
-        debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
-        Ok(true)
-    }
-
-    /// Which of these messages are the same; `all`: whatever their dates are.
-    async fn pairs(
-        &self,
-        old: &mut Conn,
-        new: &mut Conn,
-        on_old: &UidSet<SideUid>,
-        on_new: &UidSet<SideUid>,
-        all: bool,
-    ) -> Result<Vec<Pair>, BackendError> {
-        let prints = read::prints(old, on_old).await?;
-        let near = if all { on_new.clone() } else { read::near(new, &prints, on_new).await? };
-        let compared = pair::compare(prints, read::prints(new, &near).await?);
-        let (mut pairs, doubtful) = self.matchmaker.told_apart(&compared.alike);
-        for groups in doubtful.chunks(TOGETHER) {
-            let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
-            let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
-            let (old, new) =
-                tokio::try_join!(read::contents(old, &olds), read::contents(new, &news))?;
-            let contents = Contents { old, new };
-            pairs.extend(groups.iter().flat_map(|group| pair::by_content(group, &contents)));
-        }
-        Ok(pairs)
-    }
-
-    /// Makes one of what lies on old alone and what lies on new alone, where it is the same: each came
-    /// while the other side was not asked.
-    pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
-        let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
-        // What clients see in phase new they go on seeing.
-        let expected = self.peek(|m| m.phase == Phase::Old && !m.seconds.new.is_empty());
-        let nothing = on_new.is_empty() || (on_old.is_empty() && !expected);
-        if !self.matchmaker.is_wanted() || nothing {
-            return Ok(());
-        }
-        let (mut old, mut new) = self.both(access).await?;
-        // Prints are read of the few, and on the other side of what is of their days.
-        let pairs = if on_old.len() <= on_new.len() {
-            self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?
-        } else {
-            let prints = read::prints(&mut new, &on_new).await?;
-            let near = read::near(&mut old, &prints, &on_old).await?;
-            self.pairs(&mut old, &mut new, &near, &on_new, false).await?
-        };
-        let paired = pairs.iter().map(|pair| pair.new).collect();
-        let seconds = match expected {
-            true => self.seconds_among(&mut new, &on_new.subtract(&paired)).await?,
-            false => Vec::new(),
-        };
-        self.give_back(old).await;
-        self.give_back(new).await;
-        self.change(|m, batch| {
-            let joined = m.join_alone(&pairs);
-            let taken = self.take_seconds(m, batch, Side::New, &seconds);
-            Ok(((), joined || taken))
-        })
-        .await
-    }
-
     /// Joins those that are the same of some that their headers do not tell apart, and shows the
     /// others.
     async fn decide(
@@ -595,27 +477,6 @@ impl Mailbox {
             self.give_back(new).await;
         }
         Ok(())
-    }
-
-    /// Arrivals do not wait for a side that fails: shows them (V7). Those of an old mailbox that has
-    /// become another one wait for a while, for most of them are on new: until the `last` attempt.
-    /// Returns whether it was for these alone that anything was to be matched.
-    async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
-        self.change(|m, _| {
-            let (late, waited) = (m.record.late, !m.waiting.is_empty() && (last || !m.relinking));
-            let came = if late { m.unmatched.clone() } else { m.came.clone() };
-            let shown = m.show_unmatched(&came, now())?;
-            if late {
-                m.end_matching(None);
-            }
-            if waited {
-                let all = m.waiting.clone();
-                m.show_waiting(&all, now())?;
-                m.end_waiting(None);
-            }
-            Ok(((late || waited) && !m.is_comparing(), late || waited || shown))
-        })
-        .await
     }
 
     /// Shows messages that nothing on old is the same as, as far as they are still there.

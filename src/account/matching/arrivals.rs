@@ -1,0 +1,172 @@
+//! What comes when both sides are known: it is compared with what the other side has, before it is shown or, where
+//! nobody asked the other side, when both are brought together again.
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::pair::{self, Contents, Pair};
+use super::{TOGETHER, Task, read};
+use crate::account::mailbox::{Mailbox, now};
+use crate::account::{Access, AccountError, Merged};
+use crate::backend::{BackendError, Conn};
+use crate::base::{Phase, Side, Sides, step};
+use crate::uid::{SideUid, Uid, UidSet};
+
+impl Mailbox {
+    /// What came to either side while much is compared does not wait for the end of that.
+    pub(super) async fn compare_arrivals(
+        self: &Arc<Self>,
+        task: &Task,
+    ) -> Result<(), AccountError> {
+        let (came, waits) = self.peek(|m| (m.came.intersect(&m.unmatched), !m.waiting.is_empty()));
+        if came.is_empty() && !waits {
+            return Ok(());
+        }
+        let (mut old, mut new) = self.both(&task.access).await?;
+        self.compare_waiting(&mut old, &mut new).await?;
+        let unpaired = self.peek(Merged::unpaired);
+        let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
+        let alike = self.tell_apart(&mut new, &came, on_old, on_new).await?;
+        self.give_back(old).await;
+        self.give_back(new).await;
+        self.decide(&task.access, &alike).await?;
+        self.change(|m, _| {
+            m.came = m.came.subtract(&came);
+            Ok(((), false))
+        })
+        .await?;
+        task.told.send_replace(());
+        Ok(())
+    }
+
+    /// Compares what arrived on old with what lies on new alone: what is the same becomes one with it,
+    /// and the rest is shown. False if nothing waits.
+    pub(super) async fn compare_waiting(
+        self: &Arc<Self>,
+        old: &mut Conn,
+        new: &mut Conn,
+    ) -> Result<bool, AccountError> {
+        let waits = |m: &Merged| (m.waiting.clone(), m.new_alone(), m.relinking);
+        let (waiting, alone, all) = self.peek(waits);
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
+        let paired = pairs.iter().map(|pair| pair.old).collect();
+        let seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
+        // What has gone meanwhile is not shown.
+        self.follow(old).await?;
+        self.hear(old).await?;
+        let selected = old.selected();
+        let there = selected.map(|s| waiting.intersect(s.announced())).unwrap_or_default();
+        let told = selected.and_then(|s| s.highest_mod_seq);
+        self.change(|m, batch| {
+            m.join_waiting(&pairs);
+            self.take_seconds(m, batch, Side::Old, &seconds);
+            m.show_waiting(&there, now())?;
+            m.waiting = m.waiting.subtract(&waiting);
+            m.end_waiting(told);
+            Ok(((), true))
+        })
+        .await?;
+        if !seconds.is_empty() {
+            step("second copies: old's are hidden");
+        }
+        self.look_for_debts();
+        debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
+        Ok(true)
+    }
+
+    /// Which of these messages are the same; `all`: whatever their dates are.
+    async fn pairs(
+        &self,
+        old: &mut Conn,
+        new: &mut Conn,
+        on_old: &UidSet<SideUid>,
+        on_new: &UidSet<SideUid>,
+        all: bool,
+    ) -> Result<Vec<Pair>, BackendError> {
+        let prints = read::prints(old, on_old).await?;
+        let near = if all { on_new.clone() } else { read::near(new, &prints, on_new).await? };
+        let compared = pair::compare(prints, read::prints(new, &near).await?);
+        let (mut pairs, doubtful) = self.matchmaker.told_apart(&compared.alike);
+        for groups in doubtful.chunks(TOGETHER) {
+            let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+            let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
+            let (old, new) =
+                tokio::try_join!(read::contents(old, &olds), read::contents(new, &news))?;
+            let contents = Contents { old, new };
+            pairs.extend(groups.iter().flat_map(|group| pair::by_content(group, &contents)));
+        }
+        Ok(pairs)
+    }
+
+    /// Makes one of what lies on old alone and what lies on new alone, where it is the same: each came
+    /// while the other side was not asked.
+    pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
+        // In phase merged second copies are compared as they come, and what old shows in phase old is shown.
+        let come = self.peek(|m| Sides {
+            old: m.phase == Phase::New && !m.seconds.old.is_empty() && !on_old.is_empty(),
+            new: m.phase != Phase::Merged && !m.seconds.new.is_empty() && !on_new.is_empty(),
+        });
+        let alike = !on_old.is_empty() && !on_new.is_empty();
+        if !self.matchmaker.is_wanted() || !(alike || come.old || come.new) {
+            return Ok(());
+        }
+        let (mut old, mut new) = self.both(access).await?;
+        // Prints are read of the few, and on the other side of what is of their days.
+        let pairs = if on_old.len() <= on_new.len() {
+            self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?
+        } else {
+            let prints = read::prints(&mut new, &on_new).await?;
+            let near = read::near(&mut old, &prints, &on_old).await?;
+            self.pairs(&mut old, &mut new, &near, &on_new, false).await?
+        };
+        let mut seconds = Sides::<Vec<(SideUid, Uid)>>::default();
+        if come.old {
+            let left = on_old.subtract(&pairs.iter().map(|pair| pair.old).collect());
+            seconds.old = self.seconds_among(&mut old, &left).await?;
+        }
+        if come.new {
+            let left = on_new.subtract(&pairs.iter().map(|pair| pair.new).collect());
+            seconds.new = self.seconds_among(&mut new, &left).await?;
+        }
+        self.give_back(old).await;
+        self.give_back(new).await;
+        self.change(|m, batch| {
+            let joined = m.join_alone(&pairs);
+            // In phase new they are seen until now: somebody may have removed the other one.
+            let lives = |of: Uid| m.phase == Phase::Old || m.map.place(of).is_some();
+            seconds.new.retain(|(_, of)| lives(*of));
+            let mut taken = false;
+            for (side, seconds) in seconds.iter() {
+                taken |= self.take_seconds(m, batch, side, seconds);
+            }
+            Ok(((), joined || taken))
+        })
+        .await
+    }
+
+    /// Arrivals do not wait for a side that fails: shows them (V7). Those of an old mailbox that has
+    /// become another one wait for a while, for most of them are on new: until the `last` attempt.
+    /// Returns whether it was for these alone that anything was to be matched.
+    pub(super) async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
+        self.change(|m, _| {
+            let (late, waited) = (m.record.late, !m.waiting.is_empty() && (last || !m.relinking));
+            let came = if late { m.unmatched.clone() } else { m.came.clone() };
+            let shown = m.show_unmatched(&came, now())?;
+            if late {
+                m.end_matching(None);
+            }
+            if waited {
+                let all = m.waiting.clone();
+                m.show_waiting(&all, now())?;
+                m.end_waiting(None);
+            }
+            Ok(((late || waited) && !m.is_comparing(), late || waited || shown))
+        })
+        .await
+    }
+}
