@@ -66,9 +66,6 @@ pub enum IndexError {
     /// A value, or the database itself, does not read.
     #[error("the index is damaged: {0}")]
     Corrupt(String),
-    /// The database refused for a reason that is neither damage nor the file system.
-    #[error("index: {0}")]
-    Engine(String),
     /// An earlier commit failed: what is in memory and what is on disk may differ, so nothing is
     /// acknowledged and nothing read until the process starts anew.
     #[error("the index stopped after an error, restart to recover: {0}")]

@@ -132,7 +132,6 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, sled::Error>) -> Res
             }
             _ => Err(IndexError::io("use the database in", path)(error)),
         },
-        Ok(Err(error @ sled::Error::Unsupported(_))) => Err(IndexError::Engine(error.to_string())),
         Ok(Err(error)) => Err(damaged(error.to_string())),
         Err(panic) => {
             let text = panic

@@ -408,7 +408,7 @@ async fn expect_rebuild(dir: &Path, expected: Remembered, aside: bool) {
     index.close().await;
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(super) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());

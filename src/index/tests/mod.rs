@@ -4,6 +4,7 @@
 mod crash;
 mod damage;
 mod snapshots;
+mod table;
 
 use super::*;
 use crate::base::{Phase, Sides};
