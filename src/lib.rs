@@ -107,7 +107,8 @@
 //!   that serves a deleted mailbox to whoever has it selected (Dovecot) gives it away only to a
 //!   connection that selects it anew, or in a STATUS.
 //! - **Where boundary and mark are lost with the index, UIDVALIDITY stays**: what follows is a million
-//!   UIDs above what the time of day gives ([`Index::open`](index::Index::open)).
+//!   UIDs above what the time of day gives ([`Index::open`](index::Index::open)). So it is where the epoch log
+//!   lost its end, for then the database may have lost its own; unless that is what a crash leaves.
 //! - **Folders of other users and shared ones stay on old** (`account::shared`): they have a record
 //!   and a hub, but no name on new, so nothing is carried. A DELETE there deletes on old (V6: it is
 //!   what the client asked for, and there is nowhere else to hide it). One that its owner made anew

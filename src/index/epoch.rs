@@ -24,7 +24,7 @@ use super::batch::Mark;
 use super::error::IndexError;
 use super::pack::{Malformed, Packer, Unpacker};
 use super::records::{AccountRecord, account_name, mailbox_name, pack_account, unpack_account};
-use crate::base::{AccountName, MailboxName, Side, Sides};
+use crate::base::{AccountName, MailboxName, Side, Sides, step};
 use crate::uid::Uid;
 
 /// What outlives the loss of the database, about one mailbox.
@@ -185,10 +185,10 @@ impl Memory {
         accounts
     }
 
-    /// The log lost what it knew, and so did the database: from now on nothing below this UID is
+    /// The log lost what it knew, and so may have the database: from now on nothing below this UID is
     /// given out, but for messages of old that have their own. It lies above the one of the loss
     /// before, of which a file of its own knows, however soon that one was.
-    pub fn doubt(&mut self, dir: &Path, now: u64) -> Result<(), IndexError> {
+    pub fn doubt(&mut self, dir: &Path, now: u64) -> Result<Uid, IndexError> {
         let path = dir.join(FLOOR);
         let before = match fs::read_to_string(&path) {
             // One that does not read is as good as lost.
@@ -198,13 +198,18 @@ impl Memory {
         };
         let floor = Uid(Uid::of_time(now).0.max(before).saturating_add(LEAP));
         self.floor = self.floor.max(Some(floor));
-        let written = || -> io::Result<()> {
-            let mut file = File::create(&path)?;
-            writeln!(file, "{}", floor.0)?;
-            file.sync_all()?;
-            File::open(dir)?.sync_all()
-        };
-        written().map_err(IndexError::io("write", &path))
+        replace(dir, FLOOR, format!("{}\n", floor.0).as_bytes())?;
+        Ok(floor)
+    }
+
+    /// Takes in what a database says that the log may not.
+    pub fn catch_up(&mut self, entries: Vec<Entry>) {
+        entries.into_iter().for_each(|entry| self.learn(entry));
+    }
+
+    /// Puts a log that says this, and nothing else, in the place of the log.
+    pub fn write(&self, dir: &Path) -> Result<(), IndexError> {
+        replace(dir, FILE, &self.image()).map(drop)
     }
 
     fn replay(&mut self, mut rest: &[u8]) -> Found {
@@ -310,17 +315,24 @@ impl EpochLog {
 /// Puts a compacted log in the place of the log.
 fn rewrite(dir: &Path, memory: &RwLock<Memory>) -> Result<(File, u64), IndexError> {
     let image = memory.read().unwrap_or_else(PoisonError::into_inner).image();
-    let (path, fresh) = (dir.join(FILE), dir.join(FRESH));
+    let file = replace(dir, FILE, &image)?;
+    Ok((file, image.len() as u64))
+}
+
+/// Puts a file in the place of the one with this name, all of it or nothing; to be appended to.
+fn replace(dir: &Path, name: &str, octets: &[u8]) -> Result<File, IndexError> {
+    let (path, fresh) = (dir.join(name), dir.join(format!("{name}.new")));
     let written = || -> io::Result<File> {
         let mut file = File::create(&fresh)?;
-        file.write_all(&image)?;
+        file.write_all(octets)?;
         file.sync_all()?;
+        step("open: a file is written anew");
         fs::rename(&fresh, &path)?;
+        step("open: a file is in its place");
         File::open(dir)?.sync_all()?;
         OpenOptions::new().append(true).open(&path)
     };
-    let file = written().map_err(IndexError::io("write", &path))?;
-    Ok((file, image.len() as u64))
+    written().map_err(IndexError::io("write", &path))
 }
 
 fn push_record(bytes: &mut Vec<u8>, entry: &Entry) {
@@ -435,9 +447,8 @@ fn parse(payload: &[u8]) -> Result<Entry, Malformed> {
 }
 
 const FILE: &str = "epoch.log";
-const FRESH: &str = "epoch.log.new";
 /// Beside the log: the last floor, a number.
-const FLOOR: &str = "floor";
+pub const FLOOR: &str = "floor";
 const MAGIC: &[u8; 7] = b"MFEPOCH";
 const VERSION: u8 = 5;
 const KIND_SEQUENCE: u8 = 1;

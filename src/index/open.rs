@@ -1,22 +1,25 @@
 //! Opening an index: one process a directory, and nothing that lost its tail is trusted.
 //!
-//! In the directory: `lock`, `epoch.log`, `db/` (the database), `snapshots/`, `floor` after a loss of both log and
-//! database, and what was put aside, `index.stale-<Unix seconds>`, for somebody to look at or delete.
+//! In the directory: `lock`, `epoch.log`, `db/` (the database), `snapshots/`, `floor` after a loss of the log or its
+//! end, and what was put aside, `index.stale-<Unix seconds>`, for somebody to look at or delete.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::batch::{Mark, profile_key};
-use super::epoch::{Entry, EpochLog, Found, Memory, Remembered};
+use super::epoch::{Entry, EpochLog, FLOOR, Found, Memory, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
 use super::load;
 use super::records::{AccountId, AccountRecord, pack_account};
+use super::restore;
 use super::sled_store::SledStore;
+use super::snapshot::PLACE;
 use super::store::{Store, Writes};
 use super::unix_now;
-use crate::base::{AccountName, Side};
+use crate::base::{AccountName, Side, step};
 
 /// How an index was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,23 +56,51 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
     let lock = lock(dir)?;
     let (mut memory, found) = Memory::read(dir)?;
     let was_there = dir.join(DB).join("db").exists();
-    let (store, inside, opened) = match judge(dir, &memory)? {
-        Verdict::Sound(store, inside) => (store, Some(inside), Opened::Clean),
-        Verdict::Empty(store) if found == Found::Torn => {
+    let had_a_life = had_a_life(dir)?;
+    let (store, inside, opened) = match judge(dir, &memory, found)? {
+        Verdict::Sound(store, inside) => {
+            // A crash tears what was to be said of the one batch that the database has by then, and no more; or
+            // it came before there was a log.
+            let by_a_crash = match found {
+                Found::Whole => true,
+                Found::Torn => inside == memory.sequence.saturating_add(1),
+                Found::Missing => inside == 0 && !had_a_life,
+            };
+            if !by_a_crash {
+                let floor = memory.doubt(dir, unix_now())?;
+                tracing::warn!(
+                    dir = %dir.display(),
+                    "the epoch log, or its end, is lost, and made anew from the index: new UIDs begin at {floor}"
+                );
+                restore::raise(&store, floor)?;
+                step("open: the marks are raised");
+            }
+            (store, Some(inside), Opened::Clean)
+        }
+        Verdict::Empty(store)
+            if found == Found::Torn || (found == Found::Missing && had_a_life) =>
+        {
             let why = "neither the database nor the epoch log has anything of what was there";
             (store, None, Opened::Rebuild { why: why.into(), put_aside: None })
         }
         Verdict::Empty(store) => (store, None, Opened::Fresh),
-        Verdict::Stale(why) => {
+        Verdict::Stale(mut why) => {
+            if found != Found::Whole {
+                why += "; the epoch log lost its end, too: look at the phases of the accounts";
+                // Before the database goes, which is the last witness of what was.
+                memory.doubt(dir, unix_now())?;
+                memory.write(dir)?;
+                step("open: the loss is noted");
+            }
             let put_aside = put_aside(dir)?;
+            step("open: the database is put aside");
             let where_to = put_aside.as_deref().unwrap_or(dir).display().to_string();
             tracing::error!(%why, put_aside = %where_to, "the index is put aside and rebuilt");
             (SledStore::open(&dir.join(DB))?, None, Opened::Rebuild { why, put_aside })
         }
     };
     // A first start that was killed looks like a loss of everything; it loses nothing by the doubt.
-    let lost = was_there && opened == Opened::Fresh;
-    if found != Found::Whole && (lost || matches!(opened, Opened::Rebuild { .. })) {
+    if found != Found::Whole && inside.is_none() && (was_there || had_a_life) {
         memory.doubt(dir, unix_now())?;
     }
     let sequence = memory.sequence.max(inside.unwrap_or_default());
@@ -85,24 +116,19 @@ pub fn open(dir: &Path) -> Result<(Parts, Opened), IndexError> {
         store.apply(&writes)?;
         sync_dir(&dir.join(DB))?;
         sync_dir(dir)?;
+        step("open: it is an index");
     }
     memory.condemned = None;
-    let behind = memory.sequence < sequence || found != Found::Whole;
-    if found == Found::Missing && opened == Opened::Clean {
-        tracing::warn!(dir = %dir.display(), "the epoch log is gone and made anew from the index");
-    }
-    let mut log = EpochLog::start(dir, memory)?;
     let accounts = load::accounts(&store)?;
     // One of before it knew of accounts, or of profiles, does not know them.
-    let mut unknown =
-        log.with(|memory| accounts.iter().any(|(name, ..)| memory.account(name).is_none()));
+    let mut unknown = accounts.iter().any(|(name, ..)| memory.account(name).is_none());
     for side in Side::BOTH {
-        let known = log.with(|memory| memory.profile(side).is_some());
-        unknown |= !known && store.value(&profile_key(side))?.is_some();
+        unknown |= memory.profile(side).is_none() && store.value(&profile_key(side))?.is_some();
     }
-    if behind || unknown {
-        catch_up(&store, &mut log, &accounts, sequence)?;
+    if unknown || memory.sequence < sequence || found != Found::Whole {
+        catch_up(&store, &mut memory, &accounts, sequence)?;
     }
+    let log = EpochLog::start(dir, memory)?;
     let accounts = accounts.into_iter().map(|(name, id, _)| (name, id)).collect();
     let counters = load::counters(&store)?;
     Ok((Parts { store: Box::new(store), log, lock, accounts, counters, sequence }, opened))
@@ -114,8 +140,8 @@ pub fn open_read_only(dir: &Path) -> Result<(Box<dyn Store>, Memory, Lock), Inde
         return Err(IndexError::Missing { dir: dir.to_owned() });
     }
     let lock = lock(dir)?;
-    let (memory, _) = Memory::read(dir)?;
-    match judge(dir, &memory)? {
+    let (memory, found) = Memory::read(dir)?;
+    match judge(dir, &memory, found)? {
         Verdict::Sound(store, _) => Ok((Box::new(store), memory, lock)),
         Verdict::Empty(_) => Err(IndexError::Missing { dir: dir.to_owned() }),
         Verdict::Stale(why) => Err(IndexError::Stale { dir: dir.to_owned(), why }),
@@ -131,7 +157,7 @@ enum Verdict {
 }
 
 /// Compares what the database holds with what the epoch log says it must hold.
-fn judge(dir: &Path, memory: &Memory) -> Result<Verdict, IndexError> {
+fn judge(dir: &Path, memory: &Memory, found: Found) -> Result<Verdict, IndexError> {
     if let Some(why) = &memory.condemned {
         return Ok(Verdict::Stale(why.clone()));
     }
@@ -149,8 +175,13 @@ fn judge(dir: &Path, memory: &Memory) -> Result<Verdict, IndexError> {
             }
             (Some(_), Some(inside)) if inside >= expected => {
                 // What opening needs must read, too.
-                load::accounts(&store)?;
+                let accounts = load::accounts(&store)?;
                 load::counters(&store)?;
+                if inside > expected || found != Found::Whole {
+                    for (_, account, _) in accounts {
+                        load::mailboxes(&store, account)?;
+                    }
+                }
                 Ok(Verdict::Sound(store, inside))
             }
             (None, None) if expected == 0 => Ok(Verdict::Empty(store)),
@@ -191,20 +222,20 @@ pub fn put_remembered(store: &dyn Store, memory: &Memory) -> Result<(), IndexErr
     store.apply(&writes)
 }
 
-/// Tells a log that lost its end, or was one batch behind, what accounts, mailboxes and profiles say.
+/// Tells the memory of a log that lost its end, or was one batch behind, what accounts, mailboxes and profiles say.
 pub fn catch_up(
     store: &dyn Store,
-    log: &mut EpochLog,
+    memory: &mut Memory,
     accounts: &[(AccountName, AccountId, AccountRecord)],
     sequence: u64,
 ) -> Result<(), IndexError> {
     let mut entries = Vec::new();
     for (name, account, record) in accounts {
-        if log.with(|memory| memory.account(name) != Some(record)) {
+        if memory.account(name) != Some(record) {
             entries.push(Entry::Account(name.clone(), record.clone()));
         }
         for record in load::mailboxes(store, *account)? {
-            let known = log.with(|memory| memory.of(name, &record.client));
+            let known = memory.of(name, &record.client);
             let mark = Mark {
                 account: *account,
                 client: record.client,
@@ -223,7 +254,25 @@ pub fn catch_up(
         entries.extend(profile.map(|profile| Entry::Profile(side, profile)));
     }
     entries.push(Entry::Sequence(sequence));
-    log.append(entries)
+    memory.catch_up(entries);
+    Ok(())
+}
+
+/// Whether there is something that only an index leaves behind.
+fn had_a_life(dir: &Path) -> Result<bool, IndexError> {
+    let listed = || -> io::Result<bool> {
+        for entry in fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            let name = name.as_encoded_bytes();
+            if name.starts_with(STALE.as_bytes())
+                || [FLOOR, PLACE].map(str::as_bytes).contains(&name)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    listed().map_err(IndexError::io("list", dir))
 }
 
 /// Moves the database out of the way; `None` if there is none.
@@ -233,10 +282,10 @@ pub fn put_aside(dir: &Path) -> Result<Option<PathBuf>, IndexError> {
         return Ok(None);
     }
     let now = unix_now();
-    let mut aside = dir.join(format!("index.stale-{now}"));
+    let mut aside = dir.join(format!("{STALE}{now}"));
     let mut n = 2;
     while aside.exists() {
-        aside = dir.join(format!("index.stale-{now}-{n}"));
+        aside = dir.join(format!("{STALE}{now}-{n}"));
         n += 1;
     }
     fs::rename(&db, &aside).map_err(IndexError::io("put aside", &db))?;
@@ -280,3 +329,5 @@ pub const ACCOUNTS: &str = "account";
 
 /// Where the database lies.
 pub const DB: &str = "db";
+/// What was put aside is named so, and by the time.
+const STALE: &str = "index.stale-";

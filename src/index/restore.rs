@@ -16,12 +16,12 @@
 //! was deleted meanwhile on new, and copied there meanwhile, is seen again from old: nobody knows.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use serde::Serialize;
 
-use super::epoch::{EpochLog, Found, Memory, Remembered};
+use super::epoch::{Found, Memory, Remembered};
 use super::error::IndexError;
 use super::keys::{Key, Tree, number_in};
 use super::load;
@@ -33,7 +33,8 @@ use super::sled_store::SledStore;
 use super::snapshot::{SnapshotFile, replay, snapshots};
 use super::store::{Store, Writes};
 use super::unix_now;
-use crate::base::{AccountName, Sides, Utc};
+use crate::base::{AccountName, Sides, Utc, step};
+use crate::uid::Uid;
 
 /// What was put back.
 #[derive(Clone, Serialize, Debug)]
@@ -80,18 +81,46 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
         return Err(IndexError::Newer { found, known, dir: dir.to_owned() });
     }
     let (mut memory, found) = Memory::read(dir)?;
-    if found == Found::Missing {
+    if found != Found::Whole {
         memory.doubt(dir, unix_now())?;
     }
-    // Before anything is put aside: is all of it there, and does it read?
-    let mut restoring = Restoring::new(&memory, snapshot.taken_at);
-    replay(&snapshot, |key, value| restoring.entry(key, value).map(drop))?;
-
+    // Above whatever the database that is there may end at: once the log knows of it, that one counts no more.
+    memory.sequence = memory.sequence.max(snapshot.sequence).saturating_add(BATCHES);
+    let fresh = dir.join(FRESH);
+    remove(&fresh)?;
+    // Nothing of what is there is touched before all of it is on the disk.
+    let built = build(&fresh, &snapshot, &mut memory).and_then(|built| {
+        step("restore: the snapshot is in a database");
+        memory.condemned = None;
+        memory.write(dir)?;
+        Ok(built)
+    });
+    if built.is_err() {
+        // It takes room that may be needed; the next one removes what this one leaves.
+        let _ = remove(&fresh);
+    }
+    let (accounts, mailboxes) = built?;
+    step("restore: the log knows of it");
     let put_aside = open::put_aside(dir)?;
-    let store = SledStore::open(&dir.join(open::DB))?;
-    let mut restoring = Restoring::new(&memory, snapshot.taken_at);
+    step("restore: what was there is put aside");
+    let db = dir.join(open::DB);
+    fs::rename(&fresh, &db).map_err(IndexError::io("put in its place", &fresh))?;
+    open::sync_dir(dir)?;
+    drop(lock);
+    Ok(Restored { snapshot, put_aside, accounts, mailboxes })
+}
+
+/// Makes a database of a snapshot, and tells the memory what it knows. Returns how many accounts and mailboxes
+/// it has.
+fn build(
+    place: &Path,
+    snapshot: &SnapshotFile,
+    memory: &mut Memory,
+) -> Result<(usize, usize), IndexError> {
+    let store = SledStore::open(place)?;
+    let mut restoring = Restoring::new(memory, snapshot.taken_at);
     let mut writes = Writes::default();
-    replay(&snapshot, |key, value| {
+    replay(snapshot, |key, value| {
         if let Some((key, value)) = restoring.entry(key, value)? {
             writes.put(key, value);
         }
@@ -101,20 +130,42 @@ pub fn restore(dir: &Path, at: Option<Utc>) -> Result<Restored, IndexError> {
         store.apply(&std::mem::take(&mut writes))
     })?;
     let (accounts, mailboxes) = (restoring.accounts.len(), restoring.mailboxes);
-    // What makes it an index comes last: without it the next start would put it aside again.
-    let sequence = memory.sequence.max(snapshot.sequence);
-    store.apply(&std::mem::take(&mut writes))?;
-    open::put_remembered(&store, &memory)?;
     writes.put(Key::meta(VERSION), FORMAT.to_be_bytes().to_vec());
-    writes.put(Key::meta(SEQUENCE), sequence.to_be_bytes().to_vec());
+    writes.put(Key::meta(SEQUENCE), memory.sequence.to_be_bytes().to_vec());
     store.apply(&writes)?;
-    open::sync_dir(&dir.join(open::DB))?;
-    open::sync_dir(dir)?;
-    memory.condemned = None;
-    let mut log = EpochLog::start(dir, memory)?;
-    open::catch_up(&store, &mut log, &load::accounts(&store)?, sequence)?;
-    drop(lock);
-    Ok(Restored { snapshot, put_aside, accounts, mailboxes })
+    open::put_remembered(&store, memory)?;
+    open::sync_dir(place)?;
+    let sequence = memory.sequence;
+    open::catch_up(&store, memory, &load::accounts(&store)?, sequence)?;
+    Ok((accounts, mailboxes))
+}
+
+/// Makes a database right that may have lost its end unnoticed, for the log lost its own: as if it had been put
+/// back, of now.
+pub fn raise(store: &dyn Store, floor: Uid) -> Result<(), IndexError> {
+    let mut writes = Writes::default();
+    writes.remove_all(&Key::tree(Tree::Intents), store)?;
+    for (_, account, _) in load::accounts(store)? {
+        for mut record in load::mailboxes(store, account)? {
+            record.restored = Sides { old: record.boundary.is_none(), new: true };
+            record.late = false;
+            record.boundary = record.boundary.or(Some(floor));
+            record.uid_next = record.uid_next.max(floor);
+            record.mod_seq = record.mod_seq.saturating_add(MOD_SEQ_LEAP);
+            writes.put(Key::mailbox(account, record.id), pack_mailbox(&record));
+        }
+        if writes.0.len() >= WRITES {
+            store.apply(&std::mem::take(&mut writes))?;
+        }
+    }
+    store.apply(&writes)
+}
+
+fn remove(dir: &Path) -> Result<(), IndexError> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(IndexError::io("remove", dir)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes of a snapshot's entries what is to be written now.
@@ -177,7 +228,7 @@ fn adjust(record: &mut MailboxRecord, remembered: Option<&Remembered>, taken_at:
             if let Some(boundary) = known.boundary {
                 // The boundary came since: what arrived on old before it has old's UIDs.
                 let restored = Sides { old: record.boundary.is_none(), new: true };
-                record.boundary = Some(boundary);
+                record.boundary = record.boundary.or(Some(boundary));
                 record.uid_next = record.uid_next.max(known.mark);
                 record.restored = restored;
                 record.late = false;
@@ -196,6 +247,10 @@ fn adjust(record: &mut MailboxRecord, remembered: Option<&Remembered>, taken_at:
     record.late = false;
 }
 
+/// Where a database is made of a snapshot, below the directory of the index.
+const FRESH: &str = "db.new";
+/// More batches than any database has that the log does not know of.
+const BATCHES: u64 = 1 << 32;
 /// Entries in one batch.
 const WRITES: usize = 1_000;
 /// No mailbox has more changes a second,

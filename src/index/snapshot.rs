@@ -321,7 +321,8 @@ fn octets(from: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-const PLACE: &str = "snapshots";
+/// Below the directory of the index.
+pub const PLACE: &str = "snapshots";
 const EXTENSION: &str = "snapshot";
 /// The last octet is the version.
 const MAGIC: &[u8; 8] = b"mfsnap\0\x01";

@@ -33,8 +33,17 @@ fn steps() -> Vec<String> {
         }
     }
     // Those that no traffic comes to have tests of their own (`phase_kills`, `mirror`, `smtp`,
-    // `folder_changes`, `moving`).
-    let elsewhere = ["way back: ", "phase: ", "mirror: ", "smtp: ", "rename: ", "move: "];
+    // `folder_changes`, `moving`, and of the index `src/index/tests/power.rs`).
+    let elsewhere = [
+        "way back: ",
+        "phase: ",
+        "mirror: ",
+        "smtp: ",
+        "rename: ",
+        "move: ",
+        "open: ",
+        "restore: ",
+    ];
     let mut all = Vec::new();
     collect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
     all.retain(|name| !elsewhere.iter().any(|prefix| name.starts_with(prefix)));

@@ -177,3 +177,25 @@ async fn v2_v8_whichever_file_is_damaged_and_however_no_other_map_is_shown() {
     }
     assert!(lost > 10, "{lost}");
 }
+
+/// Where the log lost its end and the database did too, nobody knows what the last batches were: of what they gave
+/// out, nothing is given out again.
+#[tokio::test]
+async fn v2_v8_where_the_log_is_damaged_as_well_no_uid_is_given_out_again() {
+    let truth = Truth::put().await;
+    let log = truth.dir.path().join("epoch.log");
+    let mut lost = 0;
+    for file in truth.files().into_iter().filter(|file| *file != log) {
+        for how in DAMAGES {
+            for of_log in DAMAGES {
+                for part in [2, 6] {
+                    let other = (part * 3 + 1) % PARTS;
+                    let what = format!("{} {how}, {part}, log {of_log}, {other}", file.display());
+                    let copy = truth.damaged(&[(&file, how, part), (&log, of_log, other)]);
+                    lost += truth.holds_in(copy.path(), &what, 2).await;
+                }
+            }
+        }
+    }
+    assert!(lost > 10, "{lost}");
+}
