@@ -244,7 +244,14 @@ impl Writer {
         let place = dir.join(PLACE);
         fs::create_dir_all(&place).map_err(IndexError::io("make the directory", &place))?;
         let create = || {
-            let temporary = tempfile::NamedTempFile::new_in(&place)?;
+            // One was killed in the midst of it.
+            for entry in fs::read_dir(&place)? {
+                let entry = entry?;
+                if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            let temporary = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&place)?;
             let file = BufWriter::new(temporary.reopen()?);
             let mut hashed = Hashed { inner: file, hasher: blake3::Hasher::new() };
             hashed.write_all(&header.bytes())?;
@@ -324,6 +331,8 @@ fn octets(from: &mut impl Read) -> io::Result<Vec<u8>> {
 /// Below the directory of the index.
 pub const PLACE: &str = "snapshots";
 const EXTENSION: &str = "snapshot";
+/// Names of those that are being written begin so.
+const UNFINISHED: &str = ".tmp";
 /// The last octet is the version.
 const MAGIC: &[u8; 8] = b"mfsnap\0\x01";
 const HEADER: usize = MAGIC.len() + 8 + 8 + 4;

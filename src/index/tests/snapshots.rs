@@ -198,3 +198,15 @@ async fn the_newest_that_is_not_younger_is_put_back() {
     let before = restore(dir.path(), Some(Utc(first.0 - 1)));
     assert!(matches!(before, Err(IndexError::NoSnapshot { .. })));
 }
+
+#[tokio::test]
+async fn what_was_left_of_one_that_was_cut_off_goes_with_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, ..) = with_inbox(dir.path()).await;
+    let place = dir.path().join("snapshots");
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join(".tmpA1b2C3"), "half of it").unwrap();
+    take(&index).await;
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
+    assert_eq!(snapshots(dir.path()).unwrap().len(), 1);
+}
