@@ -314,7 +314,9 @@ impl Committer {
     fn condemn(&mut self, why: String) {
         tracing::error!(%why, "the index is damaged: the next start puts it aside and rebuilds it");
         if let Err(error) = self.log.append(vec![Entry::Condemned(Some(why))]) {
-            tracing::error!(%error, "this could not be noted");
+            // Half of it may stand in the log: nothing behind it would be read.
+            tracing::error!(%error, "this could not be noted, and the index stops until a restart");
+            self.failed = Some(IndexError::Failed(error.to_string()));
         }
     }
 }
