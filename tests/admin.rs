@@ -36,8 +36,12 @@ fn kick_ends_the_sessions_of_one_account() {
     bob.ok("NOOP");
     // Nothing is held against the account.
     world.proxy.client().ok("SELECT INBOX");
-    let (text, code) = told(&world.proxy.run(&["kick", "nobody"]));
-    assert_eq!((text.as_str(), code), ("nobody@example.com: 0 sessions ended\n", Some(0)));
+    drop(bob);
+    let (text, code) = eventually("bob is gone", || {
+        let (text, code) = told(&world.proxy.run(&["kick", "bob"]));
+        text.contains(" 0 sessions").then_some((text, code))
+    });
+    assert_eq!((text.as_str(), code), ("bob@example.com: 0 sessions ended\n", Some(0)));
     let (text, code) = told(&world.proxy.run(&["kick", "a b"]));
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("`a b` is no account here\n  next: give"), "{text}");
@@ -57,6 +61,7 @@ fn a_command_says_what_to_do_where_no_proxy_runs() {
     world.proxy.restart();
     world.proxy.kill9();
     world.proxy.restart();
+    let _client = world.proxy.client();
     assert_eq!(told(&world.proxy.run(&["kick", "ann"])).1, Some(0));
 }
 
@@ -89,8 +94,9 @@ fn the_socket_is_for_the_proxys_user_alone_and_takes_no_nonsense() {
     // A command that is half said holds nobody up.
     let mut silent = UnixStream::connect(&path).expect("the socket");
     silent.write_all(b"{\"command\":").expect("half a request");
+    let _client = world.proxy.client();
     let answer = say(b"{\"command\":\"kick\",\"arguments\":{\"account\":\"ann\"}}\n");
-    assert_eq!(answer, "{\"done\":{\"account\":\"ann@example.com\",\"sessions\":0}}\n");
+    assert_eq!(answer, "{\"done\":{\"account\":\"ann@example.com\",\"sessions\":1}}\n");
     assert_eq!(world.proxy.stop(), Some(0));
     assert!(!path.exists(), "a proxy that ends takes its socket away");
 }
@@ -236,6 +242,15 @@ fn status_tells_how_far_each_account_is_and_pause_outlives_a_restart() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("nobody has ever seen eve@example.com"), "{text}");
 
+    for command in ["status", "kick", "pause", "resume", "stuck", "retry"] {
+        let (text, code) = told(&world.proxy.run(&[command, "ana"]));
+        assert_eq!(code, Some(1), "{command}: {text}");
+        assert!(text.contains("nobody has ever seen ana@example.com"), "{command}: {text}");
+        assert!(text.contains("did you mean ann@example.com?"), "{command}: {text}");
+    }
+    let all = json(&world.proxy.run(&["accounts", "list", "--json"]));
+    assert_eq!(all.as_array().map(Vec::len), Some(1), "none was enrolled by that: {all}");
+
     let (text, code) = told(&world.proxy.run(&["pause", "ann"]));
     assert_eq!(
         (text.as_str(), code),
@@ -332,6 +347,7 @@ fn what_new_refused_is_shown_and_tried_again_at_once() {
 #[test]
 fn the_audit_log_holds_what_changes_something_and_no_more() {
     let world = World::new().set("admin.audit", "\"audit.log\"").start();
+    drop(world.proxy.client());
     assert_eq!(world.proxy.run(&["status"]).status.code(), Some(0));
     assert_eq!(world.proxy.run(&["kick", "ann"]).status.code(), Some(0));
     let path = world.dir.path().join("proxy/audit.log");
@@ -383,4 +399,23 @@ fn help_is_written_for_shells_and_readers() {
     let page = std::fs::read_to_string(dir.path().join("mailferry-status.1")).expect("a page");
     assert!(page.contains("\\-\\-watch"), "{page}");
     assert!(told(&run(&["man"])).0.contains(".TH mailferry 1"));
+}
+
+#[test]
+fn accounts_that_are_in_a_phase_stay_in_it_though_nobody_can_log_in_for_them() {
+    let world = World::new().start();
+    let file = world.dir.path().join("waves.csv");
+    std::fs::write(&file, "account,wave\nann,first\nbob,first\n").expect("a file");
+    let imported = world.proxy.run(&["accounts", "import", &file.display().to_string()]);
+    assert_eq!(told(&imported).1, Some(0), "{}", told(&imported).0);
+    for _ in 0..2 {
+        let (text, code) = told(&world.proxy.run(&["phase", "--wave", "first", "merged"]));
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("bob@example.com: phase merged → merged"), "{text}");
+    }
+    let (text, code) = told(&world.proxy.run(&["phase", "--wave", "first", "old"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("ann@example.com: NOT in phase old"), "{text}");
+    // A name that was mistyped is none of somebody who is merged.
+    assert_eq!(told(&world.proxy.run(&["phase", "ana", "merged"])).1, Some(1));
 }

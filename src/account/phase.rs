@@ -124,7 +124,29 @@ impl Account {
             mailbox.make_ready_for(phase).await?;
         }
         step("phase: mailboxes are ready");
-        let since = match (before == phase, self.phases.since(&self.name)) {
+        let since = self.remember_phase(phase).await?;
+        self.all_access().iter().for_each(|access| self.follow(access));
+        let open: Vec<Arc<Mailbox>> = self.open.iter().map(|m| Arc::clone(&m)).collect();
+        for mailbox in open {
+            mailbox.show_phase(phase, since).await?;
+        }
+        self.folders.store(None);
+        info!(account = %self.name, %before, %phase, "phase changed");
+        Ok(())
+    }
+
+    /// Has the account stay in the phase that it is in, whatever the configuration will say. Nobody changes it
+    /// meanwhile.
+    pub async fn stay_in(&self, phase: Phase) -> Result<(), AccountError> {
+        match self.index.account_record(self.id).await?.phase == Some(phase) {
+            true => Ok(()),
+            false => self.remember_phase(phase).await.map(drop),
+        }
+    }
+
+    /// Returns since when the account has been in the phase.
+    async fn remember_phase(&self, phase: Phase) -> Result<u64, AccountError> {
+        let since = match (self.phase() == phase, self.phases.since(&self.name)) {
             (true, since) if since > 0 => since,
             _ => now(),
         };
@@ -136,14 +158,7 @@ impl Account {
         self.index.submit(batch).await?;
         step("phase: it is durable");
         self.phases.set.insert(self.name.clone(), (phase, since));
-        self.all_access().iter().for_each(|access| self.follow(access));
-        let open: Vec<Arc<Mailbox>> = self.open.iter().map(|m| Arc::clone(&m)).collect();
-        for mailbox in open {
-            mailbox.show_phase(phase, since).await?;
-        }
-        self.folders.store(None);
-        info!(account = %self.name, %before, %phase, "phase changed");
-        Ok(())
+        Ok(since)
     }
 }
 

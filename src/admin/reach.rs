@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Admin, Password, Refusal};
 use crate::account::{Access, Account};
 use crate::base::AccountName;
+use crate::config::nearest;
 
 /// Whose mail a command is about.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -42,6 +43,29 @@ impl Admin {
             Refusal::usage(format!("`{}` is no account here", typed.escape_debug()))
                 .next("give a user's name with a domain that accounts.domains serves")
         })
+    }
+
+    /// The same, if somebody has ever seen it.
+    pub async fn known(&self, typed: &str) -> Result<AccountName, Refusal> {
+        let name = self.account(typed)?;
+        match self.server.accounts.knows(&name) {
+            true => Ok(name),
+            false => Err(self.never_seen(&name).await?),
+        }
+    }
+
+    /// That nobody has ever seen this account, and which one may have been meant.
+    pub async fn never_seen(&self, name: &AccountName) -> Result<Refusal, Refusal> {
+        let known = self.server.accounts.index().accounts().await?;
+        let known: Vec<&str> = known.iter().map(|(name, ..)| name.as_str()).collect();
+        Ok(Refusal::failed(format!("nobody has ever seen {name}")).next(
+            match nearest(name.as_str(), &known) {
+                Some(near) => format!("did you mean {near}?"),
+                None => {
+                    "an account is known once its user has logged in, or it was imported".into()
+                }
+            },
+        ))
     }
 
     /// The accounts named, and those of a wave; each once, in that order.

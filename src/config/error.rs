@@ -121,7 +121,7 @@ fn reword(message: &str) -> String {
 
 /// The known name that was most likely meant. Two slips are forgiven, three in a long name; never
 /// so many that nothing of a short name would be left.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let length = name.chars().count();
     let forgiven = match length {
         0..=2 => 1,

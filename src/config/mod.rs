@@ -33,7 +33,7 @@ use crate::base::{AccountName, Phase, SecretString, Side, Sides};
 pub use credentials::{
     BackendLogin, Credentials, LoginTemplate, Master, MasterStyle, Mode, Row, Table,
 };
-pub use error::ConfigError;
+pub use error::{ConfigError, nearest};
 pub use limits::Limits;
 pub use smtp::{BareNewlines, Forward, Journal, JournalAddress, Smtp, SmtpServer, Unknown};
 pub use trickle::{Day, Hours, Rate, Trickle};

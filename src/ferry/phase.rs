@@ -84,17 +84,23 @@ impl Ferry {
         to: Phase,
         force: bool,
     ) -> Result<Changed, PhaseError> {
-        let (account, access) = accounts.background_of_both(name).await?;
+        let is_known = accounts.knows(name);
+        let account = accounts.account(name).await.map_err(AccountError::from)?;
         let _one_at_a_time = account.changing.lock().await;
         let from = account.phase();
+        // Nothing is to be carried then, so nobody need be able to log in.
+        if from == to && is_known {
+            account.stay_in(to).await?;
+            return Ok(Changed { from, to, left: Vec::new() });
+        }
+        let (account, access) = accounts.background_of_both(name).await?;
         let copier = self.copier_in_background(&account, &access);
         let change = Change { account: Arc::clone(&account), access, copier, to, force };
         let left = match (from, to) {
             (Phase::Old, Phase::Old)
             | (Phase::Merged, Phase::Merged)
             | (Phase::New, Phase::New) => {
-                let held = change.account.hold().await?;
-                change.account.switch(&held, to, &[]).await?;
+                change.account.stay_in(to).await?;
                 Vec::new()
             }
             (Phase::Old, Phase::Merged) => change.old_to_merged().await?,

@@ -38,6 +38,9 @@ impl Command for Kick {
     async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<Kicked, Refusal> {
         let account = admin.account(&self.account)?;
         let sessions = admin.server.roster.end(&account, PATIENCE).await;
+        if sessions == 0 {
+            admin.known(&self.account).await?;
+        }
         Ok(Kicked { account: account.to_string(), sessions })
     }
 }

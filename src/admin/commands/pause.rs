@@ -55,6 +55,9 @@ impl Command for Pause {
         } else {
             names = admin.accounts(&self.whose).await?;
             for name in &names {
+                if !server.accounts.knows(name) {
+                    return Err(admin.never_seen(name).await?);
+                }
                 batch.enroll(name.clone(), move |record| record.paused = on);
             }
         }

@@ -167,8 +167,7 @@ impl Admin {
         // Asked for by name, what nobody has ever seen is told as that.
         for name in only.unwrap_or_default() {
             if !found.contains(name) {
-                return Err(Refusal::failed(format!("nobody has ever seen {name}"))
-                    .next("an account is known once its user has logged in, or it was imported"));
+                return Err(self.never_seen(name).await?);
             }
         }
         Ok(state)

@@ -65,7 +65,10 @@ impl Command for ShowStuck {
         admin: &Admin,
         teller: &mut Teller<'_, StuckMessage>,
     ) -> Result<Stuck, Refusal> {
-        let only = self.account.as_deref().map(|typed| admin.account(typed)).transpose()?;
+        let only = match self.account.as_deref() {
+            Some(typed) => Some(admin.known(typed).await?),
+            None => None,
+        };
         let index = admin.server.accounts.index();
         let mut known = index.accounts().await?;
         known.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -124,7 +127,10 @@ impl Command for Retry {
     }
 
     async fn run(self, admin: &Admin, _: &mut Teller<'_, ()>) -> Result<u64, Refusal> {
-        let only = self.account.as_deref().map(|typed| admin.account(typed)).transpose()?;
+        let only = match self.account.as_deref() {
+            Some(typed) => Some(admin.known(typed).await?),
+            None => None,
+        };
         let accounts = &admin.server.accounts;
         let mut count = 0;
         for (name, ..) in accounts.index().accounts().await? {
