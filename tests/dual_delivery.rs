@@ -325,3 +325,43 @@ fn v3_v5_a_second_copy_that_comes_in_phase_new_is_no_other_message() {
         assert_eq!(held(&post.world.old, "INBOX", n), times, "message {n} on old");
     }
 }
+
+/// What came to new was carried to old, where its second copy comes when old decides.
+#[test]
+fn v3_v5_a_second_copy_that_comes_to_old_in_phase_old_is_no_other_message() {
+    let mut post = Post::start();
+    let mut client = post.world.proxy.client();
+    for (n, dies) in [(50, false), (60, true)] {
+        post.to_new(n);
+        post.to_new(n + 1);
+        let uid = uid_of(&mut client, "INBOX", n);
+        let other = uid_of(&mut client, "INBOX", n + 1);
+        client.ok(&format!("UID STORE {uid} +FLAGS (\\Flagged)"));
+        phase(&post.world, "old");
+        client = post.world.proxy.client();
+        remove(&mut client, "INBOX", other);
+        if dies {
+            post.world.proxy.kill9();
+        }
+        post.to_old(n);
+        post.to_old(n + 1);
+        if dies {
+            post.world.proxy.restart();
+            client = post.world.proxy.client();
+        }
+        post.to_old(n + 5);
+        uid_of(&mut client, "INBOX", n + 5);
+        assert_eq!(uids_of(&mut client, "INBOX", n), [uid], "V3");
+        assert_eq!(uids_of(&mut client, "INBOX", n + 1), [], "it is back");
+        has(&post.world.old, n, 1);
+        has(&post.world.old, n + 1, 0);
+        let all = everything(&mut client, "INBOX");
+        let it = all.iter().find(|m| m.uid == uid).expect("it");
+        assert!(it.flags.contains("\\Flagged"), "{it:?}");
+        phase(&post.world, "merged");
+        client = post.world.proxy.client();
+        settled(&post, &mut client, n + 7);
+        assert_eq!(uids_of(&mut client, "INBOX", n), [uid], "V3");
+        assert_eq!(uids_of(&mut client, "INBOX", n + 1), [], "it is back");
+    }
+}

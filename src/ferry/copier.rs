@@ -318,7 +318,8 @@ impl Copier {
     async fn work_once(&self, pause: &mut Duration, shutdown: &CancellationToken) {
         for mailbox in self.account.undecided().take() {
             let Some(_entered) = self.enter().await else {
-                // Of no concern in this phase; it is noted again when somebody opens the mailbox.
+                // Of no other concern in this phase; it is noted again when somebody opens the mailbox.
+                self.tell_old(&mailbox).await;
                 continue;
             };
             let undecided = !shutdown.is_cancelled()
@@ -384,6 +385,18 @@ impl Copier {
     pub(super) async fn enter(&self) -> Option<Entered> {
         let entered = self.account.enter().await.ok()?;
         (self.account.phase() == Phase::Merged).then_some(entered)
+    }
+
+    /// In phase old: removes what was carried there, where its second copy has come.
+    async fn tell_old(&self, mailbox: &Arc<Mailbox>) {
+        let Ok(_entered) = self.account.enter().await else { return };
+        if self.account.phase() != Phase::Old || mailbox.owed().removed.is_empty() {
+            return;
+        }
+        if let Err(e) = self.remove_back(mailbox, &self.access.load_full()).await {
+            warn!(mailbox = %mailbox.name(), "copies too many stay on old, unseen: {e}");
+            self.account.undecided().put_back(mailbox);
+        }
     }
 
     fn finish_jobs(&self, mailbox: &Arc<Mailbox>, done: &[Uid], again: Vec<Job>) {

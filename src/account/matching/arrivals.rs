@@ -9,7 +9,7 @@ use super::pair::{self, Contents, Pair};
 use super::{TOGETHER, Task, read};
 use crate::account::mailbox::{Mailbox, now};
 use crate::account::{Access, AccountError, Merged};
-use crate::backend::{BackendError, Conn};
+use crate::backend::{BackendError, Conn, text};
 use crate::base::{Phase, Side, Sides, step};
 use crate::uid::{SideUid, Uid, UidSet};
 
@@ -53,8 +53,39 @@ impl Mailbox {
             return Ok(false);
         }
         let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
+        self.settle_waiting(old, &waiting, &pairs).await?;
+        Ok(true)
+    }
+
+    /// Compares what arrived on old with what may come there a second time, and shows the rest: all that can be
+    /// told while new is not asked.
+    pub(super) async fn compare_on_old(
+        self: &Arc<Self>,
+        access: &Access,
+    ) -> Result<(), AccountError> {
+        // Nobody marks anything meanwhile; before any connection is borrowed, as by everybody who writes.
+        let _alone = self.alone().await;
+        let mut old = self.lease(access, Side::Old).await?;
+        self.follow(&mut old).await?;
+        self.hear(&mut old).await?;
+        let waiting = self.peek(|m| m.waiting.clone());
+        self.settle_waiting(&mut old, &waiting, &[]).await?;
+        self.give_back(old).await;
+        Ok(())
+    }
+
+    /// Arrivals on old become one with what they are the same as, and the rest is shown.
+    async fn settle_waiting(
+        self: &Arc<Self>,
+        old: &mut Conn,
+        waiting: &UidSet<SideUid>,
+        pairs: &[Pair],
+    ) -> Result<(), AccountError> {
         let paired = pairs.iter().map(|pair| pair.old).collect();
         let seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
+        if self.peek(|m| m.phase == Phase::Old) {
+            self.mark_alike(old, &seconds).await?;
+        }
         // What has gone meanwhile is not shown.
         self.follow(old).await?;
         self.hear(old).await?;
@@ -62,10 +93,10 @@ impl Mailbox {
         let there = selected.map(|s| waiting.intersect(s.announced())).unwrap_or_default();
         let told = selected.and_then(|s| s.highest_mod_seq);
         self.change(|m, batch| {
-            m.join_waiting(&pairs);
+            m.join_waiting(pairs);
             self.take_seconds(m, batch, Side::Old, &seconds);
             m.show_waiting(&there, now())?;
-            m.waiting = m.waiting.subtract(&waiting);
+            m.waiting = m.waiting.subtract(waiting);
             m.end_waiting(told);
             Ok(((), true))
         })
@@ -75,7 +106,28 @@ impl Mailbox {
         }
         self.look_for_debts();
         debug!(mailbox = %self.name(), pairs = pairs.len(), "arrivals on old compared");
-        Ok(true)
+        Ok(())
+    }
+
+    /// Gives second copies on old, which decides, the flags of what was carried there, and goes.
+    async fn mark_alike(
+        &self,
+        old: &mut Conn,
+        seconds: &[(SideUid, Uid)],
+    ) -> Result<(), BackendError> {
+        let known = |(copy, of): &(SideUid, Uid)| {
+            Some((*copy, self.peek(|m| m.map.place(*of)?.on(Side::Old))?))
+        };
+        let pairs: Vec<(SideUid, SideUid)> = seconds.iter().filter_map(known).collect();
+        let flags = read::flags(old, &pairs.iter().map(|(_, carried)| *carried).collect()).await?;
+        for (copy, carried) in pairs {
+            if let Some(list) = flags.get(&carried) {
+                let list = String::from_utf8_lossy(list);
+                let command = text(&format!("UID STORE {copy} FLAGS.SILENT {list}"));
+                old.must("UID STORE", &command).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Which of these messages are the same; `all`: whatever their dates are.

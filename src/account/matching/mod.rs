@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use super::mailbox::{Mailbox, lock, now};
 use super::{Access, AccountError, Merged, write_flags};
 use crate::backend::{BackendError, Conn, Lease, Pool, text};
-use crate::base::{MailboxName, Side, Sides, step};
+use crate::base::{MailboxName, Phase, Side, Sides, step};
 use crate::config::Match;
 use crate::uid::{SideUid, Uid, UidSet};
 
@@ -298,6 +298,14 @@ impl Mailbox {
         let _permit = self.matchmaker.permits.acquire().await;
         *lock(&task.left) = Left::default();
         loop {
+            if self.peek(|m| m.phase == Phase::Old && !m.is_matching()) {
+                self.compare_on_old(&task.access).await?;
+                task.told.send_replace(());
+                if self.peek(|m| m.is_comparing()) {
+                    continue;
+                }
+                break;
+            }
             let (mut old, mut new) = self.both(&task.access).await?;
             if self.compare_waiting(&mut old, &mut new).await? {
                 task.told.send_replace(());

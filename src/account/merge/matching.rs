@@ -88,7 +88,7 @@ impl Merged {
                     return Ok(());
                 }
             }
-            Side::Old if self.may_be_on_new() => {
+            Side::Old if self.may_be_known() => {
                 self.waiting.insert(uid);
                 self.waited = self.waited.max(Some(next));
                 return Ok(());
@@ -98,12 +98,12 @@ impl Merged {
         self.claim(side, uid, now).map(|_| ())
     }
 
-    /// Whether what arrives on old may be what new has already. In phase old nobody asks new: whoever
-    /// brings both together again compares them.
-    fn may_be_on_new(&self) -> bool {
+    /// Whether what arrives on old may be what is known already: what new has, which in phase old nobody asks,
+    /// so that whoever brings both together again compares it; or a second copy.
+    fn may_be_known(&self) -> bool {
         let kept_back = self.record.late && !self.unmatched.is_empty();
-        let any = || kept_back || !self.seconds.old.is_empty() || !self.new_alone().is_empty();
-        self.matches && self.phase != Phase::Old && any()
+        let on_new = || self.phase != Phase::Old && (kept_back || !self.new_alone().is_empty());
+        self.matches && (!self.seconds.old.is_empty() || on_new())
     }
 
     /// Whether anything waits to be compared with what the other side has.
@@ -118,7 +118,7 @@ impl Merged {
         arrived: UidSet<SideUid>,
         report: &Report<'_>,
     ) -> UidSet<SideUid> {
-        if arrived.is_empty() || !self.may_be_on_new() {
+        if arrived.is_empty() || !self.may_be_known() {
             return arrived;
         }
         self.waiting = self.waiting.union(&arrived);
@@ -206,6 +206,9 @@ impl Merged {
                 self.waiting.remove(copy);
                 self.hide_copy(Side::Old, old);
                 self.owed.removed.insert(old);
+                if self.phase != Phase::Old {
+                    self.owed.flags.insert(of);
+                }
             }
             (Side::Old, _) => {
                 self.hide_copy(Side::Old, copy);
