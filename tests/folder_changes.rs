@@ -217,6 +217,80 @@ fn v2_a_name_given_up_by_a_rename_is_another_mailbox_when_it_is_made_anew() {
     assert!(messages == 3 && third > second, "old's folder is in the new one again: {third}");
 }
 
+/// A server's RENAME takes along whatever lies below there, also what clients know by a name elsewhere; old
+/// may be away meanwhile.
+#[test]
+fn v1_v3_a_folder_below_one_that_clients_see_elsewhere_keeps_its_name() {
+    let mut world = World::new().seeded(|old, _| {
+        old.seed("A", &mails(0..2));
+        old.seed("D", &mails(2..5));
+    });
+    let mut client = world.proxy.client();
+    client.ok("CREATE INBOX.D.E");
+    client.append("INBOX.D.E", "", &small(1));
+    for command in ["A INBOX.X", "D INBOX.A", "A.E INBOX.A.F"] {
+        client.ok(&format!("RENAME INBOX.{command}"));
+    }
+    let before = status(&mut client, "INBOX.A.F");
+    let names = folder_names(&mut world.new.client());
+    assert!(
+        names.contains("X/F"),
+        "old's A is X on new, and what lies below goes there: {names:?}"
+    );
+    world.old.stop();
+    client.ok("RENAME INBOX.X INBOX.Y");
+    for old_is in ["away", "back"] {
+        let names = folder_names(&mut client);
+        let (there, double) = (names.contains("INBOX.A.F"), names.contains("INBOX.Y.F"));
+        assert!(there && !double, "old is {old_is}: {names:?}");
+        if old_is == "away" {
+            world.old.start();
+            client = world.proxy.client();
+        }
+    }
+    assert_eq!(status(&mut client, "INBOX.A.F"), before);
+    assert_eq!(everything(&mut client, "INBOX.A.F").len(), 1);
+}
+
+/// The same of what clients have deleted, and a server has still.
+#[test]
+fn v3_a_deleted_folder_stays_away_when_the_one_above_is_renamed() {
+    let world = World::new().seeded(|old, _| {
+        old.seed("A", &mails(0..2));
+        old.seed("A/B", &mails(2..5));
+        old.seed("A/C", &mails(5..7));
+    });
+    let phase = |to: &str| {
+        let told = world.proxy.run(&["phase", "ann", to]);
+        assert!(told.status.success(), "{to}: {}", String::from_utf8_lossy(&told.stderr));
+    };
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX.A.C");
+    client.ok("UID FETCH 1:* BODY.PEEK[]");
+    lab::eventually_holds(&mut world.new.client(), "A/C", 2);
+    client.ok("UNSELECT");
+    client.ok("DELETE INBOX.A.B");
+    phase("old");
+    client.ok("RENAME INBOX.A INBOX.X");
+    client.ok("DELETE INBOX.X.C");
+    let old = folder_names(&mut world.old.client());
+    assert!(old.contains("INBOX.X.B") && !old.contains("INBOX.X.C"), "{old:?}");
+    let away = |client: &mut lab::Dialogue, above: &str| {
+        let names = folder_names(client);
+        let below: Vec<_> = names.iter().filter(|n| n.contains(".B") || n.contains(".C")).collect();
+        assert!(names.contains(above) && below.is_empty(), "{names:?}");
+    };
+    away(&mut client, "INBOX.X");
+    phase("merged");
+    away(&mut client, "INBOX.X");
+    client.ok("RENAME INBOX.X INBOX.Y");
+    away(&mut client, "INBOX.Y");
+    assert_eq!(everything(&mut client, "INBOX.Y").len(), 2);
+    phase("old");
+    phase("merged");
+    away(&mut client, "INBOX.Y");
+}
+
 /// A RENAME brings any mailbox under any name, so a name that is made anew gets a UIDVALIDITY that none of the
 /// account's mailboxes has, or had.
 #[test]

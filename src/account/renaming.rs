@@ -53,9 +53,12 @@ impl Account {
         let mut batch = Batch::new();
         // Whoever had one of these names before is gone, or it could not have been given.
         let kept: HashSet<MailboxId> = renamed.iter().map(|(id, _)| *id).collect();
-        let names: HashSet<MailboxName> =
-            renamed.iter().map(|(_, names)| names.client.clone()).collect();
         let records = self.index.mailboxes(self.id).await?;
+        let given = |(id, names): &&(MailboxId, Names)| {
+            records.iter().any(|r| r.id == *id && r.client != names.client)
+        };
+        let names: HashSet<MailboxName> =
+            renamed.iter().filter(given).map(|(_, names)| names.client.clone()).collect();
         for record in records.iter().filter(|r| !r.hidden && !kept.contains(&r.id)) {
             if names.contains(&record.client) {
                 warn!(account = %self.name, mailbox = %record.client, "gone: its name is used again");

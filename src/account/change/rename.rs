@@ -57,8 +57,12 @@ impl Account {
 
         let mut batch = Batch::new();
         batch.put_renaming(self.id, None);
+        // What keeps its name for clients takes nobody's place.
+        let renamed = |(id, names): &&(MailboxId, Names)| {
+            records.iter().any(|r| r.id == *id && r.client != names.client)
+        };
         let targets: HashSet<&MailboxName> =
-            plan.names.iter().map(|(_, names)| &names.client).collect();
+            plan.names.iter().filter(renamed).map(|(_, names)| &names.client).collect();
         let kept: HashSet<MailboxId> = plan.names.iter().map(|(id, _)| *id).collect();
         let others: Vec<MailboxRecord> =
             records.iter().filter(|r| !kept.contains(&r.id)).cloned().collect();
@@ -154,6 +158,24 @@ impl Account {
             if let Some(becomes) = there(was).filter(|name| name != was && !taken_along) {
                 steps.push((was.clone(), becomes));
             }
+        }
+        // The server takes along all that lies below there: also what clients know elsewhere, and what they
+        // have deleted.
+        for record in records.iter().filter(|r| !moving.contains(&r.id)) {
+            let Some(name) = own(record) else { continue };
+            let along = |(was, becomes): &(MailboxName, MailboxName)| {
+                moved(&name, was, becomes, separators[side]).filter(|_| name != *was)
+            };
+            let Some(name) = steps.iter().find_map(along) else { continue };
+            let (client, old, new) =
+                (record.client.clone(), record.old.clone(), record.new.clone());
+            names.push((
+                record.id,
+                match side {
+                    Side::Old => Names { client, old: Some(name), new },
+                    Side::New => Names { client, old, new: Some(name) },
+                },
+            ));
         }
         Ok(Plan { names, steps })
     }
