@@ -180,7 +180,8 @@
 //! - **Old's copies of what was removed are seen again where the index is lost**: what is owed to old is
 //!   not in the epoch log, which would have to hold it for all accounts. A snapshot has it.
 //! - **What is the same is told without the trace of its delivery** (RFC 5321 §4.4 and what filters add):
-//!   each server writes its own. Two messages that differ in nothing else are one.
+//!   each server writes its own. Two messages that differ in nothing else are one. What is the same in that
+//!   and in its INTERNALDATE was put back by somebody, and is seen.
 //! - **Second copies are expected for an hour** ([`Second`](index::Second)): before mail of the last hour is
 //!   carried, moved or removed, what its other copy would be told by is noted. In phase old, where nobody asks
 //!   new, that holds for all that came since the phase began.

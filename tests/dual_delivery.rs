@@ -365,3 +365,58 @@ fn v3_v5_a_second_copy_that_comes_to_old_in_phase_old_is_no_other_message() {
         assert_eq!(uids_of(&mut client, "INBOX", n + 1), [], "it is back");
     }
 }
+
+/// Somebody who works on new directly takes a message away and puts it back, or a client does so: that is no other
+/// delivery, and nothing goes.
+#[test]
+fn v3_what_is_put_back_is_seen() {
+    let post = Post::start();
+    post.world.old.client().ok("CREATE INBOX.Kept");
+    let mut direct = post.world.new.client();
+    let kept = post.world.new.name("Kept");
+    direct.ok(&format!("CREATE {kept}"));
+    let mut client = post.world.proxy.client();
+    let mut watches = post.world.proxy.client();
+    for n in 50..53 {
+        post.to_old(n);
+    }
+    let uid = uid_of(&mut client, "INBOX", 50);
+    client.ok(&format!("UID FETCH {uid} BODY[]"));
+    has(&post.world.new, 50, 1);
+    let move_all = |direct: &mut Dialogue, from: &str, to: &str, n: u32| {
+        direct.ok(&format!("SELECT {from}"));
+        let uid = direct.ok(&format!("UID SEARCH HEADER Message-ID <{n}.lab")).found();
+        direct.ok(&format!("UID MOVE {} {to}", uid[0]));
+    };
+    move_all(&mut direct, "INBOX", &kept, 50);
+    eventually("it is away", || uids_of(&mut client, "INBOX", 50).is_empty().then_some(()));
+    move_all(&mut direct, &kept, "INBOX", 50);
+    uid_of(&mut client, "INBOX", 50);
+
+    // A client moves it away, where it is copied to new, and somebody else moves it back there.
+    let uid = uid_of(&mut client, "INBOX", 51);
+    client.ok("SELECT INBOX");
+    client.ok(&format!("UID MOVE {uid} INBOX.Kept"));
+    let uid = uid_of(&mut client, "INBOX.Kept", 51);
+    client.ok(&format!("UID FETCH {uid} BODY[]"));
+    eventually("it is copied", || (held(&post.world.new, "Kept", 51) == 1).then_some(()));
+    move_all(&mut direct, &kept, "INBOX", 51);
+    uid_of(&mut client, "INBOX", 51);
+
+    // A client moves it away and back, and another one watches.
+    watches.ok("SELECT INBOX");
+    watches.idle();
+    let uid = uid_of(&mut client, "INBOX", 52);
+    client.ok(&format!("UID MOVE {uid} INBOX.Kept"));
+    let uid = uid_of(&mut client, "INBOX.Kept", 52);
+    client.ok(&format!("UID FETCH {uid} BODY[]"));
+    eventually("it is copied", || (held(&post.world.new, "Kept", 52) == 1).then_some(()));
+    client.ok(&format!("UID MOVE {uid} INBOX"));
+    uid_of(&mut client, "INBOX", 52);
+
+    settled(&post, &mut client, 60);
+    for n in 50..53 {
+        assert_eq!(uids_of(&mut client, "INBOX", n).len(), 1, "message {n}");
+        assert_eq!(held(&post.world.new, "INBOX", n), 1, "message {n} on new");
+    }
+}

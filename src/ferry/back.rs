@@ -185,6 +185,9 @@ async fn remove_hidden(
     // Nobody marks anything meanwhile: without UIDPLUS, marks are lifted for a moment.
     let _alone = mailbox.alone().await;
     let mut conn = mailbox.lease(access, side).await?;
+    // What another connection has told of this one may not know yet.
+    mailbox.follow(&mut conn).await?;
+    mailbox.hear(&mut conn).await?;
     let announced = conn.selected().map(|s| s.announced().clone()).unwrap_or_default();
     // What is mapped was not removed, whoever says so.
     let there = copies.intersect(&announced).subtract(&mailbox.peek(|m| m.map.side_uids(side)));

@@ -174,6 +174,8 @@ pub struct Second {
     pub date: i64,
     /// BLAKE3 of what was sent.
     pub text: [u8; 32],
+    /// BLAKE3 of what was written of the delivery.
+    pub trace: [u8; 32],
     /// When this was written, in Unix seconds.
     pub written_at: u64,
 }
@@ -561,6 +563,7 @@ pub fn pack_second(second: &Second) -> Vec<u8> {
     out.number(second.head);
     out.number(second.date.cast_unsigned());
     out.fixed(&second.text);
+    out.fixed(&second.trace);
     out.number(second.written_at);
     out.done()
 }
@@ -573,6 +576,7 @@ pub fn unpack_second(bytes: &[u8]) -> Result<Second, Malformed> {
         head: input.number()?,
         date: input.number()?.cast_signed(),
         text: input.fixed()?,
+        trace: input.fixed()?,
         written_at: input.number()?,
     };
     input.finish()?;
@@ -876,8 +880,9 @@ mod tests {
         }
 
         #[test]
-        fn second_copies_survive_packing(id: u64, head: u64, date: i64, text: [u8; 32], written_at: u64) {
-            let second = Second { id, head, date, text, written_at };
+        fn second_copies_survive_packing(id: u64, head: u64, date: i64, text: [u8; 32],
+            trace: [u8; 32], written_at: u64) {
+            let second = Second { id, head, date, text, trace, written_at };
             prop_assert_eq!(unpack_second(&pack_second(&second)), Ok(second));
         }
 

@@ -82,7 +82,8 @@ impl Mailbox {
         pairs: &[Pair],
     ) -> Result<(), AccountError> {
         let paired = pairs.iter().map(|pair| pair.old).collect();
-        let seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
+        let mut seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
+        let _settled = self.none_is_own(&mut seconds).await;
         if self.peek(|m| m.phase == Phase::Old) {
             self.mark_alike(old, &seconds).await?;
         }
@@ -92,16 +93,18 @@ impl Mailbox {
         let selected = old.selected();
         let there = selected.map(|s| waiting.intersect(s.announced())).unwrap_or_default();
         let told = selected.and_then(|s| s.highest_mod_seq);
-        self.change(|m, batch| {
-            m.join_waiting(pairs);
-            self.take_seconds(m, batch, Side::Old, &seconds);
-            m.show_waiting(&there, now())?;
-            m.waiting = m.waiting.subtract(waiting);
-            m.end_waiting(told);
-            Ok(((), true))
-        })
-        .await?;
-        if !seconds.is_empty() {
+        let hidden = self
+            .change(|m, batch| {
+                m.join_waiting(pairs);
+                seconds.retain(|(copy, _)| m.waiting.contains(*copy));
+                let taken = self.take_seconds(m, batch, Side::Old, &seconds);
+                m.show_waiting(&there, now())?;
+                m.waiting = m.waiting.subtract(waiting);
+                m.end_waiting(told);
+                Ok((taken, true))
+            })
+            .await?;
+        if hidden {
             step("second copies: old's are hidden");
         }
         self.look_for_debts();

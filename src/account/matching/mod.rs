@@ -499,15 +499,18 @@ impl Mailbox {
         new.must("NOOP", &text("NOOP")).await?;
         self.hear(new).await?;
         let there = new.selected().map(|s| uids.intersect(s.announced())).unwrap_or_default();
-        let seconds = self.seconds_among(new, &there).await?;
-        self.change(|m, batch| {
-            let taken = self.take_seconds(m, batch, Side::New, &seconds);
-            let shown = m.show_unmatched(&there, now())?;
-            m.unmatched = m.unmatched.subtract(uids);
-            Ok(((), shown || taken))
-        })
-        .await?;
-        if !seconds.is_empty() {
+        let mut seconds = self.seconds_among(new, &there).await?;
+        let _settled = self.none_is_own(&mut seconds).await;
+        let hidden = self
+            .change(|m, batch| {
+                seconds.retain(|(copy, _)| m.unmatched.contains(*copy));
+                let taken = self.take_seconds(m, batch, Side::New, &seconds);
+                let shown = m.show_unmatched(&there, now())?;
+                m.unmatched = m.unmatched.subtract(uids);
+                Ok((taken, shown || taken))
+            })
+            .await?;
+        if hidden {
             step("second copies: new's are hidden");
         }
         Ok(())

@@ -3,10 +3,13 @@
 //! that, for a day; of what is older than an hour none is expected.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::RwLockWriteGuard;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::print::Print;
+use super::print::{Content, Print};
 use super::{FEW, read};
 use crate::account::ledger::{REMEMBER, direction};
 use crate::account::mailbox::{Mailbox, now};
@@ -20,6 +23,8 @@ use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A second copy comes within so many seconds of the first.
 const APART: i64 = 3_600;
+/// So long a client's own COPY or APPEND is waited for.
+const OWN: Duration = Duration::from_secs(5);
 /// In seconds.
 const DAY: i64 = 86_400;
 
@@ -133,6 +138,7 @@ impl Mailbox {
         let contents = read::contents(conn, &lately).await?;
         let (account, id, written_at) = (self.account, self.id, now());
         self.change(|m, batch| {
+            self.forget_seconds(m, batch);
             for print in &prints {
                 let (Some(content), Some(uid)) =
                     (contents.get(&print.uid), m.map.uid_of(side, print.uid))
@@ -140,7 +146,8 @@ impl Mailbox {
                     continue;
                 };
                 let Print { id: message_id, head, date, .. } = *print;
-                let second = Second { id: message_id, head, date, text: content.text, written_at };
+                let Content { text, trace } = *content;
+                let second = Second { id: message_id, head, date, text, trace, written_at };
                 batch.put_second(account, id, uid, direction(side.other()), Some(&second));
                 m.seconds[side.other()].insert(uid, second);
             }
@@ -159,8 +166,10 @@ impl Mailbox {
         uids: &UidSet<SideUid>,
     ) -> Result<Vec<(SideUid, Uid)>, BackendError> {
         let side = conn.side();
-        let mut expected: Vec<(Uid, Second)> =
-            self.peek(|m| m.seconds[side].iter().map(|(uid, second)| (*uid, *second)).collect());
+        let (phase, mut expected) = self.peek(|m| {
+            let expected = m.seconds[side].iter().map(|(uid, second)| (*uid, *second));
+            (m.phase, expected.collect::<Vec<(Uid, Second)>>())
+        });
         if expected.is_empty() || uids.is_empty() {
             return Ok(Vec::new());
         }
@@ -179,14 +188,36 @@ impl Mailbox {
         let mut found = Vec::new();
         for print in &prints {
             let Some(content) = contents.get(&print.uid) else { continue };
-            let is_it =
-                |(_, second): &(Uid, Second)| like(print, second) && second.text == content.text;
+            // What is the same in all is no other delivery: somebody has put the message back. In phase old
+            // nobody does so, for new does not have it, but as its twin of before, or by a tool.
+            let again = |second: &Second| {
+                phase != Phase::Old && (second.trace, second.date) == (content.trace, print.date)
+            };
+            let is_it = |(_, second): &(Uid, Second)| {
+                like(print, second) && second.text == content.text && !again(second)
+            };
             // Each has one second copy.
             if let Some(at) = expected.iter().position(is_it) {
                 found.push((print.uid, expected.swap_remove(at).0));
             }
         }
         Ok(found)
+    }
+
+    /// Waits until a client's own copies have their UIDs, which are no second copies; held, none gets others
+    /// meanwhile. Where that takes long, nothing is known of these messages.
+    pub(super) async fn none_is_own(
+        &self,
+        seconds: &mut Vec<(SideUid, Uid)>,
+    ) -> Option<RwLockWriteGuard<'_, ()>> {
+        if seconds.is_empty() {
+            return None;
+        }
+        let settled = timeout(OWN, self.copies_to_here.write()).await.ok();
+        if settled.is_none() {
+            seconds.clear();
+        }
+        settled
     }
 
     /// Takes second copies out of sight. Returns whether there were any.
@@ -227,23 +258,28 @@ impl Mailbox {
     pub(in crate::account) async fn forget_old_seconds(
         self: &Arc<Self>,
     ) -> Result<(), AccountError> {
-        let over = |second: &Second| now().saturating_sub(second.written_at) > REMEMBER;
-        let any = |m: &Merged| m.seconds.iter().any(|(_, all)| all.values().any(over));
-        if !self.peek(|m| m.phase != Phase::Old && any(m)) {
+        if self.peek(|m| m.seconds.iter().all(|(_, all)| all.is_empty())) {
             return Ok(());
         }
-        let (account, id) = (self.account, self.id);
         self.change(|merged, batch| {
-            for side in Side::BOTH {
-                merged.seconds[side].retain(|uid, second| {
-                    if over(second) {
-                        batch.put_second(account, id, *uid, direction(side), None);
-                    }
-                    !over(second)
-                });
-            }
+            self.forget_seconds(merged, batch);
             Ok(((), false))
         })
         .await
+    }
+
+    fn forget_seconds(&self, merged: &mut Merged, batch: &mut Batch) {
+        if merged.phase == Phase::Old {
+            return;
+        }
+        let over = |second: &Second| now().saturating_sub(second.written_at) > REMEMBER;
+        for side in Side::BOTH {
+            merged.seconds[side].retain(|uid, second| {
+                if over(second) {
+                    batch.put_second(self.account, self.id, *uid, direction(side), None);
+                }
+                !over(second)
+            });
+        }
     }
 }

@@ -116,6 +116,9 @@ impl Upload {
     /// Ends the command, and shows the messages in the mailbox before anybody hears of them. Their
     /// UIDs come with the answer, where they are known.
     pub(super) async fn finish(mut self) -> Result<(Reply, Option<UidSet<Uid>>), AccountError> {
+        // Nobody takes them for what was delivered before they have their UIDs.
+        let target = Arc::clone(&self.target);
+        let _under_way = target.copies_to_here.read().await;
         self.lease.queue_octets(b"\r\n");
         let done = self.lease.finish(self.pending).await?;
         if !done.is_ok() {
