@@ -30,9 +30,6 @@ pub struct Copied {
     pub uid: Uid,
     /// Its UID there.
     pub copy: SideUid,
-    /// Whether it was found again instead of being told by its APPEND: then another copy may still
-    /// turn up, and the intent is remembered.
-    pub doubtful: bool,
 }
 
 /// The mailboxes of an account in which something waits to be decided: copies whose fate is not
@@ -205,7 +202,7 @@ impl Mailbox {
                     if merged.stuck.remove(&copy.uid).is_some() {
                         batch.del_stuck(account, id, copy.uid);
                     }
-                    settle(merged, batch, (account, id), (to, copy.uid), copy.doubtful);
+                    settle(merged, batch, (account, id), (to, copy.uid), false);
                     // In phase new it has come into sight with another UID.
                     let renumbered =
                         merged.map.uid_of(to, copy.copy).filter(|uid| *uid != copy.uid);
@@ -254,6 +251,23 @@ impl Mailbox {
         self.change(|merged, _| Ok(((), merged.show_held(side, uid, now())?))).await?;
         self.go_on_matching();
         Ok(())
+    }
+
+    /// Decides over an arrival that was held back: a copy of ours that has no place in the view. False if it is
+    /// not held any more.
+    pub async fn hide_held(
+        self: &Arc<Self>,
+        side: Side,
+        uid: SideUid,
+    ) -> Result<bool, AccountError> {
+        self.change(|merged, _| {
+            let held = merged.held[side].contains_key(&uid);
+            if held {
+                merged.hide_copy(side, uid);
+            }
+            Ok((held, held))
+        })
+        .await
     }
 
     /// Decides over copies that have no place in the view: they are not shown.

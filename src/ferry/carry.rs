@@ -323,10 +323,8 @@ impl<'a> Carry<'a> {
         let _alone = self.mailbox.alone().await;
         let gone = self.match_flags(source, target, messages, &mut copies).await?;
         self.step("copy: flags are matched", "way back: flags are matched");
-        let settled: Vec<Copied> = copies
-            .iter()
-            .map(|(uid, copy)| Copied { uid: *uid, copy: *copy, doubtful: false })
-            .collect();
+        let settled: Vec<Copied> =
+            copies.iter().map(|(uid, copy)| Copied { uid: *uid, copy: *copy }).collect();
         let count = settled.len();
         for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
             self.mailbox.remember_flags(message.uid, message.flags.clone(), self.to);

@@ -182,7 +182,7 @@ impl Copier {
             target
                 .must("UID STORE", &text(&format!("UID STORE {new_uid} FLAGS.SILENT {list}")))
                 .await?;
-            copies.push(Copied { uid, copy: new_uid, doubtful: true });
+            copies.push(Copied { uid, copy: new_uid });
         }
         mailbox.wrote_flags(target);
         let refused = mailbox.commit_copies(to, copies).await?;
@@ -208,10 +208,11 @@ impl Copier {
             let hash = self.hash_of(conn, uid).await?;
             let late = intents.values().any(|intent| Some(intent.hash) == hash);
             if late {
-                info!(mailbox = %mailbox.name(), %side, %uid, "a copy turned up late: removed");
-                let copy = [uid].into_iter().collect();
-                mailbox.hide_copies(side, &copy).await?;
-                remove_copies(conn, &copy).await?;
+                info!(mailbox = %mailbox.name(), %side, %uid, "a copy turned up late");
+                // Unless a client's COPY or APPEND turned out to have made it, meanwhile.
+                if mailbox.hide_held(side, uid).await? {
+                    remove_copies(conn, &[uid].into_iter().collect()).await?;
+                }
             } else {
                 mailbox.show_held(side, uid).await?;
             }
