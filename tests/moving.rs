@@ -271,3 +271,80 @@ fn v3_v5_the_copy_of_a_move_comes_late_and_its_message_is_in_one_mailbox() {
         assert!(octets(&seen) == all, "{seen:#?}");
     }
 }
+
+/// A MOVE of which the COPY was done, and the answer lost; its client does it again at once, in either way.
+#[test]
+fn v3_v5_a_move_that_broke_off_and_is_done_again_leaves_a_message_in_one_mailbox_once() {
+    let settings = World::new().old(Courier::plain()).wired().set("copy.on_access", "false");
+    let world = settings.set("copy.grace", "\"60s\"").seeded(|old, _| {
+        old.seed("INBOX", &mails(0..9));
+        old.seed("Work", &mails(20..22));
+    });
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    let all = octets(&[everything(&mut client, "INBOX"), everything(&mut client, &work)].concat());
+    for way in ["move", "copy and expunge", "move", "copy and expunge"] {
+        client.ok("SELECT INBOX");
+        let uid = client.ok("UID SEARCH ALL").found()[0];
+        meet(&world.old_wire, "UID COPY", Fault::CutAfter);
+        let reply = client.cmd(&format!("UID MOVE {uid} {work}"));
+        assert_eq!(reply.status, "NO", "{way}: {reply:?}");
+        world.old_wire.release();
+        match way {
+            "move" => drop(client.cmd(&format!("UID MOVE {uid} {work}"))),
+            _ => {
+                client.cmd(&format!("UID COPY {uid} {work}"));
+                client.cmd(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
+                client.cmd(&format!("UID EXPUNGE {uid}"));
+            }
+        }
+        eventually("it is not in INBOX any more", || {
+            client.ok("SELECT INBOX");
+            (!client.ok("UID SEARCH ALL").found().contains(&uid)).then_some(())
+        });
+        for side in [&mut world.proxy.client(), &mut world.old.client()] {
+            let seen = [everything(side, "INBOX"), everything(side, &work)].concat();
+            assert!(octets(&seen) == all, "{way}: each is there once: {seen:#?}");
+        }
+    }
+}
+
+/// A MOVE broke off before anything was done. What its client, or another one, copies afterwards is no sign of it:
+/// neither the same message, which is to be in both mailboxes now, nor an equal one.
+#[test]
+fn v6_the_copy_of_another_command_does_not_end_a_move_that_broke_off() {
+    let settings = World::new().old(Courier::plain()).wired().set("copy.on_access", "false");
+    let world = settings.set("copy.grace", "\"60s\"").seeded(|old, _| {
+        let mut inbox = mails(0..6);
+        inbox.insert(1, inbox[0].clone());
+        old.seed("INBOX", &inbox);
+        old.seed("Work", &mails(20..22));
+    });
+    let work = world.old.name("Work");
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    let uids = client.ok("UID SEARCH ALL").found();
+    let breaks_off = |uid: u32, client: &mut Dialogue| {
+        world.old_wire.rule(|way, chunk| match way == Way::ToServer && has(chunk, "UID COPY") {
+            true => Fate::Cut(Vec::new()),
+            false => Fate::Pass,
+        });
+        let reply = client.cmd(&format!("UID MOVE {uid} {work}"));
+        world.old_wire.release();
+        assert_eq!(reply.status, "NO", "{reply:?}");
+    };
+    // An equal one is moved, then another one is copied, and stays.
+    breaks_off(uids[0], &mut client);
+    client.ok(&format!("UID MOVE {} {work}", uids[1]));
+    breaks_off(uids[2], &mut client);
+    client.ok(&format!("UID COPY {} {work}", uids[2]));
+    // All that is undecided is looked at together.
+    breaks_off(uids[3], &mut client);
+    let looks = || world.proxy.log().matches("no copy is there").count();
+    let before = looks();
+    eventually("it was looked for", || (looks() > before + 3).then_some(()));
+    client.ok("SELECT INBOX");
+    let left = client.ok("UID SEARCH ALL").found();
+    assert_eq!(left, [&uids[..1], &uids[2..]].concat(), "only what was moved has gone");
+    assert_eq!(everything(&mut world.old.client(), &work).len(), 4);
+}

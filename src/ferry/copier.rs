@@ -56,6 +56,8 @@ pub struct Copier {
     pub(super) unsure: Mutex<HashMap<(MailboxId, Side, Uid), Instant>>,
     /// Since when the end of a MOVE is unknown, by its number.
     pub(super) unsure_moves: Mutex<HashMap<u32, Instant>>,
+    /// Held by whoever looks for their copies.
+    pub(super) ending_moves: tokio::sync::Mutex<()>,
     /// When old may be told of something again, and the pause if that fails.
     pub(super) mirroring: Mutex<Mirroring>,
     /// Mailboxes in which new has hung up over many messages at once.
@@ -116,6 +118,7 @@ impl Copier {
             urgent: watch::Sender::new(0),
             unsure: Mutex::default(),
             unsure_moves: Mutex::default(),
+            ending_moves: tokio::sync::Mutex::default(),
             careful: Mutex::default(),
             mirroring: Mutex::default(),
             room: Mutex::default(),

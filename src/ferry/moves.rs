@@ -1,6 +1,6 @@
 //! Ends MOVEs that were a copy and a removal, and of which nobody knows the end (see `account::moves`): what is in
 //! the target is taken from the source. A copy may come late, so it is looked for until a grace is over; what was never
-//! copied stays where it is.
+//! copied stays where it is. What clients copy meanwhile is no sign of it, and what they decide over is decided.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,6 +22,16 @@ impl Copier {
             return;
         }
         let Ok(_entered) = self.account.enter().await else { return };
+        self.look_for_moves().await;
+    }
+
+    /// The same for a client that is about to copy or to move something, perhaps once more, and keeps the phase.
+    /// It holds nothing else.
+    pub async fn look_for_moves(&self) {
+        let _one_at_a_time = self.ending_moves.lock().await;
+        if !self.account.is_unsure_of_moves() {
+            return;
+        }
         let unsure = match self.account.unsure_moves().await {
             Ok(unsure) => unsure,
             Err(e) => {
@@ -36,7 +46,7 @@ impl Copier {
             let since = *lock(&self.unsure_moves).entry(number).or_insert_with(Instant::now);
             // Before the look: the copy may still be on its way.
             let last = since.elapsed() >= self.config.copy.grace;
-            let ended = match self.end_move(&access, &moving).await {
+            let ended = match self.end_move(&access, number, &moving).await {
                 Ok(false) if !last => {
                     self.account.stay_unsure_of_moves();
                     continue;
@@ -54,7 +64,12 @@ impl Copier {
 
     /// Takes from the source what is in the target. Returns whether nothing is left to wait for: of what is
     /// still in the source, the copy may come late.
-    async fn end_move(&self, access: &Arc<Access>, moving: &Moving) -> Result<bool, AccountError> {
+    async fn end_move(
+        &self,
+        access: &Arc<Access>,
+        number: u32,
+        moving: &Moving,
+    ) -> Result<bool, AccountError> {
         let source = self.account.mailbox_by_id(access, moving.from.mailbox).await?;
         let target = self.account.mailbox_by_id(access, moving.to.mailbox).await?;
         let (Some(source), Some(target)) = (source, target) else { return Ok(true) };
@@ -67,13 +82,15 @@ impl Copier {
         }
         let Some(mut to) = at(&target, access, &moving.to).await? else { return Ok(true) };
         let above = to.selected().map(|s| s.announced().range_from(moving.uid_next));
-        let mut copies: HashMap<[u8; 32], u32> = HashMap::new();
-        for (copy, like) in likenesses(&mut to, &above.unwrap_or_default()).await? {
+        let above = above.unwrap_or_default();
+        let others = self.account.copied_by_others(moving.to.mailbox, moving.to.side);
+        let mut copies: HashMap<[u8; 32], Vec<SideUid>> = HashMap::new();
+        for (copy, like) in likenesses(&mut to, &above.subtract(&others)).await? {
             // Only these are read whole, look after look.
             if sizes.contains(&like.size)
                 && let Some(hash) = self.hash_of(&mut to, copy).await?
             {
-                *copies.entry(hash).or_default() += 1;
+                copies.entry(hash).or_default().push(copy);
             }
         }
         target.give_back(to).await;
@@ -83,15 +100,22 @@ impl Copier {
         }
         // Nobody writes there meanwhile; before any connection is borrowed, as by everybody who writes.
         let _alone = source.alone().await;
+        // A client may have done it meanwhile, or taken a copy away.
+        let left = self.account.unsure_move(number).await?;
+        let Some(to) = at(&target, access, &moving.to).await? else { return Ok(true) };
+        let still = to.selected().map(|s| s.announced().clone()).unwrap_or_default();
+        target.give_back(to).await;
+        let others = self.account.copied_by_others(moving.to.mailbox, moving.to.side);
+        for copies in copies.values_mut() {
+            copies.retain(|copy| still.contains(*copy) && !others.contains(*copy));
+        }
         let Some(mut from) = at(&source, access, &moving.from).await? else { return Ok(true) };
-        let there = from.selected().map(|s| s.announced().intersect(&moving.uids));
+        let there = from.selected().map(|s| s.announced().intersect(&left));
         let there = there.unwrap_or_default();
         let mut copied: UidSet<SideUid> = UidSet::new();
         for uid in there.iter() {
             let hash = self.hash_of(&mut from, uid).await?;
-            let left = hash.and_then(|hash| copies.get_mut(&hash)).filter(|left| **left > 0);
-            if let Some(left) = left {
-                *left -= 1;
+            if hash.and_then(|hash| copies.get_mut(&hash)?.pop()).is_some() {
                 copied.insert(uid);
             }
         }

@@ -144,6 +144,8 @@ impl Copy {
         if self.uids.is_empty() {
             return Ok(Outcome::Done(None));
         }
+        // A MOVE that broke off may have been one of these messages: then it is done by now, perhaps.
+        self.user.copier.look_for_moves().await;
         if self.source.view().map.within(&self.uids).is_empty() {
             // The client shall not take for copied what is not there any more (RFC 2180 §4.4).
             let text = "None of these messages is there any more";
@@ -247,6 +249,7 @@ impl Copy {
             };
             match copied {
                 Ok(Ok(told)) => {
+                    self.settle(side, to, &wanted[side], &told).await?;
                     let pairs_here = by_uid(&view.map, side, &told.pairs);
                     pairs.extend(pairs_here.map(|(from, copy)| (from, to, copy)));
                     incomplete |= told.incomplete;
@@ -286,6 +289,19 @@ impl Copy {
             .await;
         self.give_back(leases).await;
         Ok(Outcome::Done(Some(copy_uid(self.target.view().uid_validity, &claimed?))))
+    }
+
+    /// Nobody need wonder any more what became of these messages, of whatever MOVE that broke off.
+    async fn settle(
+        &self,
+        side: Side,
+        to: Side,
+        wanted: &UidSet<SideUid>,
+        told: &Told,
+    ) -> Result<(), AccountError> {
+        let mailboxes = (self.source.id(), self.target.id());
+        let copies = told.pairs.iter().map(|(_, copy)| *copy).collect();
+        self.user.account.copied(mailboxes, (side, to), wanted, &copies).await
     }
 
     async fn give_back(&self, leases: Vec<Lease>) {
