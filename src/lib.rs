@@ -176,7 +176,8 @@
 //!   may be one of a folder or of a message, and keeps back no other folder.
 //! - **A RENAME, and a MOVE on a server that has none, are noted before a server is told**: where nobody
 //!   heard the end, the next listing, or a look at what is in the target, decides (`account::renaming`,
-//!   `ferry::moves`).
+//!   `ferry::moves`). Whoever copies or moves something meanwhile waits for that look. A copy that the server
+//!   makes only after its client has done the MOVE again is there beside the other one.
 //! - **Old's copies of what was removed are seen again where the index is lost**: what is owed to old is
 //!   not in the epoch log, which would have to hold it for all accounts. A snapshot has it.
 //! - **What is the same is told without the trace of its delivery** (RFC 5321 §4.4 and what filters add):
