@@ -13,7 +13,7 @@ use super::mailbox::{Mailbox, lock, now};
 use super::{AccountError, Merged};
 use crate::base::{Phase, Side};
 use crate::config::Mirror;
-use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Stuck};
+use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Second, Stuck};
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A copy that turns up so many seconds after its intent was given up is still recognised, and so is a second
@@ -30,6 +30,8 @@ pub struct Copied {
     pub uid: Uid,
     /// Its UID there.
     pub copy: SideUid,
+    /// What another copy would be told by that may be delivered there.
+    pub second: Option<Second>,
 }
 
 /// The mailboxes of an account in which something waits to be decided: copies whose fate is not
@@ -203,15 +205,10 @@ impl Mailbox {
                         batch.del_stuck(account, id, copy.uid);
                     }
                     settle(merged, batch, (account, id), (to, copy.uid), false);
-                    // In phase new it has come into sight with another UID.
-                    let renumbered =
-                        merged.map.uid_of(to, copy.copy).filter(|uid| *uid != copy.uid);
-                    if let Some(uid) = renumbered
-                        && let Some(second) = merged.seconds[to].remove(&copy.uid)
-                    {
-                        batch.put_second(account, id, copy.uid, direction(to), None);
-                        batch.put_second(account, id, uid, direction(to), Some(&second));
-                        merged.seconds[to].insert(uid, second);
+                    if let Some(second) = copy.second {
+                        // In phase new it has come into sight with another UID.
+                        let uid = merged.map.uid_of(to, copy.copy).unwrap_or(copy.uid);
+                        self.expect_second(merged, batch, to, uid, second);
                     }
                 } else {
                     merged.hide_copy(to, copy.copy);

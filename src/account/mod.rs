@@ -61,7 +61,7 @@ pub use identity::Emails;
 pub use ledger::{Copied, Undecided};
 pub use login::{Accounts, LoginError};
 pub use mailbox::{FlagNews, FlagsOffered, Mailbox, SessionId, View, now};
-pub use matching::{contents, fetch_in_windows, header_of};
+pub use matching::{Reading, contents, fetch_in_windows, header_of};
 pub use merge::{Distrust, Likeness, Merged, Report};
 pub use metadata::Metadata;
 pub use modseq::ModSeqs;

@@ -12,18 +12,21 @@ use super::copier::{Copier, Job, lock};
 use super::governor::Pace;
 use super::recover::Candidates;
 use super::tee::Tee;
-use crate::account::{Access, AccountError, Copied, Mailbox, Merged, now, without_recent};
+use crate::account::{Access, AccountError, Copied, Mailbox, Merged, Reading, now, without_recent};
 use crate::backend::{BackendError, Conn, Done, Fetched, Lease, Pending, internal_date, text};
 use crate::base::{Side, metrics, step};
 use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::flags;
 use crate::imap::response::{Code, Status};
 use crate::imap::write::Parts;
-use crate::index::Intent;
+use crate::index::{Intent, Second};
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// A server that refuses so many messages of a batch by a limit of its own takes no more of them.
 const MANY: u32 = 8;
+
+/// No more mail than that comes at once to a mailbox.
+const MOST_AT_ONCE: usize = 64;
 
 /// Octets of a message that are sent at once; smaller messages are sent together.
 const PART: usize = 64 << 10;
@@ -316,15 +319,15 @@ impl<'a> Carry<'a> {
         if copies.is_empty() {
             return Ok(0);
         }
-        let carried = messages.iter().filter(|m| copies.contains_key(&m.uid));
-        let dated = carried.map(|m| (m.source, internal_date(&m.date)));
-        self.mailbox.carrying_seconds(source, dated).await?;
+        let seconds = self.seconds(messages, &copies).map_err(spool(self.to))?;
         // From here to the change of place nobody else writes to these messages.
         let _alone = self.mailbox.alone().await;
         let gone = self.match_flags(source, target, messages, &mut copies).await?;
         self.step("copy: flags are matched", "way back: flags are matched");
-        let settled: Vec<Copied> =
-            copies.iter().map(|(uid, copy)| Copied { uid: *uid, copy: *copy }).collect();
+        let second = |uid: &Uid| seconds.get(uid).copied();
+        let copied =
+            |(uid, copy): (&Uid, &SideUid)| Copied { uid: *uid, copy: *copy, second: second(uid) };
+        let settled: Vec<Copied> = copies.iter().map(copied).collect();
         let count = settled.len();
         for message in messages.iter().filter(|m| copies.contains_key(&m.uid)) {
             self.mailbox.remember_flags(message.uid, message.flags.clone(), self.to);
@@ -340,6 +343,34 @@ impl<'a> Carry<'a> {
         orphans.extend(refused.iter().map(|copy| (copy.uid, copy.copy)));
         remove_orphans(target, self.mailbox, &orphans, false).await?;
         Ok(carried)
+    }
+
+    /// What second copies would be told by of the messages that came lately: unless these are many, as where all
+    /// of a mailbox is carried that was just filled.
+    fn seconds(
+        &self,
+        messages: &mut [Message],
+        copies: &BTreeMap<Uid, SideUid>,
+    ) -> io::Result<HashMap<Uid, Second>> {
+        let mut seconds = HashMap::new();
+        let Some(since) = self.mailbox.seconds_since(self.to.other()) else { return Ok(seconds) };
+        let lately = messages.iter_mut().filter_map(|message| {
+            let date = internal_date(&message.date).filter(|date| *date >= since)?;
+            copies.contains_key(&message.uid).then_some((message, date))
+        });
+        let lately: Vec<(&mut Message, i64)> = lately.collect();
+        if lately.len() > MOST_AT_ONCE {
+            return Ok(seconds);
+        }
+        for (message, date) in lately {
+            let mut reading = Reading::default();
+            let mut chunks = message.body.chunks()?;
+            while let Some(chunk) = chunks.next()? {
+                reading.update(chunk);
+            }
+            seconds.insert(message.uid, reading.finish(date));
+        }
+        Ok(seconds)
     }
 
     /// A place where tests have the program die, on the way to new or on the way back.

@@ -170,8 +170,10 @@ impl Copier {
             })
             .collect();
         let set: UidSet<SideUid> = places.iter().map(|(_, old, _)| *old).collect();
-        let dates = likenesses(&mut source, &set).await?.into_iter();
-        mailbox.carrying_seconds(&mut source, dates.map(|(uid, like)| (uid, like.date))).await?;
+        let seconds = match mailbox.seconds_since(to.other()) {
+            Some(since) => mailbox.read_seconds(&mut source, &set, Some(since)).await?,
+            None => HashMap::new(),
+        };
         let flags = latest_flags(mailbox, &mut source, &set).await?;
         for (uid, old, new_uid) in places {
             let Some(list) = flags.get(&old) else {
@@ -182,7 +184,7 @@ impl Copier {
             target
                 .must("UID STORE", &text(&format!("UID STORE {new_uid} FLAGS.SILENT {list}")))
                 .await?;
-            copies.push(Copied { uid, copy: new_uid });
+            copies.push(Copied { uid, copy: new_uid, second: seconds.get(&old).copied() });
         }
         mailbox.wrote_flags(target);
         let refused = mailbox.commit_copies(to, copies).await?;

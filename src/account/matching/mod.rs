@@ -35,6 +35,7 @@ pub use pair::Pair;
 use pair::{Alike, Contents};
 use print::Print;
 pub use read::{contents, fetch_in_windows, header_of};
+pub use seconds::Reading;
 
 /// So many mailboxes of an account are matched at once: each borrows a connection of either side.
 const AT_ONCE: usize = 1;

@@ -2,14 +2,16 @@
 //! on its side alone: when it was carried, or when a client removed it. What they are told by is noted before
 //! that, for a day; of what is older than an hour none is expected.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memmem;
 use tokio::sync::RwLockWriteGuard;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::print::{Content, Print};
+use super::print::{Content, Hashing, Print};
 use super::{FEW, read};
 use crate::account::ledger::{REMEMBER, direction};
 use crate::account::mailbox::{Mailbox, now};
@@ -25,8 +27,41 @@ use crate::uid::{Place, SideUid, Uid, UidSet};
 const APART: i64 = 3_600;
 /// So long a client's own COPY or APPEND is waited for.
 const OWN: Duration = Duration::from_secs(5);
+/// So many octets of a message are looked at for its header fields.
+const LONGEST_HEAD: usize = 64 << 10;
 /// In seconds.
 const DAY: i64 = 86_400;
+
+/// A message read whole, for what its second copy would be told by.
+#[derive(Default)]
+pub struct Reading {
+    head: Vec<u8>,
+    hashing: Hashing,
+}
+
+impl Reading {
+    /// Takes the next octets.
+    pub fn update(&mut self, octets: &[u8]) {
+        let missing = LONGEST_HEAD.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&octets[..missing.min(octets.len())]);
+        self.hashing.update(octets);
+    }
+
+    /// Of the message that came at this instant, in seconds since 1970.
+    pub fn finish(self, date: i64) -> Second {
+        // Its fields end with the first empty line.
+        let end = |empty: &[u8]| memmem::find(&self.head, empty);
+        let end = [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min();
+        let head = &self.head[..end.unwrap_or(self.head.len())];
+        second(&Print::of(SideUid(0), 0, Some(date), head), &self.hashing.finish())
+    }
+}
+
+fn second(print: &Print, content: &Content) -> Second {
+    let Print { id, head, date, .. } = *print;
+    let Content { text, trace } = *content;
+    Second { id, head, date, text, trace, written_at: now() }
+}
 
 impl Mailbox {
     /// Since when mail on this side must have come for its second copy to be expected, in seconds since 1970;
@@ -82,21 +117,10 @@ impl Mailbox {
         self.expect(conn, &alone, since).await
     }
 
-    /// Messages are about to be carried from the connection's side to the other one: a second copy of what
-    /// came lately may have yet to come there. `dated`: their INTERNALDATEs in seconds since 1970.
-    pub async fn carrying_seconds(
-        self: &Arc<Self>,
-        conn: &mut Conn,
-        dated: impl Iterator<Item = (SideUid, Option<i64>)>,
-    ) -> Result<(), AccountError> {
-        let side = conn.side();
-        let since = self.expected_since(side, false);
-        let lately = |date: Option<i64>| date.is_some_and(|date| Some(date) >= since);
-        let lately = dated.filter(|(_, date)| lately(*date)).map(|(uid, _)| uid).collect();
-        if !self.expects_seconds(side) {
-            return Ok(());
-        }
-        self.expect(conn, &self.without_second(side, &lately), since).await
+    /// Since when mail that is about to be carried from this side must have come for its second copy to be
+    /// expected, in seconds since 1970; `None`: none is.
+    pub fn seconds_since(&self, side: Side) -> Option<i64> {
+        self.expected_since(side, false).filter(|_| self.expects_seconds(side))
     }
 
     /// Whether mail on this side may come to the other one as well, as far as anybody knows.
@@ -119,6 +143,21 @@ impl Mailbox {
         })
     }
 
+    /// What second copies of these messages would be told by, of those that came `since`.
+    pub async fn read_seconds(
+        &self,
+        conn: &mut Conn,
+        uids: &UidSet<SideUid>,
+        since: Option<i64>,
+    ) -> Result<HashMap<SideUid, Second>, BackendError> {
+        let mut prints = read::prints(conn, uids).await?;
+        prints.retain(|print| since.is_none_or(|since| print.date >= since));
+        let lately: UidSet<SideUid> = prints.iter().map(|print| print.uid).collect();
+        let contents = read::contents(conn, &lately).await?;
+        let second = |print: &Print| Some((print.uid, second(print, contents.get(&print.uid)?)));
+        Ok(prints.iter().filter_map(second).collect())
+    }
+
     async fn expect(
         self: &Arc<Self>,
         conn: &mut Conn,
@@ -129,34 +168,36 @@ impl Mailbox {
             return Ok(());
         }
         let side = conn.side();
-        let mut prints = read::prints(conn, uids).await?;
-        prints.retain(|print| since.is_none_or(|since| print.date >= since));
-        let lately: UidSet<SideUid> = prints.iter().map(|print| print.uid).collect();
-        if lately.is_empty() {
+        let seconds = self.read_seconds(conn, uids, since).await?;
+        if seconds.is_empty() {
             return Ok(());
         }
-        let contents = read::contents(conn, &lately).await?;
-        let (account, id, written_at) = (self.account, self.id, now());
         self.change(|m, batch| {
             self.forget_seconds(m, batch);
-            for print in &prints {
-                let (Some(content), Some(uid)) =
-                    (contents.get(&print.uid), m.map.uid_of(side, print.uid))
-                else {
-                    continue;
-                };
-                let Print { id: message_id, head, date, .. } = *print;
-                let Content { text, trace } = *content;
-                let second = Second { id: message_id, head, date, text, trace, written_at };
-                batch.put_second(account, id, uid, direction(side.other()), Some(&second));
-                m.seconds[side.other()].insert(uid, second);
+            for (uid, second) in &seconds {
+                if let Some(uid) = m.map.uid_of(side, *uid) {
+                    self.expect_second(m, batch, side.other(), uid, *second);
+                }
             }
             Ok(((), false))
         })
         .await?;
         step("second copies: what they are told by is noted");
-        debug!(mailbox = %self.name(), %side, messages = lately.len(), "second copies may come");
+        debug!(mailbox = %self.name(), %side, messages = seconds.len(), "second copies may come");
         Ok(())
+    }
+
+    /// From now on a second copy of a message may come to a side.
+    pub(in crate::account) fn expect_second(
+        &self,
+        merged: &mut Merged,
+        batch: &mut Batch,
+        side: Side,
+        uid: Uid,
+        second: Second,
+    ) {
+        batch.put_second(self.account, self.id, uid, direction(side), Some(&second));
+        merged.seconds[side].insert(uid, second);
     }
 
     /// Which of these messages, of the connection's side, are second copies, and of what.
