@@ -137,7 +137,8 @@
 //!   has the bound): most are done by then, and the first view is the whole one. What is to be removed
 //!   from old waits until it is known whether new has it as well.
 //! - **Arrivals are compared with what the other side has of the same days.** Where that side cannot
-//!   be asked, they are shown without it.
+//!   be asked, they are shown without it, and compared when it can: what is one message then goes on under
+//!   the lower UID.
 //! - **A tool's tree on new is emptied, not shown** (`account::history`): its messages are moved to
 //!   their folders by new itself. What a client had deleted, and the tool brings again, is seen again.
 //! - **A copy that another tool altered is joined all the same** (mbsync adds a header). In phase
@@ -182,7 +183,7 @@
 //!   not in the epoch log, which would have to hold it for all accounts. A snapshot has it.
 //! - **What is the same is told without the trace of its delivery** (RFC 5321 §4.4 and what filters add):
 //!   each server writes its own. Two messages that differ in nothing else are one. What is the same in that
-//!   and in its INTERNALDATE was put back by somebody, and is seen.
+//!   and in its INTERNALDATE, of what was moved or is gone from new, was put back by somebody, and is seen.
 //! - **Second copies are expected for an hour** ([`Second`](index::Second)): before mail of the last hour is
 //!   carried, moved or removed, what its other copy would be told by is noted. In phase old, where nobody asks
 //!   new, that holds for all that came since the phase began.

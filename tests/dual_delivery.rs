@@ -313,15 +313,20 @@ fn v3_v5_a_second_copy_that_comes_in_phase_new_is_no_other_message() {
     remove(&mut client, "INBOX", uid);
     post.to_old(51);
     post.to_old(52);
-    uid_of(&mut client, "INBOX", 52);
-    eventually("the second copy goes", || {
-        (uids_of(&mut client, "INBOX", 50) == [first]).then_some(())
-    });
+    // It comes to new when it was brought there and removed.
+    let uid = uid_of(&mut client, "INBOX", 52);
+    remove(&mut client, "INBOX", uid);
+    post.to_new(52);
+    post.to_new(53);
+    uid_of(&mut client, "INBOX", 53);
+    assert_eq!(uids_of(&mut client, "INBOX", 50), [first], "V3");
+    assert_eq!(uids_of(&mut client, "INBOX", 52), [], "it is back");
+    has(&post.world.new, 52, 0);
     has(&post.world.new, 50, 1);
     assert_eq!(uids_of(&mut client, "INBOX", 51), []);
     assert_eq!(held(&post.world.new, "INBOX", 51), 0, "V5");
     phase(&post.world, "old");
-    for (n, times) in [(50, 1), (51, 0), (52, 1)] {
+    for (n, times) in [(50, 1), (51, 0), (52, 0), (53, 1)] {
         assert_eq!(held(&post.world.old, "INBOX", n), times, "message {n} on old");
     }
 }
@@ -418,5 +423,59 @@ fn v3_what_is_put_back_is_seen() {
     for n in 50..53 {
         assert_eq!(uids_of(&mut client, "INBOX", n).len(), 1, "message {n}");
         assert_eq!(held(&post.world.new, "INBOX", n), 1, "message {n} on new");
+    }
+}
+
+/// What comes while the other server is away is shown, and compared when that is back.
+#[test]
+fn v3_v7_a_second_copy_that_comes_while_a_server_is_away_is_no_other_message_when_it_is_back() {
+    let mut post = Post::start();
+    let mut client = post.world.proxy.client();
+    for n in 50..53 {
+        post.to_old(n);
+    }
+    let carried = uid_of(&mut client, "INBOX", 50);
+    client.ok(&format!("UID FETCH {carried} BODY[]"));
+    has(&post.world.new, 50, 1);
+    let kept = uid_of(&mut client, "INBOX", 51);
+    client.ok(&format!("UID STORE {kept} +FLAGS (\\Flagged)"));
+    let removed = uid_of(&mut client, "INBOX", 52);
+    remove(&mut client, "INBOX", removed);
+    post.world.old.stop();
+    for n in 50..54 {
+        post.to_new(n);
+    }
+    // What lies on old is known, and can be read when it is back.
+    eventually("what came to new is shown (V7)", || {
+        (client.ok("SELECT INBOX").count("EXISTS") == Some(3 + 1 + 2 + 4)).then_some(())
+    });
+    post.world.old.start();
+    eventually("each is one message", || {
+        let seen = [50, 51, 52].map(|n| uids_of(&mut client, "INBOX", n));
+        (seen == [vec![carried], vec![kept], vec![]]).then_some(())
+    });
+    for (n, times) in [(50, 1), (51, 1), (52, 0), (53, 1)] {
+        has(&post.world.new, n, times);
+    }
+    let all = everything(&mut client, "INBOX");
+    let it = all.iter().find(|m| m.uid == kept).expect("it");
+    assert!(it.flags.contains("\\Flagged"), "{it:?}");
+}
+
+/// Octet for octet the same, and perhaps in the same second: only what was moved can have been put back.
+#[test]
+fn v3_an_identical_second_copy_of_what_was_removed_stays_away() {
+    let post = Post::start();
+    let mut client = post.world.proxy.client();
+    for n in 50..53 {
+        post.world.old.deliver("INBOX", &Mail::numbered(n));
+        let uid = uid_of(&mut client, "INBOX", n);
+        remove(&mut client, "INBOX", uid);
+        post.world.new.deliver("INBOX", &Mail::numbered(n));
+    }
+    settled(&post, &mut client, 60);
+    for n in 50..53 {
+        assert_eq!(uids_of(&mut client, "INBOX", n), [], "message {n} is back");
+        has(&post.world.new, n, 0);
     }
 }

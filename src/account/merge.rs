@@ -120,6 +120,8 @@ pub struct Merged {
     pub unmatched: UidSet<SideUid>,
     /// Those of them that came while the first matching was under way: they do not wait for its end.
     pub came: UidSet<SideUid>,
+    /// What was shown though the other side could not be asked: it is compared when it can.
+    pub shown_late: Sides<UidSet<SideUid>>,
     /// Whether what comes to both sides is to be found out, as the last report said.
     pub matches: bool,
     /// Arrivals on old that wait to be compared with what lies on new alone.
@@ -173,6 +175,7 @@ impl Merged {
             held: Sides::default(),
             unmatched: UidSet::new(),
             came: UidSet::new(),
+            shown_late: Sides::default(),
             matches: false,
             waiting: UidSet::new(),
             waited: None,

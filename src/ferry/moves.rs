@@ -12,7 +12,7 @@ use super::carry::remove_copies;
 use super::copier::{Copier, lock};
 use crate::account::{Access, AccountError, Mailbox, expunge_without_uidplus, likenesses};
 use crate::backend::{Lease, text};
-use crate::index::{Moving, MovingPlace};
+use crate::index::{Fate, Moving, MovingPlace};
 use crate::uid::{SideUid, Uid, UidSet};
 
 impl Copier {
@@ -124,7 +124,7 @@ impl Copier {
             let uids: UidSet<Uid> =
                 copied.iter().filter_map(|uid| source.uid_of(side, uid)).collect();
             let noted = source.removing(&uids).await?;
-            source.removing_seconds(&mut from, &copied, false).await?;
+            source.removing_seconds(&mut from, &copied, false, Fate::Moved).await?;
             remove_copies(&mut from, &copied).await?;
             if !from.profile().uidplus()
                 && let Some(refused) = expunge_without_uidplus(&mut from, &copied).await?

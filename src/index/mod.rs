@@ -58,8 +58,8 @@ pub use self::error::IndexError;
 pub use self::moving::{Moving, Place as MovingPlace};
 pub use self::open::Opened;
 pub use self::records::{
-    AccountId, AccountRecord, Direction, Intent, ListedAs, MailboxId, MailboxRecord, Measured,
-    Owed, Roll, Second, Snapshot, Stored, Stuck, Style, Verified,
+    AccountId, AccountRecord, Direction, Fate, Intent, ListedAs, MailboxId, MailboxRecord,
+    Measured, Owed, Roll, Second, Snapshot, Stored, Stuck, Style, Verified,
 };
 pub use self::renaming::{Renamed, Renaming};
 pub use self::restore::{Restored, restore};

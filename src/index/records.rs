@@ -176,8 +176,22 @@ pub struct Second {
     pub text: [u8; 32],
     /// BLAKE3 of what was written of the delivery.
     pub trace: [u8; 32],
+    /// What became of it.
+    pub fate: Fate,
     /// When this was written, in Unix seconds.
     pub written_at: u64,
+}
+
+/// What became of a message whose second copy may come. The numbers are on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Fate {
+    /// It was carried to the other side.
+    Carried = 0,
+    /// A client removed it.
+    Removed = 1,
+    /// A client moved it to another mailbox.
+    Moved = 2,
 }
 
 /// A message that could not be copied.
@@ -564,6 +578,7 @@ pub fn pack_second(second: &Second) -> Vec<u8> {
     out.number(second.date.cast_unsigned());
     out.fixed(&second.text);
     out.fixed(&second.trace);
+    out.byte(second.fate as u8);
     out.number(second.written_at);
     out.done()
 }
@@ -577,6 +592,12 @@ pub fn unpack_second(bytes: &[u8]) -> Result<Second, Malformed> {
         date: input.number()?.cast_signed(),
         text: input.fixed()?,
         trace: input.fixed()?,
+        fate: match input.byte()? {
+            0 => Fate::Carried,
+            1 => Fate::Removed,
+            2 => Fate::Moved,
+            _ => return Err(Malformed("unknown fate")),
+        },
         written_at: input.number()?,
     };
     input.finish()?;
@@ -882,7 +903,9 @@ mod tests {
         #[test]
         fn second_copies_survive_packing(id: u64, head: u64, date: i64, text: [u8; 32],
             trace: [u8; 32], written_at: u64) {
-            let second = Second { id, head, date, text, trace, written_at };
+            let fates = [Fate::Carried, Fate::Removed, Fate::Moved];
+            let fate = fates[(id % 3) as usize];
+            let second = Second { id, head, date, text, trace, fate, written_at };
             prop_assert_eq!(unpack_second(&pack_second(&second)), Ok(second));
         }
 

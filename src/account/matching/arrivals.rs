@@ -8,9 +8,10 @@ use tracing::debug;
 use super::pair::{self, Contents, Pair};
 use super::{TOGETHER, Task, read};
 use crate::account::mailbox::{Mailbox, now};
-use crate::account::{Access, AccountError, Merged};
+use crate::account::{Access, AccountError, Merged, write_flags};
 use crate::backend::{BackendError, Conn, text};
 use crate::base::{Phase, Side, Sides, step};
+use crate::index::Fate;
 use crate::uid::{SideUid, Uid, UidSet};
 
 impl Mailbox {
@@ -71,6 +72,76 @@ impl Mailbox {
         let waiting = self.peek(|m| m.waiting.clone());
         self.settle_waiting(&mut old, &waiting, &[]).await?;
         self.give_back(old).await;
+        Ok(())
+    }
+
+    /// The same of new, while old is not asked.
+    pub(super) async fn compare_on_new(
+        self: &Arc<Self>,
+        access: &Access,
+    ) -> Result<(), AccountError> {
+        let mut new = self.lease(access, Side::New).await?;
+        let unmatched = self.peek(|m| m.unmatched.clone());
+        self.show(&mut new, &unmatched).await?;
+        let told = new.selected().and_then(|s| s.highest_mod_seq);
+        self.give_back(new).await;
+        self.change(|m, _| {
+            let ended = m.end_matching(told);
+            Ok(((), ended))
+        })
+        .await
+    }
+
+    /// Compares what was shown while the other side could not be asked: what is the same becomes one, and goes
+    /// on under the lower UID.
+    pub(super) async fn compare_shown(
+        self: &Arc<Self>,
+        access: &Access,
+    ) -> Result<(), AccountError> {
+        if !self.peek(Merged::is_to_be_compared) {
+            return Ok(());
+        }
+        // Nobody marks anything meanwhile; before any connection is borrowed, as by everybody who writes.
+        let _alone = self.alone().await;
+        let (mut old, mut new) = self.both(access).await?;
+        let (late, on_old, on_new) =
+            self.peek(|m| (m.shown_late.clone(), m.unpaired(), m.new_alone()));
+        let late_old = late.old.intersect(&on_old);
+        let late_new = late.new.intersect(&on_new);
+        let mut pairs = self.pairs(&mut old, &mut new, &late_old, &on_new, false).await?;
+        let prints = read::prints(&mut new, &late_new).await?;
+        let near = read::near(&mut old, &prints, &on_old).await?;
+        pairs.extend(self.pairs(&mut old, &mut new, &near, &late_new, false).await?);
+        let twins: Vec<(SideUid, SideUid)> =
+            pairs.iter().map(|pair| (pair.old, pair.new)).collect();
+        write_flags(&mut old, &mut new, &twins).await?;
+        self.wrote_flags(&new);
+        let paired = Sides {
+            old: pairs.iter().map(|pair| pair.old).collect(),
+            new: pairs.iter().map(|pair| pair.new).collect(),
+        };
+        let mut seconds = Sides {
+            old: self.seconds_among(&mut old, &late_old.subtract(&paired.old)).await?,
+            new: self.seconds_among(&mut new, &late_new.subtract(&paired.new)).await?,
+        };
+        self.change(|m, batch| {
+            m.join_alone(&pairs);
+            for side in Side::BOTH {
+                // Who saw two may have removed the other one.
+                let known = |m: &Merged, of: Uid| {
+                    let fate = m.seconds[side].get(&of).map(|second| second.fate);
+                    fate == Some(Fate::Removed) || m.map.place(of).is_some()
+                };
+                seconds[side].retain(|(_, of)| known(m, *of));
+                self.take_seconds(m, batch, side, &seconds[side]);
+                m.shown_late[side] = m.shown_late[side].subtract(&late[side]);
+            }
+            Ok(((), true))
+        })
+        .await?;
+        self.give_back(old).await;
+        self.give_back(new).await;
+        self.look_for_debts();
         Ok(())
     }
 
@@ -161,10 +232,10 @@ impl Mailbox {
     /// while the other side was not asked.
     pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
         let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
-        // In phase merged second copies are compared as they come, and what old shows in phase old is shown.
+        // Second copies are compared as they come, but for those of the side that nobody looks at.
         let come = self.peek(|m| Sides {
             old: m.phase == Phase::New && !m.seconds.old.is_empty() && !on_old.is_empty(),
-            new: m.phase != Phase::Merged && !m.seconds.new.is_empty() && !on_new.is_empty(),
+            new: m.phase == Phase::Old && !m.seconds.new.is_empty() && !on_new.is_empty(),
         });
         let alike = !on_old.is_empty() && !on_new.is_empty();
         if !self.matchmaker.is_wanted() || !(alike || come.old || come.new) {
@@ -192,9 +263,6 @@ impl Mailbox {
         self.give_back(new).await;
         self.change(|m, batch| {
             let joined = m.join_alone(&pairs);
-            // In phase new they are seen until now: somebody may have removed the other one.
-            let lives = |of: Uid| m.phase == Phase::Old || m.map.place(of).is_some();
-            seconds.new.retain(|(_, of)| lives(*of));
             let mut taken = false;
             for (side, seconds) in seconds.iter() {
                 taken |= self.take_seconds(m, batch, side, seconds);
@@ -212,12 +280,14 @@ impl Mailbox {
             let (late, waited) = (m.record.late, !m.waiting.is_empty() && (last || !m.relinking));
             let came = if late { m.unmatched.clone() } else { m.came.clone() };
             let shown = m.show_unmatched(&came, now())?;
+            m.shown_late.new = m.shown_late.new.union(&came);
             if late {
                 m.end_matching(None);
             }
             if waited {
                 let all = m.waiting.clone();
                 m.show_waiting(&all, now())?;
+                m.shown_late.old = m.shown_late.old.union(&all);
                 m.end_waiting(None);
             }
             Ok(((late || waited) && !m.is_comparing(), late || waited || shown))

@@ -190,7 +190,7 @@ impl Mailbox {
 
     /// The same with what the last login may reach.
     pub(super) fn go_on_matching(self: &Arc<Self>) {
-        if !self.peek(|m| m.is_comparing()) {
+        if !self.peek(|m| m.is_comparing() || m.is_to_be_compared()) {
             return;
         }
         let Some(access) = lock(&self.reach).as_ref().and_then(Reach::access) else { return };
@@ -299,8 +299,16 @@ impl Mailbox {
         let _permit = self.matchmaker.permits.acquire().await;
         *lock(&task.left) = Left::default();
         loop {
-            if self.peek(|m| m.phase == Phase::Old && !m.is_matching()) {
-                self.compare_on_old(&task.access).await?;
+            let alone = self.peek(|m| match m.phase {
+                Phase::Old if !m.is_matching() => Some(Side::Old),
+                Phase::New if m.is_matching() => Some(Side::New),
+                _ => None,
+            });
+            if let Some(side) = alone {
+                match side {
+                    Side::Old => self.compare_on_old(&task.access).await?,
+                    Side::New => self.compare_on_new(&task.access).await?,
+                }
                 task.told.send_replace(());
                 if self.peek(|m| m.is_comparing()) {
                     continue;
@@ -346,6 +354,7 @@ impl Mailbox {
                 self.compare_arrivals(task).await?;
             }
         }
+        self.compare_shown(&task.access).await?;
         info!(mailbox = %self.name(), "matched what lies on both sides");
         // Whoever waited for it may go on.
         self.undecided.note(self);

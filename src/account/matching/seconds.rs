@@ -20,7 +20,7 @@ use crate::account::{AccountError, Merged};
 use crate::backend::{BackendError, Conn};
 use crate::base::{Phase, Side, step};
 use crate::imap::search::SearchDate;
-use crate::index::{Batch, Second};
+use crate::index::{Batch, Fate, Second};
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A second copy comes within so many seconds of the first.
@@ -60,7 +60,7 @@ impl Reading {
 fn second(print: &Print, content: &Content) -> Second {
     let Print { id, head, date, .. } = *print;
     let Content { text, trace } = *content;
-    Second { id, head, date, text, trace, written_at: now() }
+    Second { id, head, date, text, trace, fate: Fate::Carried, written_at: now() }
 }
 
 impl Mailbox {
@@ -83,7 +83,7 @@ impl Mailbox {
 
     /// A client is about to remove some of these messages from the connection's side, or to move them away:
     /// of what lies there alone, and came lately, a second copy may have yet to come to the other side.
-    /// `marked`: only what has `\Deleted` goes.
+    /// `marked`: only what has `\Deleted` goes. `fate`: which of both.
     ///
     /// A server that does not tell what they are does not keep a client from removing them.
     pub async fn removing_seconds(
@@ -91,6 +91,7 @@ impl Mailbox {
         conn: &mut Conn,
         uids: &UidSet<SideUid>,
         marked: bool,
+        fate: Fate,
     ) -> Result<(), AccountError> {
         let side = conn.side();
         let since = self.expected_since(side, true);
@@ -114,7 +115,7 @@ impl Mailbox {
             }
             Err(e) => return Err(e.into()),
         }
-        self.expect(conn, &alone, since).await
+        self.expect(conn, &alone, since, fate).await
     }
 
     /// Since when mail that is about to be carried from this side must have come for its second copy to be
@@ -163,6 +164,7 @@ impl Mailbox {
         conn: &mut Conn,
         uids: &UidSet<SideUid>,
         since: Option<i64>,
+        fate: Fate,
     ) -> Result<(), AccountError> {
         if uids.is_empty() {
             return Ok(());
@@ -176,7 +178,8 @@ impl Mailbox {
             self.forget_seconds(m, batch);
             for (uid, second) in &seconds {
                 if let Some(uid) = m.map.uid_of(side, *uid) {
-                    self.expect_second(m, batch, side.other(), uid, *second);
+                    let second = Second { fate, ..*second };
+                    self.expect_second(m, batch, side.other(), uid, second);
                 }
             }
             Ok(((), false))
@@ -208,34 +211,41 @@ impl Mailbox {
     ) -> Result<Vec<(SideUid, Uid)>, BackendError> {
         let side = conn.side();
         let (phase, mut expected) = self.peek(|m| {
-            let expected = m.seconds[side].iter().map(|(uid, second)| (*uid, *second));
-            (m.phase, expected.collect::<Vec<(Uid, Second)>>())
+            let lives = |uid: &Uid| m.map.place(*uid).is_some();
+            let all = m.seconds[side].iter().map(|(uid, second)| (*uid, *second, lives(uid)));
+            (m.phase, all.collect::<Vec<(Uid, Second, bool)>>())
         });
         if expected.is_empty() || uids.is_empty() {
             return Ok(Vec::new());
         }
         let mut near = uids.clone();
         if uids.len() > FEW {
-            let dated = |(_, second): &(Uid, Second)| Print::dated(second.date);
+            let dated = |(_, second, _): &(Uid, Second, bool)| Print::dated(second.date);
             let dated: Vec<Print> = expected.iter().map(dated).collect();
             near = read::near(conn, &dated, uids).await?;
         }
         let mut prints = read::prints(conn, &near).await?;
         let like =
             |print: &Print, second: &Second| (print.id, print.head) == (second.id, second.head);
-        prints.retain(|print| expected.iter().any(|(_, second)| like(print, second)));
+        prints.retain(|print| expected.iter().any(|(_, second, _)| like(print, second)));
         let alike = prints.iter().map(|print| print.uid).collect();
         let contents = read::contents(conn, &alike).await?;
         let mut found = Vec::new();
         for print in &prints {
             let Some(content) = contents.get(&print.uid) else { continue };
-            // What is the same in all is no other delivery: somebody has put the message back. In phase old
-            // nobody does so, for new does not have it, but as its twin of before, or by a tool.
-            let again = |second: &Second| {
-                phase != Phase::Old && (second.trace, second.date) == (content.trace, print.date)
+            // What is the same in all may be no other delivery: somebody has put the message back. In phase
+            // old nobody does so, for new does not have it, but as its twin of before, or by a tool.
+            let again = |second: &Second, lives: bool| {
+                let same = (second.trace, second.date) == (content.trace, print.date);
+                let may_be_back = match second.fate {
+                    Fate::Carried => !lives,
+                    Fate::Removed => false,
+                    Fate::Moved => true,
+                };
+                same && may_be_back && phase != Phase::Old
             };
-            let is_it = |(_, second): &(Uid, Second)| {
-                like(print, second) && second.text == content.text && !again(second)
+            let is_it = |(_, second, lives): &(Uid, Second, bool)| {
+                like(print, second) && second.text == content.text && !again(second, *lives)
             };
             // Each has one second copy.
             if let Some(at) = expected.iter().position(is_it) {

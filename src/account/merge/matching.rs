@@ -57,11 +57,10 @@ impl Merged {
         let begins = self.record.matching.is_none() && self.record.sides.new.is_some();
         // What waits on old is not mapped yet.
         let old_has_some = || !self.unpaired().is_empty() || !self.waiting.is_empty();
-        let may_be_old = || !self.seconds.new.is_empty() || old_has_some();
-        if self.matches
-            && self.phase != Phase::New
-            && (self.record.matching.is_some() || (begins && may_be_old()))
-        {
+        // In phase new nobody asks old.
+        let may_be_old = || self.phase != Phase::New && old_has_some();
+        let may_be_known = || !self.seconds.new.is_empty() || may_be_old();
+        if self.matches && (self.record.matching.is_some() || (begins && may_be_known())) {
             // After the index was put back from a snapshot, copies of any age may be among them.
             self.record.late |= begins && !self.record.restored.new;
             self.record.matching = self.record.matching.max(Some(below));
@@ -109,6 +108,11 @@ impl Merged {
     /// Whether anything waits to be compared with what the other side has.
     pub fn is_comparing(&self) -> bool {
         self.is_matching() || !self.waiting.is_empty()
+    }
+
+    /// Whether something was shown that has yet to be compared.
+    pub fn is_to_be_compared(&self) -> bool {
+        self.phase == Phase::Merged && self.shown_late.iter().any(|(_, late)| !late.is_empty())
     }
 
     /// Keeps back those of old's arrivals that may be what came to new before: mail may be delivered to

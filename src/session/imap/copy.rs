@@ -16,7 +16,7 @@ use crate::backend::{Done, Lease, text};
 use crate::base::{MailboxName, Side, Sides, step};
 use crate::imap::response::{Code, Response};
 use crate::imap::write::Parts;
-use crate::index::{Moving, MovingPlace};
+use crate::index::{Fate, Moving, MovingPlace};
 use crate::uid::{SeqSet, SideUid, Uid, UidMap, UidSet};
 
 /// So often it is tried to find messages and target together, while a copier moves authority.
@@ -334,7 +334,7 @@ impl Copy {
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if self.moving {
-            self.source.removing_seconds(&mut lease, &wanted, false).await?;
+            self.source.removing_seconds(&mut lease, &wanted, false, Fate::Moved).await?;
         }
         if !self.moving || lease.profile().has_move() {
             let copied = self.at_once(&mut lease, &name, validity, (&wanted, &announced)).await?;
@@ -484,7 +484,7 @@ impl Copy {
         let announced = ensure_announced(&mut from, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if self.moving {
-            self.source.removing_seconds(&mut from, &wanted, false).await?;
+            self.source.removing_seconds(&mut from, &wanted, false, Fate::Moved).await?;
         }
         let noted = match self.moving {
             true => self.begin_move(side, side.other(), &wanted).await?,

@@ -11,6 +11,7 @@ use crate::account::{
 };
 use crate::backend::{BackendError, Conn, Done, text};
 use crate::base::{Side, step};
+use crate::index::Fate;
 use crate::uid::{SeqSet, SideUid, Uid, UidSet};
 
 impl Session {
@@ -101,7 +102,8 @@ async fn remove_from(
             // \Deleted may have been set over another connection, of which this one knows by a NOOP.
             lease.must("NOOP", &text("NOOP")).await?;
         }
-        mailbox.removing_seconds(&mut lease, &wanted, which == Which::Deleted).await?;
+        let marked = which == Which::Deleted;
+        mailbox.removing_seconds(&mut lease, &wanted, marked, Fate::Removed).await?;
         let refused = match which {
             Which::Deleted => expunge_deleted(&mut lease, &wanted).await?,
             Which::All => take_away(&mut lease, &wanted).await?,
