@@ -101,8 +101,6 @@ impl Mailbox {
         if !self.peek(Merged::is_to_be_compared) {
             return Ok(());
         }
-        // Nobody marks anything meanwhile; before any connection is borrowed, as by everybody who writes.
-        let _alone = self.alone().await;
         let (mut old, mut new) = self.both(access).await?;
         let (late, on_old, on_new) =
             self.peek(|m| (m.shown_late.clone(), m.unpaired(), m.new_alone()));
@@ -112,10 +110,6 @@ impl Mailbox {
         let prints = read::prints(&mut new, &late_new).await?;
         let near = read::near(&mut old, &prints, &on_old).await?;
         pairs.extend(self.pairs(&mut old, &mut new, &near, &late_new, false).await?);
-        let twins: Vec<(SideUid, SideUid)> =
-            pairs.iter().map(|pair| (pair.old, pair.new)).collect();
-        write_flags(&mut old, &mut new, &twins).await?;
-        self.wrote_flags(&new);
         let paired = Sides {
             old: pairs.iter().map(|pair| pair.old).collect(),
             new: pairs.iter().map(|pair| pair.new).collect(),
@@ -124,6 +118,15 @@ impl Mailbox {
             old: self.seconds_among(&mut old, &late_old.subtract(&paired.old)).await?,
             new: self.seconds_among(&mut new, &late_new.subtract(&paired.new)).await?,
         };
+        self.give_back(old).await;
+        self.give_back(new).await;
+        // Nobody marks anything meanwhile; before any connection is borrowed, as by everybody who writes.
+        let _alone = self.alone().await;
+        let (mut old, mut new) = self.both(access).await?;
+        let twins: Vec<(SideUid, SideUid)> =
+            pairs.iter().map(|pair| (pair.old, pair.new)).collect();
+        write_flags(&mut old, &mut new, &twins).await?;
+        self.wrote_flags(&new);
         self.change(|m, batch| {
             m.join_alone(&pairs);
             for side in Side::BOTH {
