@@ -481,6 +481,43 @@ fn v3_mail_that_comes_to_both_sides_in_phase_old_is_one_message_when_merged() {
     }
 }
 
+/// Somebody who works on new takes messages away and puts them back: old has them all the time, unseen meanwhile.
+#[test]
+fn v5_what_was_put_back_on_new_is_on_old_once_after_the_way_back() {
+    for mirror in ["none", "all"] {
+        let world = World::new().set("copy.mirror", &format!("\"{mirror}\"")).seeded(|old, _| {
+            old.seed("INBOX", &mails(0..5));
+            old.seed("Work", &mails(10..12));
+        });
+        let mut client = world.proxy.client();
+        copy_all(&world, &mut client);
+        let before = contents(&everything(&mut client, "INBOX"));
+        let mut direct = world.new.client();
+        let aside = quoted(&world.new.name("Aside"));
+        direct.ok(&format!("CREATE {aside}"));
+        direct.ok("SELECT INBOX");
+        direct.ok(&format!("MOVE 2:3 {aside}"));
+        eventually("they are away", || (everything(&mut client, "INBOX").len() == 3).then_some(()));
+        direct.ok(&format!("SELECT {aside}"));
+        direct.ok("MOVE 1:2 INBOX");
+        lab::eventually_holds(&mut client, "INBOX", 5);
+        client.ok("SELECT INBOX");
+        let back = client.ok("UID SEARCH ALL").found();
+        client.ok(&format!("UID STORE {} +FLAGS (\\Flagged)", back[4]));
+        let seen = everything(&mut client, "INBOX");
+        let octets = |seen: &[Seen]| -> Vec<Vec<u8>> {
+            contents(seen).into_iter().map(|m| m.octets).collect()
+        };
+        assert_eq!(octets(&seen), octets(&before));
+        go(&world, "old");
+        let on_old = everything(&mut world.old.client(), "INBOX");
+        assert_eq!(contents(&on_old), contents(&seen), "V5, with mirror {mirror}");
+        go(&world, "merged");
+        let after = everything(&mut world.proxy.client(), "INBOX");
+        assert_eq!(contents(&after), contents(&seen), "V3");
+    }
+}
+
 /// Courier counts a mailbox anew that is renamed: in phase old nobody can link its messages with their twins.
 #[test]
 fn v3_a_folder_that_old_counts_anew_in_phase_old_shows_each_message_once_when_merged() {

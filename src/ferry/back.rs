@@ -50,6 +50,9 @@ impl Copier {
             step("way back: the mailbox is on old");
         }
         mailbox.absorb_both(access).await?;
+        if to == Side::Old {
+            mailbox.compare_hidden(access).await?;
+        }
         let give_up = Instant::now() + self.config.copy.grace * 2;
         let mut tried = UidSet::new();
         loop {

@@ -77,6 +77,7 @@ impl Copier {
         let Some(_entered) = self.enter().await else { return Ok(()) };
         let access = self.access.load_full();
         if self.config.copy.mirror == Mirror::All && !mailbox.stays_on_old() {
+            mailbox.compare_hidden(&access).await?;
             let open = mailbox.intents(Side::Old);
             let missing: Vec<Uid> = (mailbox.missing_on(Side::Old).into_iter())
                 .map(|(uid, _)| uid)

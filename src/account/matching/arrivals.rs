@@ -106,10 +106,8 @@ impl Mailbox {
             self.peek(|m| (m.shown_late.clone(), m.unpaired(), m.new_alone()));
         let late_old = late.old.intersect(&on_old);
         let late_new = late.new.intersect(&on_new);
-        let mut pairs = self.pairs(&mut old, &mut new, &late_old, &on_new, false).await?;
-        let prints = read::prints(&mut new, &late_new).await?;
-        let near = read::near(&mut old, &prints, &on_old).await?;
-        pairs.extend(self.pairs(&mut old, &mut new, &near, &late_new, false).await?);
+        let mut pairs = self.pairs_of_few(&mut old, &mut new, &late_old, &on_new).await?;
+        pairs.extend(self.pairs_of_few(&mut old, &mut new, &on_old, &late_new).await?);
         let paired = Sides {
             old: pairs.iter().map(|pair| pair.old).collect(),
             new: pairs.iter().map(|pair| pair.new).collect(),
@@ -231,6 +229,45 @@ impl Mailbox {
         Ok(pairs)
     }
 
+    /// The same of those of like days: prints are read of the few, and on the other side of what is of their days.
+    async fn pairs_of_few(
+        &self,
+        old: &mut Conn,
+        new: &mut Conn,
+        on_old: &UidSet<SideUid>,
+        on_new: &UidSet<SideUid>,
+    ) -> Result<Vec<Pair>, BackendError> {
+        if on_old.len() <= on_new.len() {
+            return self.pairs(old, new, on_old, on_new, false).await;
+        }
+        let prints = read::prints(new, on_new).await?;
+        let near = read::near(old, &prints, on_old).await?;
+        self.pairs(old, new, &near, on_new, false).await
+    }
+
+    /// What lies on new alone may be what old has unseen: somebody took it away from new, and has put it back.
+    /// Then it is no message that old lacks.
+    pub async fn compare_hidden(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
+        let on_new = self.peek(Merged::new_alone);
+        if !self.matchmaker.is_wanted() || on_new.is_empty() {
+            return Ok(());
+        }
+        let (mut old, mut new) = self.both(access).await?;
+        let there = old.selected().map(|s| s.announced().clone()).unwrap_or_default();
+        let hidden = there.subtract(&self.peek(Merged::known_on_old));
+        let pairs = match hidden.is_empty() {
+            true => Vec::new(),
+            false => self.pairs_of_few(&mut old, &mut new, &hidden, &on_new).await?,
+        };
+        self.give_back(old).await;
+        self.give_back(new).await;
+        self.change(|m, _| {
+            let joined = m.join_hidden(&pairs);
+            Ok(((), joined))
+        })
+        .await
+    }
+
     /// Makes one of what lies on old alone and what lies on new alone, where it is the same: each came
     /// while the other side was not asked.
     pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
@@ -245,14 +282,7 @@ impl Mailbox {
             return Ok(());
         }
         let (mut old, mut new) = self.both(access).await?;
-        // Prints are read of the few, and on the other side of what is of their days.
-        let pairs = if on_old.len() <= on_new.len() {
-            self.pairs(&mut old, &mut new, &on_old, &on_new, false).await?
-        } else {
-            let prints = read::prints(&mut new, &on_new).await?;
-            let near = read::near(&mut old, &prints, &on_old).await?;
-            self.pairs(&mut old, &mut new, &near, &on_new, false).await?
-        };
+        let pairs = self.pairs_of_few(&mut old, &mut new, &on_old, &on_new).await?;
         let mut seconds = Sides::<Vec<(SideUid, Uid)>>::default();
         if come.old {
             let left = on_old.subtract(&pairs.iter().map(|pair| pair.old).collect());

@@ -162,6 +162,28 @@ impl Merged {
         joined
     }
 
+    /// What old has that is seen, is about to be, or was removed by a client.
+    pub fn known_on_old(&self) -> UidSet<SideUid> {
+        let held = self.held.old.keys().copied().collect();
+        let removed = self.owed.removed.union(&self.owed.removing);
+        self.map.side_uids(Side::Old).union(&self.waiting).union(&held).union(&removed)
+    }
+
+    /// Messages on new alone, and what old has of them unseen, become one.
+    pub fn join_hidden(&mut self, pairs: &[Pair]) -> bool {
+        let mut joined = false;
+        for Pair { old, new, .. } in pairs {
+            let Some(uid) = self.map.uid_of(Side::New, *new) else { continue };
+            let alone = matches!(self.map.place(uid), Some(Place::New(_)));
+            if alone && !self.known_on_old().contains(*old) {
+                self.owe_flags(uid);
+                self.record.unshown.old.remove(*old);
+                joined |= self.map.set_place(uid, Place::Both { old: *old, new: *new });
+            }
+        }
+        joined
+    }
+
     /// Messages that were seen while the other side was not asked, and are the same, become one. Whoever
     /// sees one of them goes on seeing it under its UID.
     pub fn join_alone(&mut self, pairs: &[Pair]) -> bool {
