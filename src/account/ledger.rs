@@ -13,7 +13,7 @@ use super::mailbox::{Mailbox, lock, now};
 use super::{AccountError, Merged};
 use crate::base::{Phase, Side};
 use crate::config::Mirror;
-use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, Second, Stuck};
+use crate::index::{AccountId, Batch, Direction, Intent, MailboxId, SecondCopy, Stuck};
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A copy that turns up so many seconds after its intent was given up is still recognised, and so is a second
@@ -31,7 +31,7 @@ pub struct Copied {
     /// Its UID there.
     pub copy: SideUid,
     /// What another copy would be told by that may be delivered there.
-    pub second: Option<Second>,
+    pub second: Option<SecondCopy>,
 }
 
 /// The mailboxes of an account in which something waits to be decided: copies whose fate is not
@@ -103,7 +103,9 @@ impl Mailbox {
     /// it.
     pub fn look_into(self: &Arc<Self>) {
         let undecided = |m: &Merged, side| {
-            !m.intents[side].is_empty() || !m.held[side].is_empty() || !m.seconds[side].is_empty()
+            !m.intents[side].is_empty()
+                || !m.held[side].is_empty()
+                || !m.second_copies[side].is_empty()
         };
         let any = |m: &Merged| Side::BOTH.into_iter().any(|side| undecided(m, side));
         if self.peek(|m| any(m) || !m.stuck.is_empty() || m.removes_twins()) {
@@ -208,7 +210,7 @@ impl Mailbox {
                     if let Some(second) = copy.second {
                         // In phase new it has come into sight with another UID.
                         let uid = merged.map.uid_of(to, copy.copy).unwrap_or(copy.uid);
-                        self.expect_second(merged, batch, to, uid, second);
+                        self.expect_second_copy(merged, batch, to, uid, second);
                     }
                 } else {
                     merged.hide_copy(to, copy.copy);
@@ -284,7 +286,7 @@ impl Mailbox {
 
     /// Forgets closed intents, and second copies, whose time is over.
     pub async fn forget_old_intents(self: &Arc<Self>) -> Result<(), AccountError> {
-        self.forget_old_seconds().await?;
+        self.forget_old_second_copies().await?;
         let (account, id) = (self.account, self.id);
         let over = |i: &Intent| i.closed && now().saturating_sub(i.written_at) > REMEMBER;
         if !self.peek(|m| m.intents.iter().any(|(_, all)| all.values().any(over))) {

@@ -174,8 +174,8 @@ impl Mailbox {
         let id = stored.record.id;
         let mut merged = Merged::new(stored.record, stored.map, intents, phase);
         merged.phase_since = phase_since;
-        for (uid, direction, second) in stored.seconds {
-            merged.seconds[to(direction)].insert(uid, second);
+        for (uid, direction, second) in stored.second_copies {
+            merged.second_copies[to(direction)].insert(uid, second);
         }
         merged.stuck = stored.stuck.into_iter().collect();
         merged.owed = stored.owed;

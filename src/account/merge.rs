@@ -14,7 +14,7 @@ use super::modseq::ModSeqs;
 use crate::backend::Incarnation;
 use crate::base::MailboxName;
 use crate::base::{Phase, Side, Sides};
-use crate::index::{Intent, MailboxRecord, Owed, Second, Snapshot, Stuck};
+use crate::index::{Intent, MailboxRecord, Owed, SecondCopy, Snapshot, Stuck};
 use crate::uid::{MapError, Place, Run, SideUid, Uid, UidMap, UidSet};
 
 /// Why a side's report was not believed. The side is treated as away: nothing is removed, nothing
@@ -135,7 +135,7 @@ pub struct Merged {
     /// Copies to each side that were begun, by virtual UID; closed ones too, for a day.
     pub intents: Sides<BTreeMap<Uid, Intent>>,
     /// Second copies that may come to each side, by the UID of the message.
-    pub seconds: Sides<BTreeMap<Uid, Second>>,
+    pub second_copies: Sides<BTreeMap<Uid, SecondCopy>>,
     /// Messages that could not be copied.
     pub stuck: BTreeMap<Uid, Stuck>,
     /// What the other side has yet to be told of.
@@ -181,7 +181,7 @@ impl Merged {
             waited: None,
             relinking: false,
             intents,
-            seconds: Sides::default(),
+            second_copies: Sides::default(),
             stuck: BTreeMap::new(),
             owed: Owed::default(),
             owes_more: false,

@@ -19,7 +19,7 @@ use crate::imap::command::InternalDate;
 use crate::imap::fetch_scan::flags;
 use crate::imap::response::{Code, Status};
 use crate::imap::write::Parts;
-use crate::index::{Intent, Second};
+use crate::index::{Intent, SecondCopy};
 use crate::uid::{SideUid, Uid, UidSet};
 
 /// A server that refuses so many messages of a batch by a limit of its own takes no more of them.
@@ -319,12 +319,12 @@ impl<'a> Carry<'a> {
         if copies.is_empty() {
             return Ok(0);
         }
-        let seconds = self.seconds(messages, &copies).map_err(spool(self.to))?;
+        let second_copies = self.second_copies(messages, &copies).map_err(spool(self.to))?;
         // From here to the change of place nobody else writes to these messages.
         let _alone = self.mailbox.alone().await;
         let gone = self.match_flags(source, target, messages, &mut copies).await?;
         self.step("copy: flags are matched", "way back: flags are matched");
-        let second = |uid: &Uid| seconds.get(uid).copied();
+        let second = |uid: &Uid| second_copies.get(uid).copied();
         let copied =
             |(uid, copy): (&Uid, &SideUid)| Copied { uid: *uid, copy: *copy, second: second(uid) };
         let settled: Vec<Copied> = copies.iter().map(copied).collect();
@@ -347,20 +347,22 @@ impl<'a> Carry<'a> {
 
     /// What second copies would be told by of the messages that came lately: unless these are many, as where all
     /// of a mailbox is carried that was just filled.
-    fn seconds(
+    fn second_copies(
         &self,
         messages: &mut [Message],
         copies: &BTreeMap<Uid, SideUid>,
-    ) -> io::Result<HashMap<Uid, Second>> {
-        let mut seconds = HashMap::new();
-        let Some(since) = self.mailbox.seconds_since(self.to.other()) else { return Ok(seconds) };
+    ) -> io::Result<HashMap<Uid, SecondCopy>> {
+        let mut second_copies = HashMap::new();
+        let Some(since) = self.mailbox.second_copies_since(self.to.other()) else {
+            return Ok(second_copies);
+        };
         let lately = messages.iter_mut().filter_map(|message| {
             let date = internal_date(&message.date).filter(|date| *date >= since)?;
             copies.contains_key(&message.uid).then_some((message, date))
         });
         let lately: Vec<(&mut Message, i64)> = lately.collect();
         if lately.len() > MOST_AT_ONCE {
-            return Ok(seconds);
+            return Ok(second_copies);
         }
         for (message, date) in lately {
             let mut reading = Reading::default();
@@ -368,9 +370,9 @@ impl<'a> Carry<'a> {
             while let Some(chunk) = chunks.next()? {
                 reading.update(chunk);
             }
-            seconds.insert(message.uid, reading.finish(date));
+            second_copies.insert(message.uid, reading.finish(date));
         }
-        Ok(seconds)
+        Ok(second_copies)
     }
 
     /// A place where tests have the program die, on the way to new or on the way back.

@@ -124,7 +124,7 @@ impl Copier {
             let uids: UidSet<Uid> =
                 copied.iter().filter_map(|uid| source.uid_of(side, uid)).collect();
             let noted = source.removing(&uids).await?;
-            source.removing_seconds(&mut from, &copied, false, Fate::Moved).await?;
+            source.note_second_copies(&mut from, &copied, false, Fate::Moved).await?;
             remove_copies(&mut from, &copied).await?;
             if !from.profile().uidplus()
                 && let Some(refused) = expunge_without_uidplus(&mut from, &copied).await?

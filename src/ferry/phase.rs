@@ -187,7 +187,8 @@ impl Change {
     }
 
     async fn level_twins(&self, mailbox: &Arc<Mailbox>) -> Result<(), AccountError> {
-        if mailbox.peek(|m| m.map.side_uids(Side::New).is_empty() && m.seconds.new.is_empty()) {
+        if mailbox.peek(|m| m.map.side_uids(Side::New).is_empty() && m.second_copies.new.is_empty())
+        {
             return Ok(());
         }
         mailbox.absorb_both(&self.access).await?;

@@ -170,8 +170,8 @@ impl Copier {
             })
             .collect();
         let set: UidSet<SideUid> = places.iter().map(|(_, old, _)| *old).collect();
-        let seconds = match mailbox.seconds_since(to.other()) {
-            Some(since) => mailbox.read_seconds(&mut source, &set, Some(since)).await?,
+        let second_copies = match mailbox.second_copies_since(to.other()) {
+            Some(since) => mailbox.read_second_copies(&mut source, &set, Some(since)).await?,
             None => HashMap::new(),
         };
         let flags = latest_flags(mailbox, &mut source, &set).await?;
@@ -184,7 +184,7 @@ impl Copier {
             target
                 .must("UID STORE", &text(&format!("UID STORE {new_uid} FLAGS.SILENT {list}")))
                 .await?;
-            copies.push(Copied { uid, copy: new_uid, second: seconds.get(&old).copied() });
+            copies.push(Copied { uid, copy: new_uid, second: second_copies.get(&old).copied() });
         }
         mailbox.wrote_flags(target);
         let refused = mailbox.commit_copies(to, copies).await?;

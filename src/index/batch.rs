@@ -5,7 +5,7 @@ use std::fmt;
 use super::keys::{Key, Tree};
 use super::moving::{Moving, pack_moving};
 use super::records::{
-    self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Second, Stuck,
+    self, AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, SecondCopy, Stuck,
 };
 use super::renaming::{Renaming, pack_renaming};
 use crate::base::{AccountName, MailboxName, Side};
@@ -152,7 +152,7 @@ impl Batch {
         for tree in [
             Tree::Runs,
             Tree::Intents,
-            Tree::Seconds,
+            Tree::SecondCopies,
             Tree::Outbox,
             Tree::Stuck,
             Tree::Emails,
@@ -187,17 +187,17 @@ impl Batch {
     }
 
     /// Remembers that a second copy of a message may come, or forgets it.
-    pub fn put_second(
+    pub fn put_second_copy(
         &mut self,
         account: AccountId,
         mailbox: MailboxId,
         uid: Uid,
         direction: Direction,
-        second: Option<&Second>,
+        second: Option<&SecondCopy>,
     ) {
-        let key = Key::second(account, mailbox, uid, direction);
+        let key = Key::second_copy(account, mailbox, uid, direction);
         match second {
-            Some(second) => self.put(account, mailbox, key, records::pack_second(second)),
+            Some(second) => self.put(account, mailbox, key, records::pack_second_copy(second)),
             None => self.ops.push(Op::Remove(key)),
         }
     }

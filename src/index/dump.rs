@@ -87,7 +87,7 @@ pub struct MailboxDump {
     /// How many messages have the EMAILID of another place: COPY or MOVE made them.
     pub copies: usize,
     /// Of how many messages a second copy may come, delivered to the other side.
-    pub seconds: usize,
+    pub second_copies: usize,
     /// What its keys and values take in the index.
     pub octets: u64,
 }
@@ -244,7 +244,7 @@ fn mailbox(
         intents: Vec::new(),
         stuck: Vec::new(),
         copies: 0,
-        seconds: 0,
+        second_copies: 0,
         octets: 0,
     };
     for run in load::chunks(store, account, id)?.0.iter().flatten() {
@@ -283,12 +283,12 @@ fn mailbox(
         });
     }
     for tree in
-        [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::Seconds, Tree::Stuck, Tree::Emails]
+        [Tree::Mailboxes, Tree::Runs, Tree::Intents, Tree::SecondCopies, Tree::Stuck, Tree::Emails]
     {
         store.scan(&Key::of_mailbox(tree, account, id), &mut |key, value| {
             dump.octets += (key.len() + value.len()) as u64;
             dump.copies += usize::from(tree == Tree::Emails);
-            dump.seconds += usize::from(tree == Tree::Seconds);
+            dump.second_copies += usize::from(tree == Tree::SecondCopies);
             Ok(())
         })?;
     }
@@ -403,8 +403,8 @@ impl fmt::Display for MailboxDump {
                 stuck.uid, stuck.tries, stuck.next_try
             )?;
         }
-        if self.seconds > 0 {
-            writeln!(f, "    a second copy may come of {} messages", self.seconds)?;
+        if self.second_copies > 0 {
+            writeln!(f, "    a second copy may come of {} messages", self.second_copies)?;
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub enum Tree {
     /// Account id, number → a MOVE that is under way.
     Moving = 14,
     /// Account id, mailbox id, UID, direction → a second copy that may come.
-    Seconds = 15,
+    SecondCopies = 15,
 }
 
 /// A key, or the beginning that a range of keys shares.
@@ -61,7 +61,7 @@ impl Tree {
         Tree::Outbox,
         Tree::Stuck,
         Tree::Emails,
-        Tree::Seconds,
+        Tree::SecondCopies,
     ];
 }
 
@@ -137,8 +137,13 @@ impl Key {
     }
 
     /// A message whose second copy may come.
-    pub fn second(account: AccountId, mailbox: MailboxId, uid: Uid, direction: Direction) -> Key {
-        let mut key = Key::of_mailbox(Tree::Seconds, account, mailbox).then(uid.0);
+    pub fn second_copy(
+        account: AccountId,
+        mailbox: MailboxId,
+        uid: Uid,
+        direction: Direction,
+    ) -> Key {
+        let mut key = Key::of_mailbox(Tree::SecondCopies, account, mailbox).then(uid.0);
         key.0.push(direction as u8);
         key
     }

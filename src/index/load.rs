@@ -8,9 +8,10 @@ use super::keys::{Key, Tree, direction_in, number_in};
 use super::moving::{Moving, unpack_moving};
 use super::pack::unpack_runs;
 use super::records::{
-    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed, Second,
-    Stored, Stuck, Verified, unpack_account, unpack_email, unpack_intent, unpack_mailbox,
-    unpack_measured, unpack_owed, unpack_second, unpack_stuck, unpack_verified,
+    AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed,
+    SecondCopy, Stored, Stuck, Verified, unpack_account, unpack_email, unpack_intent,
+    unpack_mailbox, unpack_measured, unpack_owed, unpack_second_copy, unpack_stuck,
+    unpack_verified,
 };
 use super::renaming::{Renaming, unpack_renaming};
 use super::store::Store;
@@ -106,8 +107,8 @@ pub fn stored(
         Some(value) => unpack_owed(&value).map_err(damaged(key.as_bytes()))?,
         None => Owed::default(),
     };
-    let seconds = seconds(store, account, mailbox)?;
-    Ok(Stored { record, map, intents, seconds, stuck: stuck(store, account, mailbox)?, owed })
+    let second_copies = second_copies(store, account, mailbox)?;
+    Ok(Stored { record, map, intents, second_copies, stuck: stuck(store, account, mailbox)?, owed })
 }
 
 /// The chunks of a mailbox's map, ascending, and their octets in the store.
@@ -146,19 +147,19 @@ pub fn intents(
 }
 
 /// The second copies that may come to a mailbox, by UID.
-pub fn seconds(
+pub fn second_copies(
     store: &dyn Store,
     account: AccountId,
     mailbox: MailboxId,
-) -> Result<Vec<(Uid, Direction, Second)>, IndexError> {
-    let mut seconds = Vec::new();
-    store.scan(&Key::of_mailbox(Tree::Seconds, account, mailbox), &mut |key, value| {
+) -> Result<Vec<(Uid, Direction, SecondCopy)>, IndexError> {
+    let mut second_copies = Vec::new();
+    store.scan(&Key::of_mailbox(Tree::SecondCopies, account, mailbox), &mut |key, value| {
         let direction = direction_in(key).ok_or_else(|| damaged(key)("no direction"))?;
-        let second = unpack_second(value).map_err(damaged(key))?;
-        seconds.push((Uid(number(key, 2)?), direction, second));
+        let second = unpack_second_copy(value).map_err(damaged(key))?;
+        second_copies.push((Uid(number(key, 2)?), direction, second));
         Ok(())
     })?;
-    Ok(seconds)
+    Ok(second_copies)
 }
 
 /// The stuck messages of a mailbox, by UID.

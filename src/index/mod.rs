@@ -59,7 +59,7 @@ pub use self::moving::{Moving, Place as MovingPlace};
 pub use self::open::Opened;
 pub use self::records::{
     AccountId, AccountRecord, Direction, Fate, Intent, ListedAs, MailboxId, MailboxRecord,
-    Measured, Owed, Roll, Second, Snapshot, Stored, Stuck, Style, Verified,
+    Measured, Owed, Roll, SecondCopy, Snapshot, Stored, Stuck, Style, Verified,
 };
 pub use self::renaming::{Renamed, Renaming};
 pub use self::restore::{Restored, restore};

@@ -165,7 +165,7 @@ pub enum Direction {
 /// Mail that lay on one side alone and was carried, or removed, so soon that its second copy may have yet to
 /// come to the other side: mail may be delivered to both. That copy is no other message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Second {
+pub struct SecondCopy {
     /// Hash of its Message-ID; 0 where there is none.
     pub id: u64,
     /// Hash of its Date, From and Subject.
@@ -263,7 +263,7 @@ pub struct Stored {
     /// Its intents, open and closed, by UID.
     pub intents: Vec<(Uid, Direction, Intent)>,
     /// Second copies that may come to a side, by the UID of the message.
-    pub seconds: Vec<(Uid, Direction, Second)>,
+    pub second_copies: Vec<(Uid, Direction, SecondCopy)>,
     /// Its messages that could not be copied, by UID.
     pub stuck: Vec<(Uid, Stuck)>,
     /// What it owes to old.
@@ -571,7 +571,7 @@ pub fn unpack_intent(bytes: &[u8]) -> Result<Intent, Malformed> {
 }
 
 /// The value of a second copy that may come.
-pub fn pack_second(second: &Second) -> Vec<u8> {
+pub fn pack_second_copy(second: &SecondCopy) -> Vec<u8> {
     let mut out = Packer::versioned(VERSION);
     out.number(second.id);
     out.number(second.head);
@@ -584,9 +584,9 @@ pub fn pack_second(second: &Second) -> Vec<u8> {
 }
 
 /// The other way round.
-pub fn unpack_second(bytes: &[u8]) -> Result<Second, Malformed> {
+pub fn unpack_second_copy(bytes: &[u8]) -> Result<SecondCopy, Malformed> {
     let mut input = Unpacker::versioned(bytes, VERSION)?;
-    let second = Second {
+    let second = SecondCopy {
         id: input.number()?,
         head: input.number()?,
         date: input.number()?.cast_signed(),
@@ -905,8 +905,8 @@ mod tests {
             trace: [u8; 32], written_at: u64) {
             let fates = [Fate::Carried, Fate::Removed, Fate::Moved];
             let fate = fates[(id % 3) as usize];
-            let second = Second { id, head, date, text, trace, fate, written_at };
-            prop_assert_eq!(unpack_second(&pack_second(&second)), Ok(second));
+            let second = SecondCopy { id, head, date, text, trace, fate, written_at };
+            prop_assert_eq!(unpack_second_copy(&pack_second_copy(&second)), Ok(second));
         }
 
         #[test]
@@ -948,7 +948,7 @@ mod tests {
             let _ = unpack_mailbox(MailboxId(1), &bytes);
             let _ = unpack_intent(&bytes);
             let _ = unpack_stuck(&bytes);
-            let _ = unpack_second(&bytes);
+            let _ = unpack_second_copy(&bytes);
             let _ = unpack_email(&bytes);
             let _ = unpack_owed(&bytes);
             let _ = unpack_verified(&bytes);

@@ -112,9 +112,9 @@ impl Mailbox {
             old: pairs.iter().map(|pair| pair.old).collect(),
             new: pairs.iter().map(|pair| pair.new).collect(),
         };
-        let mut seconds = Sides {
-            old: self.seconds_among(&mut old, &late_old.subtract(&paired.old)).await?,
-            new: self.seconds_among(&mut new, &late_new.subtract(&paired.new)).await?,
+        let mut second_copies = Sides {
+            old: self.second_copies_among(&mut old, &late_old.subtract(&paired.old)).await?,
+            new: self.second_copies_among(&mut new, &late_new.subtract(&paired.new)).await?,
         };
         self.give_back(old).await;
         self.give_back(new).await;
@@ -130,11 +130,11 @@ impl Mailbox {
             for side in Side::BOTH {
                 // Who saw two may have removed the other one.
                 let known = |m: &Merged, of: Uid| {
-                    let fate = m.seconds[side].get(&of).map(|second| second.fate);
+                    let fate = m.second_copies[side].get(&of).map(|second| second.fate);
                     fate == Some(Fate::Removed) || m.map.place(of).is_some()
                 };
-                seconds[side].retain(|(_, of)| known(m, *of));
-                self.take_seconds(m, batch, side, &seconds[side]);
+                second_copies[side].retain(|(_, of)| known(m, *of));
+                self.take_second_copies(m, batch, side, &second_copies[side]);
                 m.shown_late[side] = m.shown_late[side].subtract(&late[side]);
             }
             Ok(((), true))
@@ -154,10 +154,10 @@ impl Mailbox {
         pairs: &[Pair],
     ) -> Result<(), AccountError> {
         let paired = pairs.iter().map(|pair| pair.old).collect();
-        let mut seconds = self.seconds_among(old, &waiting.subtract(&paired)).await?;
-        let _settled = self.none_is_own(&mut seconds).await;
+        let mut second_copies = self.second_copies_among(old, &waiting.subtract(&paired)).await?;
+        let _settled = self.none_is_own(&mut second_copies).await;
         if self.peek(|m| m.phase == Phase::Old) {
-            self.mark_alike(old, &seconds).await?;
+            self.mark_alike(old, &second_copies).await?;
         }
         // What has gone meanwhile is not shown.
         self.follow(old).await?;
@@ -168,8 +168,8 @@ impl Mailbox {
         let hidden = self
             .change(|m, batch| {
                 m.join_waiting(pairs);
-                seconds.retain(|(copy, _)| m.waiting.contains(*copy));
-                let taken = self.take_seconds(m, batch, Side::Old, &seconds);
+                second_copies.retain(|(copy, _)| m.waiting.contains(*copy));
+                let taken = self.take_second_copies(m, batch, Side::Old, &second_copies);
                 m.show_waiting(&there, now())?;
                 m.waiting = m.waiting.subtract(waiting);
                 m.end_waiting(told);
@@ -188,12 +188,12 @@ impl Mailbox {
     async fn mark_alike(
         &self,
         old: &mut Conn,
-        seconds: &[(SideUid, Uid)],
+        second_copies: &[(SideUid, Uid)],
     ) -> Result<(), BackendError> {
         let known = |(copy, of): &(SideUid, Uid)| {
             Some((*copy, self.peek(|m| m.map.place(*of)?.on(Side::Old))?))
         };
-        let pairs: Vec<(SideUid, SideUid)> = seconds.iter().filter_map(known).collect();
+        let pairs: Vec<(SideUid, SideUid)> = second_copies.iter().filter_map(known).collect();
         let flags = read::flags(old, &pairs.iter().map(|(_, carried)| *carried).collect()).await?;
         for (copy, carried) in pairs {
             if let Some(list) = flags.get(&carried) {
@@ -274,8 +274,8 @@ impl Mailbox {
         let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
         // Second copies are compared as they come, but for those of the side that nobody looks at.
         let come = self.peek(|m| Sides {
-            old: m.phase == Phase::New && !m.seconds.old.is_empty() && !on_old.is_empty(),
-            new: m.phase == Phase::Old && !m.seconds.new.is_empty() && !on_new.is_empty(),
+            old: m.phase == Phase::New && !m.second_copies.old.is_empty() && !on_old.is_empty(),
+            new: m.phase == Phase::Old && !m.second_copies.new.is_empty() && !on_new.is_empty(),
         });
         let alike = !on_old.is_empty() && !on_new.is_empty();
         if !self.matchmaker.is_wanted() || !(alike || come.old || come.new) {
@@ -283,22 +283,22 @@ impl Mailbox {
         }
         let (mut old, mut new) = self.both(access).await?;
         let pairs = self.pairs_of_few(&mut old, &mut new, &on_old, &on_new).await?;
-        let mut seconds = Sides::<Vec<(SideUid, Uid)>>::default();
+        let mut second_copies = Sides::<Vec<(SideUid, Uid)>>::default();
         if come.old {
             let left = on_old.subtract(&pairs.iter().map(|pair| pair.old).collect());
-            seconds.old = self.seconds_among(&mut old, &left).await?;
+            second_copies.old = self.second_copies_among(&mut old, &left).await?;
         }
         if come.new {
             let left = on_new.subtract(&pairs.iter().map(|pair| pair.new).collect());
-            seconds.new = self.seconds_among(&mut new, &left).await?;
+            second_copies.new = self.second_copies_among(&mut new, &left).await?;
         }
         self.give_back(old).await;
         self.give_back(new).await;
         self.change(|m, batch| {
             let joined = m.join_alone(&pairs);
             let mut taken = false;
-            for (side, seconds) in seconds.iter() {
-                taken |= self.take_seconds(m, batch, side, seconds);
+            for (side, second_copies) in second_copies.iter() {
+                taken |= self.take_second_copies(m, batch, side, second_copies);
             }
             Ok(((), joined || taken))
         })

@@ -11,7 +11,7 @@ mod arrivals;
 mod pair;
 mod print;
 pub(super) mod read;
-mod seconds;
+mod second_copies;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +35,7 @@ pub use pair::Pair;
 use pair::{Alike, Contents};
 use print::Print;
 pub use read::{contents, fetch_in_windows, header_of};
-pub use seconds::Reading;
+pub use second_copies::Reading;
 
 /// So many mailboxes of an account are matched at once: each borrows a connection of either side.
 const AT_ONCE: usize = 1;
@@ -509,12 +509,12 @@ impl Mailbox {
         new.must("NOOP", &text("NOOP")).await?;
         self.hear(new).await?;
         let there = new.selected().map(|s| uids.intersect(s.announced())).unwrap_or_default();
-        let mut seconds = self.seconds_among(new, &there).await?;
-        let _settled = self.none_is_own(&mut seconds).await;
+        let mut second_copies = self.second_copies_among(new, &there).await?;
+        let _settled = self.none_is_own(&mut second_copies).await;
         let hidden = self
             .change(|m, batch| {
-                seconds.retain(|(copy, _)| m.unmatched.contains(*copy));
-                let taken = self.take_seconds(m, batch, Side::New, &seconds);
+                second_copies.retain(|(copy, _)| m.unmatched.contains(*copy));
+                let taken = self.take_second_copies(m, batch, Side::New, &second_copies);
                 let shown = m.show_unmatched(&there, now())?;
                 m.unmatched = m.unmatched.subtract(uids);
                 Ok((taken, shown || taken))

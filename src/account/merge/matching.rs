@@ -59,7 +59,7 @@ impl Merged {
         let old_has_some = || !self.unpaired().is_empty() || !self.waiting.is_empty();
         // In phase new nobody asks old.
         let may_be_old = || self.phase != Phase::New && old_has_some();
-        let may_be_known = || !self.seconds.new.is_empty() || may_be_old();
+        let may_be_known = || !self.second_copies.new.is_empty() || may_be_old();
         if self.matches && (self.record.matching.is_some() || (begins && may_be_known())) {
             // After the index was put back from a snapshot, copies of any age may be among them.
             self.record.late |= begins && !self.record.restored.new;
@@ -102,7 +102,7 @@ impl Merged {
     fn may_be_known(&self) -> bool {
         let kept_back = self.record.late && !self.unmatched.is_empty();
         let on_new = || self.phase != Phase::Old && (kept_back || !self.new_alone().is_empty());
-        self.matches && (!self.seconds.old.is_empty() || on_new())
+        self.matches && (!self.second_copies.old.is_empty() || on_new())
     }
 
     /// Whether anything waits to be compared with what the other side has.
@@ -217,7 +217,7 @@ impl Merged {
 
     /// A second copy of a message came to a side: it is not shown, and goes some day. False if it is the first
     /// one there, of what lies on the other side alone.
-    pub fn take_second(&mut self, side: Side, of: Uid, copy: SideUid) -> bool {
+    pub fn take_second_copy(&mut self, side: Side, of: Uid, copy: SideUid) -> bool {
         let place = self.map.place(of);
         if place.is_some_and(|place| place.on(side).is_none()) {
             return false;

@@ -334,7 +334,7 @@ impl Copy {
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if self.moving {
-            self.source.removing_seconds(&mut lease, &wanted, false, Fate::Moved).await?;
+            self.source.note_second_copies(&mut lease, &wanted, false, Fate::Moved).await?;
         }
         if !self.moving || lease.profile().has_move() {
             let copied = self.at_once(&mut lease, &name, validity, (&wanted, &announced)).await?;
@@ -484,7 +484,7 @@ impl Copy {
         let announced = ensure_announced(&mut from, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if self.moving {
-            self.source.removing_seconds(&mut from, &wanted, false, Fate::Moved).await?;
+            self.source.note_second_copies(&mut from, &wanted, false, Fate::Moved).await?;
         }
         let noted = match self.moving {
             true => self.begin_move(side, side.other(), &wanted).await?,

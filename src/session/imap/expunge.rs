@@ -103,7 +103,7 @@ async fn remove_from(
             lease.must("NOOP", &text("NOOP")).await?;
         }
         let marked = which == Which::Deleted;
-        mailbox.removing_seconds(&mut lease, &wanted, marked, Fate::Removed).await?;
+        mailbox.note_second_copies(&mut lease, &wanted, marked, Fate::Removed).await?;
         let refused = match which {
             Which::Deleted => expunge_deleted(&mut lease, &wanted).await?,
             Which::All => take_away(&mut lease, &wanted).await?,

@@ -20,7 +20,7 @@ use crate::account::{AccountError, Merged};
 use crate::backend::{BackendError, Conn};
 use crate::base::{Phase, Side, step};
 use crate::imap::search::SearchDate;
-use crate::index::{Batch, Fate, Second};
+use crate::index::{Batch, Fate, SecondCopy};
 use crate::uid::{Place, SideUid, Uid, UidSet};
 
 /// A second copy comes within so many seconds of the first.
@@ -48,19 +48,19 @@ impl Reading {
     }
 
     /// Of the message that came at this instant, in seconds since 1970.
-    pub fn finish(self, date: i64) -> Second {
+    pub fn finish(self, date: i64) -> SecondCopy {
         // Its fields end with the first empty line.
         let end = |empty: &[u8]| memmem::find(&self.head, empty);
         let end = [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min();
         let head = &self.head[..end.unwrap_or(self.head.len())];
-        second(&Print::of(SideUid(0), 0, Some(date), head), &self.hashing.finish())
+        second_copy(&Print::of(SideUid(0), 0, Some(date), head), &self.hashing.finish())
     }
 }
 
-fn second(print: &Print, content: &Content) -> Second {
+fn second_copy(print: &Print, content: &Content) -> SecondCopy {
     let Print { id, head, date, .. } = *print;
     let Content { text, trace } = *content;
-    Second { id, head, date, text, trace, fate: Fate::Carried, written_at: now() }
+    SecondCopy { id, head, date, text, trace, fate: Fate::Carried, written_at: now() }
 }
 
 impl Mailbox {
@@ -86,7 +86,7 @@ impl Mailbox {
     /// `marked`: only what has `\Deleted` goes. `fate`: which of both.
     ///
     /// A server that does not tell what they are does not keep a client from removing them.
-    pub async fn removing_seconds(
+    pub async fn note_second_copies(
         self: &Arc<Self>,
         conn: &mut Conn,
         uids: &UidSet<SideUid>,
@@ -95,8 +95,8 @@ impl Mailbox {
     ) -> Result<(), AccountError> {
         let side = conn.side();
         let since = self.expected_since(side, true);
-        let mut alone = self.without_second(side, uids);
-        if !self.expects_seconds(side) || alone.is_empty() {
+        let mut alone = self.without_second_copy(side, uids);
+        if !self.expects_second_copies(side) || alone.is_empty() {
             return Ok(());
         }
         // A day earlier: servers count days in zones of their own.
@@ -120,17 +120,17 @@ impl Mailbox {
 
     /// Since when mail that is about to be carried from this side must have come for its second copy to be
     /// expected, in seconds since 1970; `None`: none is.
-    pub fn seconds_since(&self, side: Side) -> Option<i64> {
-        self.expected_since(side, false).filter(|_| self.expects_seconds(side))
+    pub fn second_copies_since(&self, side: Side) -> Option<i64> {
+        self.expected_since(side, false).filter(|_| self.expects_second_copies(side))
     }
 
     /// Whether mail on this side may come to the other one as well, as far as anybody knows.
-    fn expects_seconds(&self, side: Side) -> bool {
+    fn expects_second_copies(&self, side: Side) -> bool {
         self.matchmaker.is_wanted() && self.has_seen(side.other())
     }
 
     /// Those of the messages that lie on this side alone, and of which no second copy is expected yet.
-    fn without_second(&self, side: Side, uids: &UidSet<SideUid>) -> UidSet<SideUid> {
+    fn without_second_copy(&self, side: Side, uids: &UidSet<SideUid>) -> UidSet<SideUid> {
         self.peek(|m| {
             let alone = |place: Place| place.on(side).is_some() && place.on(side.other()).is_none();
             let runs = m.map.runs().filter(|run| alone(run.place));
@@ -138,24 +138,25 @@ impl Mailbox {
                 let first = run.place.on(side)?;
                 Some((first, SideUid(first.0 + (run.len - 1))))
             });
-            let expected = m.seconds[side.other()].keys();
+            let expected = m.second_copies[side.other()].keys();
             let expected = expected.filter_map(|uid| m.map.place(*uid)?.on(side)).collect();
             UidSet::from_ranges(ranges).intersect(uids).subtract(&expected)
         })
     }
 
     /// What second copies of these messages would be told by, of those that came `since`.
-    pub async fn read_seconds(
+    pub async fn read_second_copies(
         &self,
         conn: &mut Conn,
         uids: &UidSet<SideUid>,
         since: Option<i64>,
-    ) -> Result<HashMap<SideUid, Second>, BackendError> {
+    ) -> Result<HashMap<SideUid, SecondCopy>, BackendError> {
         let mut prints = read::prints(conn, uids).await?;
         prints.retain(|print| since.is_none_or(|since| print.date >= since));
         let lately: UidSet<SideUid> = prints.iter().map(|print| print.uid).collect();
         let contents = read::contents(conn, &lately).await?;
-        let second = |print: &Print| Some((print.uid, second(print, contents.get(&print.uid)?)));
+        let second =
+            |print: &Print| Some((print.uid, second_copy(print, contents.get(&print.uid)?)));
         Ok(prints.iter().filter_map(second).collect())
     }
 
@@ -170,41 +171,41 @@ impl Mailbox {
             return Ok(());
         }
         let side = conn.side();
-        let seconds = self.read_seconds(conn, uids, since).await?;
-        if seconds.is_empty() {
+        let second_copies = self.read_second_copies(conn, uids, since).await?;
+        if second_copies.is_empty() {
             return Ok(());
         }
         self.change(|m, batch| {
-            self.forget_seconds(m, batch);
-            for (uid, second) in &seconds {
+            self.forget_second_copies(m, batch);
+            for (uid, second) in &second_copies {
                 if let Some(uid) = m.map.uid_of(side, *uid) {
-                    let second = Second { fate, ..*second };
-                    self.expect_second(m, batch, side.other(), uid, second);
+                    let second = SecondCopy { fate, ..*second };
+                    self.expect_second_copy(m, batch, side.other(), uid, second);
                 }
             }
             Ok(((), false))
         })
         .await?;
         step("second copies: what they are told by is noted");
-        debug!(mailbox = %self.name(), %side, messages = seconds.len(), "second copies may come");
+        debug!(mailbox = %self.name(), %side, messages = second_copies.len(), "second copies may come");
         Ok(())
     }
 
     /// From now on a second copy of a message may come to a side.
-    pub(in crate::account) fn expect_second(
+    pub(in crate::account) fn expect_second_copy(
         &self,
         merged: &mut Merged,
         batch: &mut Batch,
         side: Side,
         uid: Uid,
-        second: Second,
+        second: SecondCopy,
     ) {
-        batch.put_second(self.account, self.id, uid, direction(side), Some(&second));
-        merged.seconds[side].insert(uid, second);
+        batch.put_second_copy(self.account, self.id, uid, direction(side), Some(&second));
+        merged.second_copies[side].insert(uid, second);
     }
 
     /// Which of these messages, of the connection's side, are second copies, and of what.
-    pub(super) async fn seconds_among(
+    pub(super) async fn second_copies_among(
         &self,
         conn: &mut Conn,
         uids: &UidSet<SideUid>,
@@ -212,21 +213,21 @@ impl Mailbox {
         let side = conn.side();
         let (phase, mut expected) = self.peek(|m| {
             let lives = |uid: &Uid| m.map.place(*uid).is_some();
-            let all = m.seconds[side].iter().map(|(uid, second)| (*uid, *second, lives(uid)));
-            (m.phase, all.collect::<Vec<(Uid, Second, bool)>>())
+            let all = m.second_copies[side].iter().map(|(uid, second)| (*uid, *second, lives(uid)));
+            (m.phase, all.collect::<Vec<(Uid, SecondCopy, bool)>>())
         });
         if expected.is_empty() || uids.is_empty() {
             return Ok(Vec::new());
         }
         let mut near = uids.clone();
         if uids.len() > FEW {
-            let dated = |(_, second, _): &(Uid, Second, bool)| Print::dated(second.date);
+            let dated = |(_, second, _): &(Uid, SecondCopy, bool)| Print::dated(second.date);
             let dated: Vec<Print> = expected.iter().map(dated).collect();
             near = read::near(conn, &dated, uids).await?;
         }
         let mut prints = read::prints(conn, &near).await?;
         let like =
-            |print: &Print, second: &Second| (print.id, print.head) == (second.id, second.head);
+            |print: &Print, second: &SecondCopy| (print.id, print.head) == (second.id, second.head);
         prints.retain(|print| expected.iter().any(|(_, second, _)| like(print, second)));
         let alike = prints.iter().map(|print| print.uid).collect();
         let contents = read::contents(conn, &alike).await?;
@@ -235,7 +236,7 @@ impl Mailbox {
             let Some(content) = contents.get(&print.uid) else { continue };
             // What is the same in all may be no other delivery: somebody has put the message back. In phase
             // old nobody does so, for new does not have it, but as its twin of before, or by a tool.
-            let again = |second: &Second, lives: bool| {
+            let again = |second: &SecondCopy, lives: bool| {
                 let same = (second.trace, second.date) == (content.trace, print.date);
                 let may_be_back = match second.fate {
                     Fate::Carried => !lives,
@@ -244,7 +245,7 @@ impl Mailbox {
                 };
                 same && may_be_back && phase != Phase::Old
             };
-            let is_it = |(_, second, lives): &(Uid, Second, bool)| {
+            let is_it = |(_, second, lives): &(Uid, SecondCopy, bool)| {
                 like(print, second) && second.text == content.text && !again(second, *lives)
             };
             // Each has one second copy.
@@ -259,31 +260,31 @@ impl Mailbox {
     /// meanwhile. Where that takes long, nothing is known of these messages.
     pub(super) async fn none_is_own(
         &self,
-        seconds: &mut Vec<(SideUid, Uid)>,
+        second_copies: &mut Vec<(SideUid, Uid)>,
     ) -> Option<RwLockWriteGuard<'_, ()>> {
-        if seconds.is_empty() {
+        if second_copies.is_empty() {
             return None;
         }
         let settled = timeout(OWN, self.copies_to_here.write()).await.ok();
         if settled.is_none() {
-            seconds.clear();
+            second_copies.clear();
         }
         settled
     }
 
     /// Takes second copies out of sight. Returns whether there were any.
-    pub(super) fn take_seconds(
+    pub(super) fn take_second_copies(
         self: &Arc<Self>,
         merged: &mut Merged,
         batch: &mut Batch,
         side: Side,
-        seconds: &[(SideUid, Uid)],
+        second_copies: &[(SideUid, Uid)],
     ) -> bool {
         let mut taken = 0;
-        for (copy, of) in seconds {
-            if merged.take_second(side, *of, *copy) {
-                merged.seconds[side].remove(of);
-                batch.put_second(self.account, self.id, *of, direction(side), None);
+        for (copy, of) in second_copies {
+            if merged.take_second_copy(side, *of, *copy) {
+                merged.second_copies[side].remove(of);
+                batch.put_second_copy(self.account, self.id, *of, direction(side), None);
                 taken += 1;
             }
         }
@@ -298,36 +299,36 @@ impl Mailbox {
     /// What was expected while new was not looked at is expected from now on.
     pub(in crate::account) fn go_on_expecting(&self, merged: &mut Merged, batch: &mut Batch) {
         for side in Side::BOTH {
-            for (uid, second) in &mut merged.seconds[side] {
+            for (uid, second) in &mut merged.second_copies[side] {
                 second.written_at = now();
-                batch.put_second(self.account, self.id, *uid, direction(side), Some(second));
+                batch.put_second_copy(self.account, self.id, *uid, direction(side), Some(second));
             }
         }
     }
 
     /// Forgets second copies whose time is over. While old decides, new is not looked at, and they wait.
-    pub(in crate::account) async fn forget_old_seconds(
+    pub(in crate::account) async fn forget_old_second_copies(
         self: &Arc<Self>,
     ) -> Result<(), AccountError> {
-        if self.peek(|m| m.seconds.iter().all(|(_, all)| all.is_empty())) {
+        if self.peek(|m| m.second_copies.iter().all(|(_, all)| all.is_empty())) {
             return Ok(());
         }
         self.change(|merged, batch| {
-            self.forget_seconds(merged, batch);
+            self.forget_second_copies(merged, batch);
             Ok(((), false))
         })
         .await
     }
 
-    fn forget_seconds(&self, merged: &mut Merged, batch: &mut Batch) {
+    fn forget_second_copies(&self, merged: &mut Merged, batch: &mut Batch) {
         if merged.phase == Phase::Old {
             return;
         }
-        let over = |second: &Second| now().saturating_sub(second.written_at) > REMEMBER;
+        let over = |second: &SecondCopy| now().saturating_sub(second.written_at) > REMEMBER;
         for side in Side::BOTH {
-            merged.seconds[side].retain(|uid, second| {
+            merged.second_copies[side].retain(|uid, second| {
                 if over(second) {
-                    batch.put_second(self.account, self.id, *uid, direction(side), None);
+                    batch.put_second_copy(self.account, self.id, *uid, direction(side), None);
                 }
                 !over(second)
             });
