@@ -28,7 +28,8 @@ impl Mailbox {
         self.compare_waiting(&mut old, &mut new).await?;
         let unpaired = self.peek(Merged::unpaired);
         let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
-        let alike = self.tell_apart(&mut new, &came, on_old, on_new).await?;
+        let (alike, alone) = self.tell_apart(&came, on_old, on_new);
+        self.show(&mut new, &alone).await?;
         self.give_back(old).await;
         self.give_back(new).await;
         self.decide(&task.access, &alike).await?;

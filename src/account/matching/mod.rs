@@ -343,9 +343,10 @@ impl Mailbox {
                     read::prints(&mut new, &unmatched)
                 )?
             };
-            let alike = self.tell_apart(&mut new, &unmatched, on_old, on_new).await?;
+            let (alike, alone) = self.tell_apart(&unmatched, on_old, on_new);
             *lock(&task.left) = Left::of(alike);
             task.told.send_replace(());
+            self.show(&mut new, &alone).await?;
             self.give_back(old).await;
             self.give_back(new).await;
             while let Some(groups) = task.next() {
@@ -389,15 +390,14 @@ impl Mailbox {
         Ok((read::prints(old, &near).await?, on_new))
     }
 
-    /// Shows those of the messages `asked` for on new that headers tell to be none of old's. Returns those
-    /// that they do not tell apart.
-    async fn tell_apart(
-        self: &Arc<Self>,
-        new: &mut Conn,
+    /// The messages that headers do not tell apart; and those of the messages `asked` for on new that they tell
+    /// to be none of old's, or of which new tells nothing.
+    fn tell_apart(
+        &self,
         asked: &UidSet<SideUid>,
         on_old: Vec<Print>,
         on_new: Vec<Print>,
-    ) -> Result<Vec<Alike>, AccountError> {
+    ) -> (Vec<Alike>, UidSet<SideUid>) {
         let read: UidSet<SideUid> = on_new.iter().map(|print| print.uid).collect();
         let unread = asked.subtract(&read);
         let compared = pair::compare(on_old, on_new);
@@ -405,8 +405,7 @@ impl Mailbox {
             mailbox = %self.name(), alike = compared.alike.len(),
             alone = compared.alone.len(), unread = unread.len(), "headers compared"
         );
-        self.show(new, &compared.alone.union(&unread)).await?;
-        Ok(compared.alike)
+        (compared.alike, compared.alone.union(&unread))
     }
 
     /// Joins those that are the same of some that their headers do not tell apart, and shows the

@@ -234,8 +234,8 @@ impl Mailbox {
         let mut found = Vec::new();
         for print in &prints {
             let Some(content) = contents.get(&print.uid) else { continue };
-            // What is the same in all may be no other delivery: somebody has put the message back. In phase
-            // old nobody does so, for new does not have it, but as its twin of before, or by a tool.
+            // What is the same in all may be no other delivery: somebody has put the message back. That can
+            // only be on new, and not in phase old: then new has it only as its twin of before, or by a tool.
             let again = |second: &SecondCopy, lives: bool| {
                 let same = (second.trace, second.date) == (content.trace, print.date);
                 let may_be_back = match second.fate {
@@ -243,7 +243,7 @@ impl Mailbox {
                     Fate::Removed => false,
                     Fate::Moved => true,
                 };
-                same && may_be_back && phase != Phase::Old
+                same && may_be_back && side == Side::New && phase != Phase::Old
             };
             let is_it = |(_, second, lives): &(Uid, SecondCopy, bool)| {
                 like(print, second) && second.text == content.text && !again(second, *lives)
