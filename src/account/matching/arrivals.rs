@@ -311,7 +311,10 @@ impl Mailbox {
     /// Returns whether it was for these alone that anything was to be matched.
     pub(super) async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
         self.change(|m, _| {
-            let (late, waited) = (m.record.late, !m.waiting.is_empty() && (last || !m.relinking));
+            // After a restart, what is to be matched is known when new has been looked at: until then nothing is
+            // ended, or new's watermark would pass it.
+            let late = m.record.late && !m.unmatched.is_empty();
+            let waited = !m.waiting.is_empty() && (last || !m.relinking);
             let came = if late { m.unmatched.clone() } else { m.came.clone() };
             let shown = m.show_unmatched(&came, now())?;
             m.shown_late.new = m.shown_late.new.union(&came);
