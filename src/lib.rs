@@ -138,7 +138,7 @@
 //!   from old waits until it is known whether new has it as well.
 //! - **Arrivals are compared with what the other side has of the same days.** Where that side cannot
 //!   be asked, they are shown without it, and compared when it can: what is one message then goes on under
-//!   the lower UID. That is not remembered across a restart.
+//!   the lower UID, with the flags of both; who removed one of them meanwhile keeps the other.
 //! - **A tool's tree on new is emptied, not shown** (`account::history`): its messages are moved to
 //!   their folders by new itself. What a client had deleted, and the tool brings again, is seen again.
 //! - **A copy that another tool altered is joined all the same** (mbsync adds a header). In phase

@@ -431,7 +431,7 @@ fn v3_what_is_put_back_is_seen() {
 fn v3_v7_a_second_copy_that_comes_while_a_server_is_away_is_no_other_message_when_it_is_back() {
     let mut post = Post::start();
     let mut client = post.world.proxy.client();
-    for n in 50..53 {
+    for n in [50, 51, 52, 54] {
         post.to_old(n);
     }
     let carried = uid_of(&mut client, "INBOX", 50);
@@ -442,23 +442,72 @@ fn v3_v7_a_second_copy_that_comes_while_a_server_is_away_is_no_other_message_whe
     let removed = uid_of(&mut client, "INBOX", 52);
     remove(&mut client, "INBOX", removed);
     post.world.old.stop();
-    for n in 50..54 {
-        post.to_new(n);
-    }
-    // What lies on old is known, and can be read when it is back.
-    eventually("what came to new is shown (V7)", || {
-        (client.ok("SELECT INBOX").count("EXISTS") == Some(3 + 1 + 2 + 4)).then_some(())
-    });
+    (50..55).for_each(|n| post.to_new(n));
+    sees_all(&mut client, 3 + 1 + 3 + 5);
+    remove_last(&mut client);
     post.world.old.start();
     eventually("each is one message", || {
         let seen = [50, 51, 52].map(|n| uids_of(&mut client, "INBOX", n));
         (seen == [vec![carried], vec![kept], vec![]]).then_some(())
     });
-    for (n, times) in [(50, 1), (51, 1), (52, 0), (53, 1)] {
+    uid_of(&mut client, "INBOX", 54);
+    for (n, times) in [(50, 1), (51, 1), (52, 0), (53, 1), (54, 0)] {
         has(&post.world.new, n, times);
     }
-    let all = everything(&mut client, "INBOX");
-    let it = all.iter().find(|m| m.uid == kept).expect("it");
+    is_flagged(&mut client, kept);
+}
+
+/// The index remembers what was shown without comparison.
+#[test]
+fn v3_v7_the_same_holds_where_the_proxy_dies_before_the_server_is_back() {
+    let mut post = Post::start();
+    let mut client = post.world.proxy.client();
+    for n in [51, 52, 54] {
+        post.to_new(n);
+    }
+    let kept = uid_of(&mut client, "INBOX", 51);
+    client.ok(&format!("UID STORE {kept} +FLAGS (\\Flagged)"));
+    let removed = uid_of(&mut client, "INBOX", 52);
+    remove(&mut client, "INBOX", removed);
+    post.world.new.stop();
+    (51..55).for_each(|n| post.to_old(n));
+    sees_all(&mut client, 3 + 1 + 2 + 4);
+    post.world.proxy.kill9();
+    post.world.proxy.restart();
+    client = post.world.proxy.client();
+    sees_all(&mut client, 3 + 1 + 2 + 4);
+    remove_last(&mut client);
+    post.world.new.start();
+    eventually("each is one message", || {
+        let seen = [51, 52].map(|n| uids_of(&mut client, "INBOX", n));
+        (seen == [vec![kept], vec![]]).then_some(())
+    });
+    uid_of(&mut client, "INBOX", 54);
+    for (n, times) in [(51, 1), (52, 0), (54, 1)] {
+        has(&post.world.new, n, times);
+    }
+    is_flagged(&mut client, kept);
+}
+
+/// What lies on the server that is away is known, and can be read when it is back.
+#[track_caller]
+fn sees_all(client: &mut Dialogue, messages: u32) {
+    eventually("what came is shown (V7)", || {
+        (client.ok("SELECT INBOX").count("EXISTS") == Some(messages)).then_some(())
+    });
+}
+
+/// Of two that are seen, somebody removes the one that can be read.
+fn remove_last(client: &mut Dialogue) {
+    let last = client.ok("FETCH * UID").fetched()[0].uid;
+    client.ok(&format!("UID STORE {last} +FLAGS.SILENT (\\Deleted)"));
+    client.ok(&format!("UID EXPUNGE {last}"));
+}
+
+#[track_caller]
+fn is_flagged(client: &mut Dialogue, uid: u32) {
+    let all = everything(client, "INBOX");
+    let it = all.iter().find(|m| m.uid == uid).expect("it");
     assert!(it.flags.contains("\\Flagged"), "{it:?}");
 }
 

@@ -11,6 +11,8 @@ use crate::backend::{BackendError, Conn, text};
 use crate::imap::fetch_scan::flags as each_flag;
 use crate::uid::{SideUid, UidSet};
 
+const DELETED: &[u8] = b"\\Deleted";
+
 /// Gives the second of each pair of messages the flags of the first, each on its connection. Returns
 /// the first ones' flags, of those that are still there.
 pub async fn write_flags(
@@ -18,14 +20,34 @@ pub async fn write_flags(
     to: &mut Conn,
     twins: &[(SideUid, SideUid)],
 ) -> Result<HashMap<SideUid, Bytes>, BackendError> {
+    write(from, to, twins, |from, _| from).await
+}
+
+/// Gives the second of each pair of messages, which were seen as two, the flags of both. It loses none: but
+/// `\Deleted`, unless both have it, for who removes one of two does not remove the other.
+pub async fn unite_flags(
+    from: &mut Conn,
+    to: &mut Conn,
+    twins: &[(SideUid, SideUid)],
+) -> Result<(), BackendError> {
+    write(from, to, twins, united).await.map(|_| ())
+}
+
+async fn write(
+    from: &mut Conn,
+    to: &mut Conn,
+    twins: &[(SideUid, SideUid)],
+    wanted_of: impl Fn(Vec<Vec<u8>>, &[Vec<u8>]) -> Vec<Vec<u8>>,
+) -> Result<HashMap<SideUid, Bytes>, BackendError> {
     let source: UidSet<SideUid> = twins.iter().map(|(source, _)| *source).collect();
     let target: UidSet<SideUid> = twins.iter().map(|(_, target)| *target).collect();
     let (wanted, found) = tokio::try_join!(read::flags(from, &source), read::flags(to, &target))?;
     let mut missing: BTreeMap<Vec<Vec<u8>>, UidSet<SideUid>> = BTreeMap::new();
     for (source, target) in twins {
         let Some(list) = wanted.get(source) else { continue };
-        let flags = sorted(list);
-        if found.get(target).is_none_or(|found| sorted(found) != flags) {
+        let found = found.get(target).map(|found| sorted(found));
+        let flags = wanted_of(sorted(list), found.as_deref().unwrap_or_default());
+        if found.is_none_or(|found| found != flags) {
             missing.entry(flags).or_default().insert(*target);
         }
     }
@@ -77,4 +99,28 @@ fn sorted(list: &[u8]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = each_flag(list).map(<[u8]>::to_vec).collect();
     all.sort_by_key(|flag| flag.to_ascii_lowercase());
     all
+}
+
+fn united(one: Vec<Vec<u8>>, other: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let has = |list: &[Vec<u8>], flag: &[u8]| list.iter().any(|f| f.eq_ignore_ascii_case(flag));
+    let more = other.iter().filter(|flag| !has(&one, flag)).cloned();
+    let mut all: Vec<Vec<u8>> = one.iter().cloned().chain(more).collect();
+    if !(has(&one, DELETED) && has(other, DELETED)) {
+        all.retain(|flag| !flag.eq_ignore_ascii_case(DELETED));
+    }
+    all.sort_by_key(|flag| flag.to_ascii_lowercase());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sorted, united};
+
+    #[test]
+    fn v4_flags_of_both_count_but_deleted() {
+        let both = |one: &[u8], other: &[u8]| united(sorted(one), &sorted(other)).join(&b' ');
+        assert_eq!(both(b"(\\Seen a)", b"(A \\Flagged \\Deleted)"), b"\\Flagged \\Seen a");
+        assert_eq!(both(b"(\\deleted)", b"(\\Deleted)"), b"\\deleted");
+        assert_eq!(both(b"()", b"()"), b"");
+    }
 }

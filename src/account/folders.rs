@@ -434,6 +434,7 @@ impl Account {
             hidden: false,
             listed: Sides::default(),
             unshown: Sides::default(),
+            shown_late: Sides::default(),
             matching: None,
             late: false,
             restored: Sides { old: false, new: remembered.is_some() },

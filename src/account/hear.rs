@@ -46,6 +46,7 @@ impl Mailbox {
         let mut lease = access.pools[side].lend(&self.want(side)?).await?;
         let heard = self.hear(&mut lease).await;
         self.start_matching(access);
+        self.answers(side);
         if self.is_another(&heard) || self.peek(|m| m.incarnations[side]) != incarnation {
             access.pools[side].forget_selected();
             let why = Distrust::Stale { side };
@@ -438,6 +439,7 @@ impl Mailbox {
                 Ok(mut lease) => match self.hear(&mut lease).await {
                     Ok(()) => {
                         lease.give_back();
+                        self.answers(side);
                         Ok(())
                     }
                     Err(e) => Err(e),

@@ -120,8 +120,6 @@ pub struct Merged {
     pub unmatched: UidSet<SideUid>,
     /// Those of them that came while the first matching was under way: they do not wait for its end.
     pub came: UidSet<SideUid>,
-    /// What was shown though the other side could not be asked: it is compared when it can.
-    pub shown_late: Sides<UidSet<SideUid>>,
     /// Whether what comes to both sides is to be found out, as the last report said.
     pub matches: bool,
     /// Arrivals on old that wait to be compared with what lies on new alone.
@@ -175,7 +173,6 @@ impl Merged {
             held: Sides::default(),
             unmatched: UidSet::new(),
             came: UidSet::new(),
-            shown_late: Sides::default(),
             matches: false,
             waiting: UidSet::new(),
             waited: None,
@@ -446,6 +443,7 @@ impl Merged {
         for uid in gone.iter() {
             self.held[side].remove(&uid);
             self.record.unshown[side].remove(uid);
+            self.record.shown_late[side].remove(uid);
             if side == Side::New {
                 self.unmatched.remove(uid);
             } else {

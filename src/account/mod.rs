@@ -54,7 +54,7 @@ pub use activity::Active;
 pub use change::{Unchanged, trimmed};
 pub use error::AccountError;
 pub use expunge::{each_chunk, expunge_without_uidplus, mark_deleted, uid_search};
-pub use flags::write_flags;
+pub use flags::{unite_flags, write_flags};
 pub use folders::{Folder, Folders, SideFolders, command, explicit_names, list_with};
 pub use hear::{MAX_COMMAND, likenesses, without_recent};
 pub use identity::Emails;
@@ -204,6 +204,7 @@ fn test_record() -> crate::index::MailboxRecord {
         hidden: false,
         listed: Sides::default(),
         unshown: Sides::default(),
+        shown_late: Sides::default(),
         matching: None,
         late: false,
         restored: Sides::default(),

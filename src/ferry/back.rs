@@ -63,7 +63,7 @@ impl Copier {
                 mailbox.compare_alone(access).await?;
             }
             let missing = mailbox.missing_on(to);
-            let comparing = mailbox.peek(Merged::is_comparing);
+            let comparing = mailbox.peek(Merged::may_be_one);
             let mut undecided = comparing || mailbox.peek(|m| open(m, to));
             let missing: Vec<_> =
                 missing.into_iter().filter(|(_, source)| which(*source)).collect();
@@ -90,7 +90,7 @@ impl Copier {
                 }
             }
             if undecided {
-                if mailbox.peek(Merged::is_comparing) {
+                if mailbox.peek(Merged::may_be_one) {
                     mailbox.absorb_both(access).await?;
                 }
                 self.recover_on(mailbox, access, to).await?;

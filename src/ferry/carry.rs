@@ -157,8 +157,8 @@ impl<'a> Carry<'a> {
     /// Whether what is to be carried may be there already, by another way.
     fn is_comparing(&self) -> bool {
         match self.to {
-            Side::New => self.mailbox.is_matching(),
-            Side::Old => self.mailbox.peek(Merged::is_comparing),
+            Side::New => self.mailbox.is_undecided(),
+            Side::Old => self.mailbox.peek(Merged::may_be_one),
         }
     }
 

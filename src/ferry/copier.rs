@@ -180,7 +180,7 @@ impl Copier {
         }
         let whole = |tee: &Tee| tee.is_whole() && tee.is_message();
         // Until it is known whether it lies on new already, or new has room for it, it takes up none here.
-        let soon = !mailbox.is_matching() && self.rest().is_none();
+        let soon = !mailbox.is_undecided() && self.rest().is_none();
         let tee = tee.filter(|tee| whole(tee) && soon);
         queue.jobs.push_back(Job { mailbox: Arc::clone(mailbox), uid, tee });
     }
@@ -424,7 +424,7 @@ impl Copier {
             return None;
         }
         queue.not_before = None;
-        let ready = queue.jobs.iter().position(|job| !job.mailbox.is_matching())?;
+        let ready = queue.jobs.iter().position(|job| !job.mailbox.is_undecided())?;
         queue.jobs.rotate_left(ready);
         let first = queue.jobs.pop_front()?;
         let mailbox = first.mailbox.id();
@@ -458,7 +458,7 @@ impl Copier {
 
     fn next_look(&self) -> Option<Instant> {
         let queue = lock(&self.queue);
-        let ready = || queue.jobs.iter().any(|job| !job.mailbox.is_matching());
+        let ready = || queue.jobs.iter().any(|job| !job.mailbox.is_undecided());
         let waiting = queue.not_before.filter(|_| ready());
         let unsure = self.account.is_unsure_of_moves() || !self.account.undecided().is_empty();
         let looking = unsure.then(|| Instant::now() + self.config.copy.grace.min(PAUSE));

@@ -87,7 +87,7 @@ impl Carry<'_> {
         let mut new = self.mailbox.lease(&self.access, Side::New).await?;
         while !messages.is_empty() {
             self.catch_up(&mut new).await?;
-            if self.mailbox.is_matching() {
+            if self.mailbox.is_undecided() {
                 // New may turn out to have them already.
                 break;
             }

@@ -320,7 +320,7 @@ pub fn sync_dir(dir: &Path) -> Result<(), IndexError> {
 }
 
 /// The format of keys and values that this version writes, and the newest it reads.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// Names in [`super::keys::Tree::Meta`].
 pub const VERSION: &str = "version";

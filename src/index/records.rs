@@ -117,6 +117,8 @@ pub struct MailboxRecord {
     /// Messages whose copy on new is not quite what old has, as another tool made it: where they lie
     /// on both sides, clients go on reading old's. It may span what is no message.
     pub altered: Arc<UidSet<Uid>>,
+    /// What was shown though the other side could not be asked: it is compared when it can.
+    pub shown_late: Sides<UidSet<SideUid>>,
 }
 
 /// Four numbers of one side's mailbox, taken from one connection.
@@ -190,7 +192,7 @@ pub enum Fate {
     Carried = 0,
     /// A client removed it.
     Removed = 1,
-    /// A client moved it to another mailbox.
+    /// A client moved it to another mailbox, or removed one of two that it may have seen.
     Moved = 2,
 }
 
@@ -388,13 +390,16 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     // 0: it is not known.
     out.number(record.skipped_from.map_or(0, |from| from.0.into()));
     pack_set(&mut out, &record.altered);
+    for (_, late) in record.shown_late.iter() {
+        pack_set(&mut out, late);
+    }
     out.done()
 }
 
 /// The other way round.
 pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malformed> {
     let version = match bytes.first() {
-        Some(known @ (&RESTORED_VERSION | &UNSHOWN_VERSION | &MAILBOX_VERSION)) => *known,
+        Some(known @ RESTORED_VERSION..=MAILBOX_VERSION) => *known,
         _ => VERSION,
     };
     let mut input = Unpacker::versioned(bytes, version)?;
@@ -433,9 +438,13 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
     let matching = if has(MATCHING) { Some(SideUid(input.number32()?)) } else { None };
     let restored = if version == VERSION { 0 } else { input.byte()? };
     let (mut skipped_from, mut altered) = (None, UidSet::new());
-    if version == MAILBOX_VERSION {
+    if version >= ALTERED_VERSION {
         skipped_from = Some(Uid(input.number32()?)).filter(|from| from.0 > 0);
         altered = unpack_set(&mut input)?;
+    }
+    let mut shown_late = Sides::default();
+    if version >= MAILBOX_VERSION {
+        shown_late = Sides { old: unpack_set(&mut input)?, new: unpack_set(&mut input)? };
     }
     input.finish()?;
     Ok(MailboxRecord {
@@ -458,6 +467,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         restored: Sides { old: restored & 1 != 0, new: restored & 2 != 0 },
         skipped_from,
         altered: Arc::new(altered),
+        shown_late,
     })
 }
 
@@ -739,7 +749,9 @@ const RESTORED_VERSION: u8 = 3;
 /// Of a mailbox's value with `restored`, and what is not shown of old.
 const UNSHOWN_VERSION: u8 = 4;
 /// Of a mailbox's value with these, and with `skipped_from` and `altered`.
-const MAILBOX_VERSION: u8 = 5;
+const ALTERED_VERSION: u8 = 5;
+/// Of a mailbox's value with all of these, and with `shown_late`.
+const MAILBOX_VERSION: u8 = 6;
 const HIDDEN: u8 = 1;
 const HAS_OLD: u8 = 1 << 1;
 const HAS_NEW: u8 = 1 << 2;
@@ -782,12 +794,13 @@ mod tests {
         let sides = (prop::option::of(any_snapshot()), prop::option::of(any_snapshot()));
         let checkpoints = prop::collection::vec(any::<(u64, u64, u64)>(), 0..5);
         let listed = (prop::option::of(any_listed()), prop::option::of(any_listed()));
-        let unshown = (any_set(), any_set()).prop_map(|(old, new)| Sides { old, new });
+        let sets = || (any_set(), any_set()).prop_map(|(old, new)| Sides { old, new });
+        let (unshown, shown_late) = (sets(), sets());
         let matching = (prop::option::of(any::<u32>()), any::<bool>());
         let altered = any_set().prop_map(Arc::new);
         let skipped = prop::option::of((1..=u32::MAX).prop_map(Uid));
         let rest = (any::<bool>(), listed, unshown, matching, any::<(bool, bool)>());
-        let rest = (rest, skipped, altered);
+        let rest = (rest, skipped, altered, shown_late);
         (any::<u32>(), names, numbers, sides, checkpoints, rest).prop_map(
             |(
                 id,
@@ -795,7 +808,12 @@ mod tests {
                 (validity, next, boundary, mod_seq),
                 sides,
                 points,
-                ((hidden, listed, unshown, (matching, late), restored), skipped_from, altered),
+                (
+                    (hidden, listed, unshown, (matching, late), restored),
+                    skipped_from,
+                    altered,
+                    shown_late,
+                ),
             )| {
                 MailboxRecord {
                     id: MailboxId(id),
@@ -820,6 +838,7 @@ mod tests {
                     restored: Sides { old: restored.0, new: restored.1 },
                     skipped_from,
                     altered,
+                    shown_late,
                 }
             },
         )

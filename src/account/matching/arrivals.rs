@@ -8,7 +8,7 @@ use tracing::debug;
 use super::pair::{self, Contents, Pair};
 use super::{TOGETHER, Task, read};
 use crate::account::mailbox::{Mailbox, now};
-use crate::account::{Access, AccountError, Merged, write_flags};
+use crate::account::{Access, AccountError, Merged, unite_flags};
 use crate::backend::{BackendError, Conn, text};
 use crate::base::{Phase, Side, Sides, step};
 use crate::index::Fate;
@@ -104,7 +104,7 @@ impl Mailbox {
         }
         let (mut old, mut new) = self.both(access).await?;
         let (late, on_old, on_new) =
-            self.peek(|m| (m.shown_late.clone(), m.unpaired(), m.new_alone()));
+            self.peek(|m| (m.record.shown_late.clone(), m.unpaired(), m.new_alone()));
         let late_old = late.old.intersect(&on_old);
         let late_new = late.new.intersect(&on_new);
         let mut pairs = self.pairs_of_few(&mut old, &mut new, &late_old, &on_new).await?;
@@ -124,7 +124,7 @@ impl Mailbox {
         let (mut old, mut new) = self.both(access).await?;
         let twins: Vec<(SideUid, SideUid)> =
             pairs.iter().map(|pair| (pair.old, pair.new)).collect();
-        write_flags(&mut old, &mut new, &twins).await?;
+        unite_flags(&mut old, &mut new, &twins).await?;
         self.wrote_flags(&new);
         self.change(|m, batch| {
             m.join_alone(&pairs);
@@ -136,7 +136,8 @@ impl Mailbox {
                 };
                 second_copies[side].retain(|(_, of)| known(m, *of));
                 self.take_second_copies(m, batch, side, &second_copies[side]);
-                m.shown_late[side] = m.shown_late[side].subtract(&late[side]);
+                let left = m.record.shown_late[side].subtract(&late[side]);
+                m.record.shown_late[side] = left;
             }
             Ok(((), true))
         })
@@ -306,28 +307,11 @@ impl Mailbox {
         .await
     }
 
-    /// Arrivals do not wait for a side that fails: shows them (V7). Those of an old mailbox that has
-    /// become another one wait for a while, for most of them are on new: until the `last` attempt.
-    /// Returns whether it was for these alone that anything was to be matched.
-    pub(super) async fn show_late(self: &Arc<Self>, last: bool) -> Result<bool, AccountError> {
+    /// Shows what arrived though a side fails (see [`Merged::show_late`]).
+    pub(super) async fn show_late(self: &Arc<Self>, last: bool) -> Result<(), AccountError> {
         self.change(|m, _| {
-            // After a restart, what is to be matched is known when new has been looked at: until then nothing is
-            // ended, or new's watermark would pass it.
-            let late = m.record.late && !m.unmatched.is_empty();
-            let waited = !m.waiting.is_empty() && (last || !m.relinking);
-            let came = if late { m.unmatched.clone() } else { m.came.clone() };
-            let shown = m.show_unmatched(&came, now())?;
-            m.shown_late.new = m.shown_late.new.union(&came);
-            if late {
-                m.end_matching(None);
-            }
-            if waited {
-                let all = m.waiting.clone();
-                m.show_waiting(&all, now())?;
-                m.shown_late.old = m.shown_late.old.union(&all);
-                m.end_waiting(None);
-            }
-            Ok(((late || waited) && !m.is_comparing(), late || waited || shown))
+            let shown = m.show_late(last, now())?;
+            Ok(((), shown))
         })
         .await
     }

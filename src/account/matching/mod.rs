@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::mailbox::{Mailbox, lock, now};
@@ -128,6 +128,8 @@ pub struct Running {
     left: Arc<Mutex<Left>>,
     /// Told of whenever less is left, and closed when the task ends.
     progress: watch::Receiver<()>,
+    /// Ends its pause.
+    wake: Arc<Notify>,
 }
 
 /// What a login may reach, for as long as somebody is logged in with it.
@@ -175,6 +177,11 @@ impl Mailbox {
         self.peek(|m| m.is_matching())
     }
 
+    /// Whether new may have messages of old's that are not known to be the same yet.
+    pub fn is_undecided(&self) -> bool {
+        self.peek(|m| m.is_matching() || m.is_to_be_compared())
+    }
+
     /// Held by whoever copies to here: meanwhile nothing on new is moved to where it belongs.
     pub async fn copying(&self) -> OwnedRwLockReadGuard<()> {
         self.matchmaker.copying().read_owned().await
@@ -190,19 +197,32 @@ impl Mailbox {
 
     /// The same with what the last login may reach.
     pub(super) fn go_on_matching(self: &Arc<Self>) {
-        if !self.peek(|m| m.is_comparing() || m.is_to_be_compared()) {
+        if !self.peek(Merged::may_be_one) {
             return;
         }
         let Some(access) = lock(&self.reach).as_ref().and_then(Reach::access) else { return };
         let mut running = lock(&self.matching);
-        if running.as_ref().is_some_and(|task| task.progress.has_changed().is_ok()) {
+        if let Some(task) = running.as_ref().filter(|task| task.progress.has_changed().is_ok()) {
+            if self.peek(Merged::shows_late) {
+                task.wake.notify_one();
+            }
             return;
         }
         let (told, progress) = watch::channel(());
         let left = Arc::<Mutex<Left>>::default();
-        let task = Task { access, left: Arc::clone(&left), told };
-        *running = Some(Running { since: Instant::now(), left, progress });
+        let wake = Arc::<Notify>::default();
+        let task = Task { access, left: Arc::clone(&left), told, wake: Arc::clone(&wake) };
+        *running = Some(Running { since: Instant::now(), left, progress, wake });
         tokio::spawn(work(Arc::downgrade(self), task));
+    }
+
+    /// A side answers: what was shown because it did not is compared soon.
+    pub(super) fn answers(&self, side: Side) {
+        if self.peek(|m| !m.record.shown_late[side.other()].is_empty())
+            && let Some(task) = lock(&self.matching).as_ref()
+        {
+            task.wake.notify_one();
+        }
     }
 
     /// Waits a little for the matching to end, [`FIRST_VIEW`] from its beginning and not longer than
@@ -531,6 +551,7 @@ struct Task {
     access: Access,
     left: Arc<Mutex<Left>>,
     told: watch::Sender<()>,
+    wake: Arc<Notify>,
 }
 
 impl Task {
@@ -560,20 +581,23 @@ impl Task {
 /// Matches a mailbox until nothing waits any more, with a pause after every failure.
 async fn work(mailbox: Weak<Mailbox>, task: Task) {
     let mut pause = PAUSE;
-    for attempt in 1..=ATTEMPTS {
+    let mut attempt = 1;
+    while attempt <= ATTEMPTS {
         let Some(mailbox) = mailbox.upgrade() else { return };
         match mailbox.match_all(&task).await {
             Ok(()) => return,
             Err(e) => warn!(mailbox = %mailbox.name(), attempt, "not matched yet: {e}"),
         }
-        match mailbox.show_late(attempt == ATTEMPTS).await {
-            Ok(false) => {}
-            Ok(true) => return,
-            Err(e) => warn!(mailbox = %mailbox.name(), "arrivals are not shown: {e}"),
+        if let Err(e) = mailbox.show_late(attempt == ATTEMPTS).await {
+            warn!(mailbox = %mailbox.name(), "arrivals are not shown: {e}");
         }
         drop(mailbox);
-        sleep(pause).await;
-        pause *= 2;
+        sleep(PAUSE).await;
+        // Something came, or the side answers again; else it is asked more and more rarely.
+        if timeout(pause - PAUSE, task.wake.notified()).await.is_err() {
+            pause *= 2;
+            attempt += 1;
+        }
     }
 }
 

@@ -95,6 +95,9 @@ impl Mailbox {
     ) -> Result<(), AccountError> {
         let side = conn.side();
         let since = self.expected_since(side, true);
+        // What is seen twice may be removed for just that: then the other one stays.
+        let twice = self.peek(|m| !m.record.shown_late[side.other()].is_empty());
+        let fate = if twice { Fate::Moved } else { fate };
         let mut alone = self.without_second_copy(side, uids);
         if !self.expects_second_copies(side) || alone.is_empty() {
             return Ok(());

@@ -112,7 +112,43 @@ impl Merged {
 
     /// Whether something was shown that has yet to be compared.
     pub fn is_to_be_compared(&self) -> bool {
-        self.phase == Phase::Merged && self.shown_late.iter().any(|(_, late)| !late.is_empty())
+        let any = || self.record.shown_late.iter().any(|(_, late)| !late.is_empty());
+        self.phase == Phase::Merged && any()
+    }
+
+    /// Whether two messages that are seen, or are about to be, may turn out to be one.
+    pub fn may_be_one(&self) -> bool {
+        self.is_comparing() || self.is_to_be_compared()
+    }
+
+    /// Whether anything arrived that would be shown if a side failed.
+    pub fn shows_late(&self) -> bool {
+        let on_old = || !self.waiting.is_empty() && !self.relinking;
+        let late = || self.record.late && !self.unmatched.is_empty();
+        !self.came.is_empty() || late() || on_old()
+    }
+
+    /// Arrivals do not wait for a side that fails: shows them (V7). Those of an old mailbox that has
+    /// become another one wait for a while, for most of them are on new: until the `last` attempt.
+    /// Returns whether anything changed.
+    pub fn show_late(&mut self, last: bool, now: u64) -> Result<bool, Distrust> {
+        // After a restart, what is to be matched is known when new has been looked at: until then nothing is
+        // ended, or new's watermark would pass it.
+        let late = self.record.late && !self.unmatched.is_empty();
+        let waited = !self.waiting.is_empty() && (last || !self.relinking);
+        let came = if late { self.unmatched.clone() } else { self.came.clone() };
+        let shown = self.show_unmatched(&came, now)?;
+        self.record.shown_late.new = self.record.shown_late.new.union(&came);
+        if late {
+            self.end_matching(None);
+        }
+        if waited {
+            let all = self.waiting.clone();
+            self.show_waiting(&all, now)?;
+            self.record.shown_late.old = self.record.shown_late.old.union(&all);
+            self.end_waiting(None);
+        }
+        Ok(late || waited || shown)
     }
 
     /// Keeps back those of old's arrivals that may be what came to new before: mail may be delivered to
@@ -373,6 +409,7 @@ impl Merged {
         self.live.old = None;
         self.waiting = UidSet::new();
         self.waited = None;
+        self.record.shown_late.old = UidSet::new();
         self.mod_seqs.forget(Side::Old);
     }
 
@@ -381,6 +418,7 @@ impl Merged {
     pub(super) fn old_put_back(&mut self, report: &Report<'_>) {
         self.without_old(&self.map.side_uids(Side::Old).subtract(report.announced));
         self.waiting = self.waiting.intersect(report.announced);
+        self.record.shown_late.old = self.record.shown_late.old.intersect(report.announced);
         self.waited = None;
         self.live.old = Some(report.announced.clone());
         if let Some(snapshot) = &mut self.record.sides.old {
@@ -420,6 +458,7 @@ impl Merged {
         self.live.new = None;
         self.held.new.clear();
         self.unmatched = UidSet::new();
+        self.record.shown_late.new = UidSet::new();
         self.mod_seqs.forget(Side::New);
     }
 
@@ -433,6 +472,7 @@ impl Merged {
         self.record.matching = self.record.matching.map(|below| below.min(uid_next));
         self.held.new.retain(|uid, _| report.announced.contains(*uid));
         self.unmatched = self.unmatched.intersect(report.announced);
+        self.record.shown_late.new = self.record.shown_late.new.intersect(report.announced);
         self.live.new = Some(report.announced.clone());
         if let Some(snapshot) = &mut self.record.sides.new {
             snapshot.uid_next = snapshot.uid_next.min(uid_next);

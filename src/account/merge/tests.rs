@@ -314,6 +314,29 @@ fn v5_a_copy_that_was_matched_before_it_was_told_of_is_the_messages_own() {
     assert!(merged.end_matching(None) && !merged.record.late);
 }
 
+#[test]
+fn v7_what_waits_is_found_again_after_a_restart_and_shown_though_old_is_away() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 3, "1:2").unwrap();
+    assert!(merged.record.late && merged.unmatched == set("1:2"));
+    let restart = |merged: &Merged| {
+        let (record, map) = (merged.record.clone(), merged.map.clone());
+        Merged::new(record, map, Sides::default(), Phase::Merged)
+    };
+    let mut merged = restart(&merged);
+    // Old fails before new has told of itself.
+    assert!(!merged.show_late(false, NOW).unwrap());
+    let before = merged.record.sides.new;
+    listing(&mut merged, before, 3, "1:2").unwrap();
+    assert!(merged.shows_late());
+    assert!(merged.show_late(false, NOW).unwrap() && !merged.shows_late());
+    assert_eq!(merged.map.side_uids(Side::New), set("1:2"));
+    let merged = restart(&merged);
+    assert!(merged.is_to_be_compared() && merged.record.shown_late.new == set("1:2"));
+}
+
 /// Old has told of itself.
 fn old_listing(merged: &mut Merged, uid_next: u32, announced: &str) {
     let announced = set(announced);

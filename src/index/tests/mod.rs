@@ -323,6 +323,7 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         hidden: false,
         listed: Sides::default(),
         unshown: Sides::default(),
+        shown_late: Sides::default(),
         matching: None,
         late: false,
         restored: Sides::default(),
