@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::carry::{Carry, Message, has_keywords, remove_copies, system_flags, told_uid};
+use super::append::told_uid;
+use super::carry::{Carry, Message, has_keywords, remove_copies, system_flags};
 use super::copier::Copier;
 use super::read::Read;
 use crate::account::{AccountError, Mailbox};

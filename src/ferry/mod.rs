@@ -1,12 +1,13 @@
 //! Moving mail: the copier that carries messages from old to new when they are opened.
 //!
 //! `copier` holds an account's queue and its worker, `carry` is one batch from its intents to the
-//! change of place, `recover` decides over what an earlier life of the proxy left open, `across` copies
+//! change of place, `append` sends it and proves what arrived, `recover` decides over what an earlier life of the proxy left open, `across` copies
 //! what is not carried. `phase` changes an account's phase, `back` is the way back to old, and `mirror` goes it
 //! all the time. The ledger
 //! itself is `account`'s; nothing here shows a client anything.
 
 mod across;
+mod append;
 mod back;
 mod carry;
 mod copier;

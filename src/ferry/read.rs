@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::carry::{Carry, Message, is_put_off};
+use super::append::is_put_off;
+use super::carry::{Carry, Message};
 use super::governor::Pace;
 use super::tee::{Budget, Tee};
 use crate::account::{AccountError, without_recent};

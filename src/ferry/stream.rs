@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use futures_util::join;
 use tokio::time::Instant;
 
-use super::carry::{Appended, Carry, Message};
+use super::append::Appended;
+use super::carry::{Carry, Message};
 use crate::account::AccountError;
 use crate::backend::Lease;
 use crate::base::Side;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::encoding;
 use super::keys::{Key, Tree};
 use super::moving::{Moving, pack_moving};
 use super::records::{
@@ -110,7 +111,7 @@ impl Batch {
     /// Writes a mailbox's record.
     pub fn put_mailbox(&mut self, account: AccountId, record: &MailboxRecord) {
         let key = Key::mailbox(account, record.id);
-        self.put(account, record.id, key, records::pack_mailbox(record));
+        self.put(account, record.id, key, encoding::pack_mailbox(record));
         self.marks.push(Mark {
             account,
             client: record.client.clone(),
@@ -172,7 +173,7 @@ impl Batch {
         intent: &Intent,
     ) {
         let key = Key::intent(account, mailbox, uid, direction);
-        self.put(account, mailbox, key, records::pack_intent(intent));
+        self.put(account, mailbox, key, encoding::pack_intent(intent));
     }
 
     /// Forgets an intent.
@@ -197,7 +198,7 @@ impl Batch {
     ) {
         let key = Key::second_copy(account, mailbox, uid, direction);
         match second {
-            Some(second) => self.put(account, mailbox, key, records::pack_second_copy(second)),
+            Some(second) => self.put(account, mailbox, key, encoding::pack_second_copy(second)),
             None => self.ops.push(Op::Remove(key)),
         }
     }
@@ -205,7 +206,7 @@ impl Batch {
     /// Remembers why a message could not be copied.
     pub fn put_stuck(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid, stuck: &Stuck) {
         let key = Key::stuck(account, mailbox, uid);
-        self.put(account, mailbox, key, records::pack_stuck(stuck));
+        self.put(account, mailbox, key, encoding::pack_stuck(stuck));
     }
 
     /// The message is no longer stuck.
@@ -219,7 +220,7 @@ impl Batch {
         if owed.is_empty() {
             self.ops.push(Op::Remove(key));
         } else {
-            self.put(account, mailbox, key, records::pack_owed(owed));
+            self.put(account, mailbox, key, encoding::pack_owed(owed));
         }
     }
 
@@ -231,7 +232,7 @@ impl Batch {
         measured: records::Measured,
     ) {
         let key = Key::measured(account, mailbox);
-        self.put(account, mailbox, key, records::pack_measured(measured));
+        self.put(account, mailbox, key, encoding::pack_measured(measured));
     }
 
     /// Notes a MOVE that is under way, or forgets it.
@@ -254,7 +255,7 @@ impl Batch {
 
     /// Stamps an account as verified.
     pub fn put_verified(&mut self, account: AccountId, verified: &records::Verified) {
-        self.ops.push(Op::Put(Key::verified(account), records::pack_verified(verified)));
+        self.ops.push(Op::Put(Key::verified(account), encoding::pack_verified(verified)));
     }
 
     /// Keeps what a login of an account showed on a side, sealed by the keeper.
@@ -270,7 +271,7 @@ impl Batch {
     /// A message has the EMAILID of the one that it is a copy of.
     pub fn put_email(&mut self, account: AccountId, mailbox: MailboxId, uid: Uid, id: &EmailId) {
         let key = Key::email(account, mailbox, uid);
-        self.put(account, mailbox, key, records::pack_email(id));
+        self.put(account, mailbox, key, encoding::pack_email(id));
     }
 
     /// Messages are gone; whatever EMAILIDs they had are not needed any more.

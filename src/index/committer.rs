@@ -17,12 +17,13 @@ use dashmap::DashMap;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, EditAccount, Op, profile_key};
+use super::encoding::pack_account;
 use super::epoch::{Entry, EpochLog, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
 use super::load;
 use super::open::{ACCOUNTS, Lock, Parts, SEQUENCE};
-use super::records::{AccountId, AccountRecord, MailboxId, pack_account};
+use super::records::{AccountId, AccountRecord, MailboxId};
 use super::store::{Store, Writes};
 use super::unix_now;
 use crate::base::{AccountName, MailboxName, Side, step};

@@ -21,9 +21,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::batch::Mark;
+use super::encoding::{account_name, mailbox_name, pack_account, unpack_account};
 use super::error::IndexError;
 use super::pack::{Malformed, Packer, Unpacker};
-use super::records::{AccountRecord, account_name, mailbox_name, pack_account, unpack_account};
+use super::records::AccountRecord;
 use crate::base::{AccountName, MailboxName, Side, Sides, step};
 use crate::uid::Uid;
 

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 
+use super::encoding::{
+    unpack_account, unpack_email, unpack_intent, unpack_mailbox, unpack_measured, unpack_owed,
+    unpack_second_copy, unpack_stuck, unpack_verified,
+};
 use super::error::IndexError;
 use super::keys::{Key, Tree, direction_in, number_in};
 use super::moving::{Moving, unpack_moving};
 use super::pack::unpack_runs;
 use super::records::{
     AccountId, AccountRecord, Direction, Intent, MailboxId, MailboxRecord, Measured, Owed,
-    SecondCopy, Stored, Stuck, Verified, unpack_account, unpack_email, unpack_intent,
-    unpack_mailbox, unpack_measured, unpack_owed, unpack_second_copy, unpack_stuck,
-    unpack_verified,
+    SecondCopy, Stored, Stuck, Verified,
 };
 use super::renaming::{Renaming, unpack_renaming};
 use super::store::Store;

@@ -7,12 +7,13 @@
 //! needs to give no UID a second meaning (V8).
 //!
 //! This room never speaks to a server and never decides what a mailbox looks like; nothing above
-//! it knows sled. Read on in `records` (what is kept), `keys` (where), `committer` (how), `open`
+//! it knows sled. Read on in `records` (what is kept), `encoding` (as which bytes), `keys` (where), `committer` (how), `open`
 //! (what is checked), `snapshot` and `restore` (what is left when all else is lost).
 
 mod batch;
 mod committer;
 pub mod dump;
+mod encoding;
 mod epoch;
 mod error;
 mod keys;

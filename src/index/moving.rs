@@ -1,7 +1,8 @@
 //! A MOVE that is under way where it is a copy and a removal: what has to be known to end it after a crash.
 
+use super::encoding::{pack_set, unpack_set};
 use super::pack::{Malformed, Packer, Unpacker};
-use super::records::{MailboxId, pack_set, unpack_set};
+use super::records::MailboxId;
 use crate::base::Side;
 use crate::uid::{SideUid, UidSet};
 

@@ -9,11 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::batch::{Mark, profile_key};
+use super::encoding::pack_account;
 use super::epoch::{Entry, EpochLog, FLOOR, Found, Memory, Remembered};
 use super::error::IndexError;
 use super::keys::Key;
 use super::load;
-use super::records::{AccountId, AccountRecord, pack_account};
+use super::records::{AccountId, AccountRecord};
 use super::restore;
 use super::sled_store::SledStore;
 use super::snapshot::PLACE;

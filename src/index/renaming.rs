@@ -1,7 +1,8 @@
 //! A RENAME that is under way: what a server is told, and what the mailboxes are called if it does it.
 
+use super::encoding::mailbox_name;
 use super::pack::{Malformed, Packer, Unpacker};
-use super::records::{MailboxId, mailbox_name};
+use super::records::MailboxId;
 use crate::base::{MailboxName, Side};
 
 /// A RENAME that a server may have done, or not.

@@ -21,14 +21,13 @@ use std::{fmt, fs, io};
 
 use serde::Serialize;
 
+use super::encoding::{pack_mailbox, unpack_account, unpack_mailbox};
 use super::epoch::{Found, Memory, Remembered};
 use super::error::IndexError;
 use super::keys::{Key, Tree, number_in};
 use super::load;
 use super::open::{self, FORMAT, SEQUENCE, VERSION};
-use super::records::{
-    AccountId, MailboxId, MailboxRecord, pack_mailbox, unpack_account, unpack_mailbox,
-};
+use super::records::{AccountId, MailboxId, MailboxRecord};
 use super::sled_store::SledStore;
 use super::snapshot::{SnapshotFile, replay, snapshots};
 use super::store::{Store, Writes};

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
+use super::encoding::unpack_measured;
 use super::error::IndexError;
 use super::keys::{Key, Tree, number_in};
 use super::load::{damaged, mailboxes};
 use super::pack::unpack_runs;
-use super::records::{AccountId, Measured, unpack_measured};
+use super::records::{AccountId, Measured};
 use super::store::Store;
 use crate::uid::Place;
 

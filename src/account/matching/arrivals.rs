@@ -28,7 +28,7 @@ impl Mailbox {
         self.compare_waiting(&mut old, &mut new).await?;
         let unpaired = self.peek(Merged::unpaired);
         let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
-        let (alike, alone) = self.tell_apart(&came, on_old, on_new);
+        let (alike, alone) = self.compare_headers(&came, on_old, on_new);
         self.show(&mut new, &alone).await?;
         self.give_back(old).await;
         self.give_back(new).await;
@@ -221,10 +221,9 @@ impl Mailbox {
         let compared = pair::compare(prints, read::prints(new, &near).await?);
         let (mut pairs, doubtful) = self.matchmaker.told_apart(&compared.alike);
         for groups in doubtful.chunks(TOGETHER) {
-            let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
-            let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
+            let both = pair::members(groups.iter().copied());
             let (old, new) =
-                tokio::try_join!(read::contents(old, &olds), read::contents(new, &news))?;
+                tokio::try_join!(read::contents(old, &both.old), read::contents(new, &both.new))?;
             let contents = Contents { old, new };
             pairs.extend(groups.iter().flat_map(|group| pair::by_content(group, &contents)));
         }

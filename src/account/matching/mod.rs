@@ -96,12 +96,11 @@ impl Matchmaker {
         let compared = pair::compare(there, read::prints(conn, &all).await?);
         let (mut pairs, doubtful) = self.told_apart(&compared.alike);
         if !doubtful.is_empty() {
-            let olds = doubtful.iter().flat_map(|g| &g.old).map(|print| print.uid).collect();
-            let news = doubtful.iter().flat_map(|g| &g.new).map(|print| print.uid).collect();
+            let read = pair::members(doubtful.iter().copied());
             conn.select(other, None).await?;
-            let old = read::contents(conn, &olds).await?;
+            let old = read::contents(conn, &read.old).await?;
             conn.select(folder, None).await?;
-            let new = read::contents(conn, &news).await?;
+            let new = read::contents(conn, &read.new).await?;
             let contents = Contents { old, new };
             pairs.extend(doubtful.iter().flat_map(|group| pair::by_content(group, &contents)));
         }
@@ -157,7 +156,7 @@ struct Left {
 
 impl Left {
     fn of(groups: Vec<Alike>) -> Left {
-        let old = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
+        let old = pair::members(&groups).old;
         Left { compared: true, groups: groups.into(), old }
     }
 
@@ -363,7 +362,7 @@ impl Mailbox {
                     read::prints(&mut new, &unmatched)
                 )?
             };
-            let (alike, alone) = self.tell_apart(&unmatched, on_old, on_new);
+            let (alike, alone) = self.compare_headers(&unmatched, on_old, on_new);
             *lock(&task.left) = Left::of(alike);
             task.told.send_replace(());
             self.show(&mut new, &alone).await?;
@@ -412,7 +411,7 @@ impl Mailbox {
 
     /// The messages that headers do not tell apart; and those of the messages `asked` for on new that they tell
     /// to be none of old's, or of which new tells nothing.
-    fn tell_apart(
+    fn compare_headers(
         &self,
         asked: &UidSet<SideUid>,
         on_old: Vec<Print>,
@@ -440,8 +439,7 @@ impl Mailbox {
             let contents = self.contents(access, &doubtful).await?;
             pairs.extend(doubtful.iter().flat_map(|group| pair::by_content(group, &contents)));
         }
-        let told = groups.iter().flat_map(|group| &group.new).map(|print| print.uid);
-        self.settle(access, &pairs, &told.collect()).await
+        self.settle(access, &pairs, &pair::members(groups).new).await
     }
 
     /// Reads messages whole.
@@ -450,13 +448,12 @@ impl Mailbox {
         access: &Access,
         groups: &[&Alike],
     ) -> Result<Contents, AccountError> {
-        let olds = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
-        let news = groups.iter().flat_map(|group| &group.new).map(|print| print.uid).collect();
+        let read = pair::members(groups.iter().copied());
         let mut on_old = self.lease(access, Side::Old).await?;
         let mut on_new = self.lease(access, Side::New).await?;
         let (old, new) = tokio::try_join!(
-            read::contents(&mut on_old, &olds),
-            read::contents(&mut on_new, &news)
+            read::contents(&mut on_old, &read.old),
+            read::contents(&mut on_new, &read.new)
         )?;
         self.give_back(on_old).await;
         self.give_back(on_new).await;
@@ -570,9 +567,8 @@ impl Task {
     }
 
     fn decided(&self, groups: &[Alike]) {
-        let old = groups.iter().flat_map(|group| &group.old).map(|print| print.uid).collect();
         let mut left = lock(&self.left);
-        left.old = left.old.subtract(&old);
+        left.old = left.old.subtract(&pair::members(groups).old);
         drop(left);
         self.told.send_replace(());
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::print::{Content, Print};
+use crate::base::Sides;
 use crate::uid::{SideUid, UidSet};
 
 /// By so many octets two sizes of one message may differ without being looked at: mbsync's field
@@ -37,6 +38,16 @@ impl Alike {
     pub fn len(&self) -> usize {
         self.old.len() + self.new.len()
     }
+}
+
+/// The messages in these groups.
+pub fn members<'a>(groups: impl IntoIterator<Item = &'a Alike>) -> Sides<UidSet<SideUid>> {
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for group in groups {
+        old.extend(group.old.iter().map(|print| print.uid));
+        new.extend(group.new.iter().map(|print| print.uid));
+    }
+    Sides { old: old.into_iter().collect(), new: new.into_iter().collect() }
 }
 
 /// What prints alone tell.
@@ -152,13 +163,7 @@ pub fn by_content(group: &Alike, contents: &Contents) -> Vec<Pair> {
 }
 
 /// The content of messages on each side, as far as it was read.
-#[derive(Default)]
-pub struct Contents {
-    /// Those on old.
-    pub old: HashMap<SideUid, Content>,
-    /// Those on new.
-    pub new: HashMap<SideUid, Content>,
-}
+pub type Contents = Sides<HashMap<SideUid, Content>>;
 
 /// Pairs those of equal keys, and leaves the others.
 fn pair_equal<K: std::hash::Hash + Eq>(
