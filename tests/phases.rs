@@ -628,6 +628,40 @@ fn a_busy_client_keeps_its_account_in_its_phase_and_others_wait_for_a_bounded_ti
     busy.ok("NOOP");
 }
 
+/// A folder that keeps its former name on old, and one below it that is made there under the present name: then old
+/// has a level of that name which nobody can open, and which is no other folder.
+#[test]
+fn v3_a_level_above_what_is_carried_back_is_no_folder_of_its_own() {
+    let world = World::new().seeded(|old, _| old.seed("Work", &mails(0..2)));
+    let mut client = world.proxy.client();
+    client.ok("RENAME INBOX.Work INBOX.Projects");
+    client.ok("CREATE INBOX.Projects.Lower");
+    client.append("INBOX.Projects.Lower", "", &small(1));
+    let names = folder_names(&mut client);
+    for phase in ["old", "merged"] {
+        go(&world, phase);
+        let mut client = world.proxy.client();
+        assert_eq!(folder_names(&mut client), names, "phase {phase}");
+        assert!(!client.ok("LIST \"\" *").lines().join("").contains("Projects_2"), "phase {phase}");
+        assert_eq!(everything(&mut client, "INBOX.Projects").len(), 2);
+        assert_eq!(everything(&mut client, "INBOX.Projects.Lower").len(), 1);
+    }
+}
+
+#[test]
+fn forced_to_new_without_old_makes_no_folder_of_what_nobody_can_open() {
+    let mut world = World::new().seeded(|old, _| old.seed("Upper/Lower", &mails(0..2)));
+    let mut client = world.proxy.client();
+    let names = folder_names(&mut client);
+    assert!(!names.contains("INBOX.Upper"), "{names:?}");
+    let before = folder_names(&mut world.new.client());
+    world.old.stop();
+    phase(&world.proxy, &["new", "--force"]).unwrap();
+    assert_eq!(folder_names(&mut world.proxy.client()), names);
+    let after = folder_names(&mut world.new.client());
+    assert!(!after.contains("Upper") && after.is_superset(&before), "{after:?}");
+}
+
 /// Dovecot goes on listing a mailbox that was deleted, as long as others lie below it, and then knows no such
 /// mailbox. It is none, and keeps an account in no phase.
 #[test]

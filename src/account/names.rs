@@ -15,6 +15,8 @@
 //! 5. the same special use, known on one side at least only by a usual name (`roles`);
 //! 6. the same name, each in its side's style; not if both have a special use and it differs.
 //!
+//! A level that nobody can open is no mailbox where a decided one has its name already.
+//!
 //! A folder follows its nearest ancestor that has a place on the other side: with `Sent Items`
 //! joined to `Sent`, its child `Sent Items.2019` is `Sent/2019`. Of two folders that want one
 //! name, one gets `_2` (`_3` …) behind it. Before others come followers of what rules 2 to 5
@@ -282,6 +284,9 @@ impl<'a> Joiner<'a> {
         let unowned = |name: &&MailboxName| !self.owner.old.contains_key(*name);
         let names: Vec<MailboxName> = self.listed.old.keys().filter(unowned).cloned().collect();
         for name in names {
+            if self.is_level_of_decided(Side::Old, &name, &name) {
+                continue;
+            }
             let draft = self.add(Draft::default());
             self.own(draft, Side::Old, name);
         }
@@ -332,6 +337,9 @@ impl<'a> Joiner<'a> {
         waiting.sort();
         for Rank { name, .. } in waiting {
             let client = self.wanted_client_of_new(&name);
+            if self.is_level_of_decided(Side::New, &name, &client) {
+                continue;
+            }
             let client = self.free_client(client);
             let draft = self.add(Draft::default());
             self.own(draft, Side::New, name);
@@ -443,6 +451,13 @@ impl Joiner<'_> {
     fn can_be_placed(&self, old: &MailboxName) -> bool {
         let owner = self.owner.old.get(old).and_then(|draft| self.drafts.get(*draft));
         owner.is_none_or(|draft| draft.new.is_none() && !draft.hidden)
+    }
+
+    /// Whether this is nothing but a level above others, which nobody can open, and a mailbox has its name that
+    /// lies elsewhere on this side, as after a RENAME: that one stands for it.
+    fn is_level_of_decided(&self, side: Side, name: &MailboxName, client: &MailboxName) -> bool {
+        let opens = self.listed[side].get(name).is_some_and(|listed| listed.selectable);
+        !opens && self.clients.get(client).is_some_and(|draft| self.drafts[*draft].decided)
     }
 
     fn free_new(&mut self, wanted: MailboxName, special: Option<Special>) -> MailboxName {

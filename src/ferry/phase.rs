@@ -230,7 +230,10 @@ impl Change {
         };
         let mut left = Vec::new();
         for mailbox in &mailboxes {
-            if let Err(e) = self.account.make_on(Side::New, &self.access, mailbox).await {
+            // What is known by its name alone is a level above others, or gone.
+            if mailbox.peek(|m| m.is_there(Side::Old))
+                && let Err(e) = self.account.make_on(Side::New, &self.access, mailbox).await
+            {
                 if !self.force {
                     return Err(e.into());
                 }

@@ -583,6 +583,20 @@ fn decisions_stand() {
             ..CASE
         },
         Case {
+            about: "a level that nobody can open is no other mailbox than the one of its name",
+            old: "INBOX.x; INBOX.z \\Noselect; INBOX.z.c",
+            new: "y; z \\Noselect; y/c; z/e; a/b \\Noselect; a/b/d",
+            decided: "INBOX.z|INBOX.x|y; INBOX.a.b|-|w",
+            joined: &[
+                "INBOX.a.b|(INBOX.a.b)|(w)",
+                "INBOX.a.b.d|(INBOX.a.b.d)|a/b/d",
+                "INBOX.z|INBOX.x|y",
+                "INBOX.z.c|INBOX.z.c|y/c",
+                "INBOX.z.e|(INBOX.z.e)|z/e",
+            ],
+            ..CASE
+        },
+        Case {
             about: "nothing gets INBOX's name, whatever was written down",
             old: "INBOX; INBOX.a",
             new: "INBOX",
@@ -792,17 +806,21 @@ proptest! {
             prop_assert_eq!(j.client.is_inbox(), j.old_wanted.is_inbox());
         }
 
-        // Every listed folder once, but for what only a hidden decision owns.
+        // Every listed folder once, but for what only a hidden decision owns, and levels of what was decided.
         let hidden = |side: fn(&Decided) -> &Option<MailboxName>, name: &MailboxName| {
             decided.iter().any(|d| d.hidden && side(d).as_ref() == Some(name))
         };
         let on_old: HashSet<_> = joined.iter().filter_map(|j| j.old.clone()).collect();
         let on_new: HashSet<_> = joined.iter().filter_map(|j| j.new.clone()).collect();
+        let level = |listed: &Listed| !listed.selectable && joined.iter().any(|j| j.decided);
         for listed in &old {
-            prop_assert!(on_old.contains(&listed.name) || hidden(|d| &d.old, &listed.name));
+            let name = &listed.name;
+            let shown = on_old.contains(name) || hidden(|d| &d.old, name);
+            prop_assert!(shown || level(listed) && joined.iter().any(|j| j.client == *name));
         }
         for listed in &new {
-            prop_assert!(on_new.contains(&listed.name) || hidden(|d| &d.new, &listed.name));
+            let shown = on_new.contains(&listed.name) || hidden(|d| &d.new, &listed.name);
+            prop_assert!(shown || level(listed));
         }
 
         // What a hidden mailbox owns is nobody else's, but for what a visible decision says.
