@@ -662,6 +662,30 @@ fn forced_to_new_without_old_makes_no_folder_of_what_nobody_can_open() {
     assert!(!after.contains("Upper") && after.is_superset(&before), "{after:?}");
 }
 
+/// Somebody deletes a folder on one server, which has copies on the other: whatever phase its account is in, and
+/// wherever it goes, it gets there, and the messages that are left are seen.
+#[test]
+fn a_folder_that_one_server_has_lost_keeps_no_account_where_it_is() {
+    for (way, lost) in [("old merged", "old"), ("merged old", "new"), ("merged old", "old")] {
+        let world = World::new().seeded(|old, _| {
+            old.seed("INBOX", &mails(0..2));
+            old.seed("Work", &mails(10..14));
+        });
+        let mut client = world.proxy.client();
+        copy_all(&world, &mut client);
+        let work = world.old.name("Work");
+        let before = contents(&everything(&mut client, &work));
+        let (from, to) = way.split_once(' ').unwrap();
+        go(&world, from);
+        let server = if lost == "old" { &world.old } else { &world.new };
+        server.client().ok(&format!("DELETE {}", server.name("Work")));
+        // Where it was made anew meanwhile, that is found out first.
+        eventually("it goes there", || phase(&world.proxy, &[to]).ok());
+        let seen = contents(&everything(&mut world.proxy.client(), &work));
+        assert_eq!(seen, before, "{way}, lost on {lost}");
+    }
+}
+
 /// Dovecot goes on listing a mailbox that was deleted, as long as others lie below it, and then knows no such
 /// mailbox. It is none, and keeps an account in no phase.
 #[test]

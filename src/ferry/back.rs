@@ -110,6 +110,10 @@ impl Copier {
         from: Side,
         uids: Option<&UidSet<Uid>>,
     ) -> Result<(), AccountError> {
+        // One of them may have lost the mailbox: renamed or deleted there, and not through the proxy.
+        if !is_on_both(mailbox) {
+            return Ok(());
+        }
         let twins = mailbox.on_both(uids);
         for twins in twins.chunks(FLAGS) {
             let mut old = mailbox.lease(access, Side::Old).await?;
@@ -176,6 +180,11 @@ impl Copier {
         remove_hidden(mailbox, access, Side::New, &twins).await?;
         mailbox.told_twins(&twins).await
     }
+}
+
+/// Whether both sides list it.
+pub(super) fn is_on_both(mailbox: &Mailbox) -> bool {
+    mailbox.peek(|m| Side::BOTH.into_iter().all(|side| m.is_there(side)))
 }
 
 /// Removes copies from a side of which nobody sees any.

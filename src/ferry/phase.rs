@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::back::Left;
+use super::back::{Left, is_on_both};
 use super::{Copier, Ferry};
 use crate::account::{Access, Account, AccountError, Accounts, Mailbox};
 use crate::base::{AccountName, Phase, Side, step};
@@ -192,6 +192,10 @@ impl Change {
             return Ok(());
         }
         mailbox.absorb_both(&self.access).await?;
+        // Somebody has deleted or renamed it on one of the servers: what is left is seen.
+        if !is_on_both(mailbox) {
+            return Ok(());
+        }
         // What came to both while new was not asked, or was linked before old's mailbox became another.
         mailbox.compare_alone(&self.access).await?;
         self.copier.level_flags(mailbox, &self.access, Side::Old, None).await
@@ -203,7 +207,9 @@ impl Change {
         let mailboxes = self.mailboxes().await?;
         for mailbox in &mailboxes {
             mailbox.absorb_both(&self.access).await?;
-            mailbox.compare_alone(&self.access).await?;
+            if is_on_both(mailbox) {
+                mailbox.compare_alone(&self.access).await?;
+            }
         }
         step("phase: old is taken in");
         self.account.switch(&held, self.to, &mailboxes).await?;
