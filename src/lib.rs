@@ -176,7 +176,7 @@
 //! - **An account rests where new has no quota left for it** (`ferry::full`), and not for a `[LIMIT]`: that
 //!   may be one of a folder or of a message, and keeps back no other folder.
 //! - **A RENAME, and a MOVE on a server that has none, are noted before a server is told**: where nobody
-//!   heard the end, the next listing, or a look at what is in the target, decides (`account::renaming`,
+//!   heard the end, the listings of the next seconds, or looks at what is in the target, decide (`account::renaming`,
 //!   `ferry::moves`). Whoever copies or moves something meanwhile waits for that look. A copy that the server
 //!   makes only after its client has done the MOVE again is there beside the other one.
 //! - **Old's copies of what was removed are seen again where the index is lost**: what is owed to old is

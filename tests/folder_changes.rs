@@ -365,3 +365,42 @@ fn v2_v3_killed_within_a_rename_a_folder_has_one_name() {
         }
     }
 }
+
+/// A server does a RENAME of which nobody heard the end, and does it late: after it was asked what folders it has.
+#[test]
+fn v2_v3_a_rename_that_a_server_does_late_is_no_other_folder() {
+    for phase in ["merged", "old"] {
+        let mut world = World::new()
+            .set("accounts.phase", &format!("{phase:?}"))
+            .set("copy.grace", "\"30s\"")
+            .seeded(|old, _| old.seed("Work", &mails(1..6)));
+        let mut client = world.proxy.client();
+        client.ok("SELECT INBOX.Work");
+        client.ok("UID FETCH 1:* BODY.PEEK[]");
+        if phase == "merged" {
+            lab::eventually_holds(&mut world.new.client(), "Work", 5);
+        }
+        let before = everything(&mut client, "INBOX.Work");
+        world.proxy.kill9();
+        world.proxy.restart_to_die_at("rename: it is noted=return");
+        let mut client = world.proxy.client();
+        assert!(client.cmd_unless_gone(b"RENAME INBOX.Work INBOX.Late").is_none(), "{phase}");
+        world.proxy.kill9();
+        world.proxy.restart();
+        let mut client = world.proxy.client();
+        assert!(folder_names(&mut client).contains("INBOX.Work"), "{phase}");
+        let (server, name) = match phase {
+            "old" => (&world.old, "INBOX.Late"),
+            _ => (&world.new, "Late"),
+        };
+        server.client().ok(&format!("RENAME {} {name}", server.name("Work")));
+        // Who makes another one waits until that is known.
+        client.ok("CREATE INBOX.Another");
+        let names = folder_names(&mut client);
+        assert!(
+            names.contains("INBOX.Late") && !names.contains("INBOX.Work"),
+            "{phase}: {names:?}"
+        );
+        assert_eq!(everything(&mut client, "INBOX.Late"), before, "{phase}");
+    }
+}

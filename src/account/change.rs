@@ -74,6 +74,7 @@ impl Account {
         name: &MailboxName,
         uses: &[SpecialUse],
     ) -> Result<(), Unchanged> {
+        self.settle_names(access).await?;
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
         let folders = self.all_folders(access).await?;
@@ -165,6 +166,7 @@ impl Account {
         if client.is_inbox() {
             return Err(Unchanged::Cannot("INBOX cannot be deleted".into()));
         }
+        self.settle_names(access).await?;
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
         let folders = self.list_now(access).await?;

@@ -100,6 +100,8 @@ pub struct Account {
     moves: moves::Moves,
     /// A RENAME may have been done of which nobody heard the end.
     unsure_of_names: AtomicBool,
+    /// When a listing first did not show it.
+    not_renamed_since: Mutex<Option<tokio::time::Instant>>,
     access: DashMap<login::Digest, login::Judged>,
     /// What background work reaches with logins of its own, while there is some.
     background: Mutex<Weak<Access>>,
@@ -143,6 +145,7 @@ impl Account {
             moves: moves::Moves::default(),
             // Before the proxy was started, perhaps.
             unsure_of_names: AtomicBool::new(true),
+            not_renamed_since: Mutex::default(),
             access: DashMap::new(),
             background: Mutex::default(),
             activity: Activity::default(),

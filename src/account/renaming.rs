@@ -1,23 +1,48 @@
 //! A RENAME that a server may have done while nobody could note it: the proxy died, or the connection ended. The
 //! next listing tells. Otherwise the mailbox would be seen twice: under its new name where it was renamed, and
-//! under its former one on the other side.
+//! under its former one on the other side. A server may do it late, so one that is not done is looked for until
+//! a grace is over.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::mailbox::Names;
-use super::{Account, AccountError, SideFolders};
+use super::mailbox::{Names, lock};
+use super::{Access, Account, AccountError, SideFolders};
 use crate::base::{MailboxName, Side, Sides};
 use crate::index::{Batch, MailboxId, Renamed, Renaming};
 
+/// A server that was told, and whose connection broke, does it so late at most.
+const LATE: Duration = Duration::from_secs(10);
+/// Whoever waits for that looks so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 impl Account {
+    /// Waits, for a while, until it is known whether a RENAME was done: whoever is about to change folders, perhaps
+    /// by the same RENAME once more, must know it.
+    pub(super) async fn settle_names(&self, access: &Access) -> Result<(), AccountError> {
+        let give_up = Instant::now() + LATE * 2;
+        while self.unsure_of_names.load(Ordering::Acquire) && Instant::now() < give_up {
+            {
+                let _listing = self.listing.lock().await;
+                self.list_now(access).await?;
+            }
+            if self.unsure_of_names.load(Ordering::Acquire) {
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes a RENAME, durably, before a server is told.
     pub(super) async fn note_renaming(&self, renaming: &Renaming) -> Result<(), AccountError> {
         let mut batch = Batch::new();
         batch.put_renaming(self.id, Some(renaming));
         self.index.submit(batch).await?;
+        *lock(&self.not_renamed_since) = None;
         self.unsure_of_names.store(true, Ordering::Release);
         Ok(())
     }
@@ -46,6 +71,10 @@ impl Account {
         };
         let Some(folders) = listed[renaming.side] else { return Ok(()) };
         if !is_done(&renaming, folders) {
+            let since = *lock(&self.not_renamed_since).get_or_insert_with(Instant::now);
+            if since.elapsed() < self.config.copy.grace.min(LATE) {
+                return Ok(());
+            }
             return self.forget_renaming().await;
         }
         let renamed: Vec<(MailboxId, Names)> =

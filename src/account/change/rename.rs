@@ -28,6 +28,7 @@ impl Account {
             return Err(Unchanged::Cannot("Renaming INBOX is not supported yet".into()));
         }
         self.index.room().map_err(AccountError::from)?;
+        self.settle_names(access).await?;
         let _making = self.making.lock().await;
         let _listing = self.listing.lock().await;
         let folders = self.all_folders(access).await?;
