@@ -178,7 +178,7 @@ impl Copier {
         if queue.jobs.len() >= QUEUE || !queue.known.insert((mailbox.id(), uid)) {
             return;
         }
-        let whole = |tee: &Tee| tee.is_whole() && tee.is_message();
+        let whole = |tee: &Tee| tee.is_whole() && tee.is_message() && !tee.may_be_cut();
         // Until it is known whether it lies on new already, or new has room for it, it takes up none here.
         let soon = !mailbox.is_undecided() && self.rest().is_none();
         let tee = tee.filter(|tee| whole(tee) && soon);

@@ -21,6 +21,8 @@ pub struct Budget {
 /// How the message begins that Courier makes up where it cannot read the one that is asked for.
 const COURIERS_EXCUSE: &[u8] =
     b"From: System Administrator <root@localhost>\r\nSubject: message unavailable\r\n";
+/// So many octets follow.
+const REST_OF_IT: u64 = b"\r\nThis message is no longer available on the server.\r\n".len() as u64;
 
 /// The octets of one message, as far as they have come.
 #[derive(Debug)]
@@ -112,6 +114,12 @@ impl Tee {
         }
     }
 
+    /// Whether it may be cut short. Where somebody changes a message's flags just then, and its size is asked for by
+    /// the same command, Courier announces the length of its excuse, and gives so much of the message.
+    pub fn may_be_cut(&self) -> bool {
+        self.len == COURIERS_EXCUSE.len() as u64 + REST_OF_IT
+    }
+
     /// How many octets have come.
     pub fn octets(&self) -> u64 {
         self.len
@@ -187,6 +195,22 @@ mod tests {
             out.extend_from_slice(chunk);
         }
         out
+    }
+
+    #[test]
+    fn v5_what_is_as_long_as_couriers_excuse_may_be_a_piece_of_a_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = Budget::new(1 << 20, 1 << 20, dir.path().into());
+        let excuse = "From: System Administrator <root@localhost>\r\nSubject: message unavailable\r\n\r\n\
+                      This message is no longer available on the server.\r\n";
+        let whole = "x".repeat(500);
+        for (body, is_message, may_be_cut) in
+            [(excuse, false, true), (&whole[..129], true, true), (&whole[..130], true, false)]
+        {
+            let mut tee = budget.collect(body.len() as u64).unwrap();
+            tee.push(body.as_bytes()).unwrap();
+            assert_eq!((tee.is_message(), tee.may_be_cut()), (is_message, may_be_cut), "{body}");
+        }
     }
 
     #[test]
