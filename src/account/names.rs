@@ -347,16 +347,21 @@ impl<'a> Joiner<'a> {
         }
     }
 
-    /// Gives every mailbox that was never on old the name that it would have there.
+    /// Gives every mailbox that was never on old the name that it would have there: below its nearest ancestor, which
+    /// keeps the name that it has there when a client renames it.
     fn complete_old_names(&mut self) {
-        for draft in 0..self.drafts.len() {
-            let Draft { client: Some(client), old: None, hidden: false, .. } = &self.drafts[draft]
-            else {
-                continue;
-            };
-            let client = client.clone();
+        let mut waiting: Vec<(usize, usize)> = (self.drafts.iter().enumerate())
+            .filter(|(_, draft)| draft.old.is_none() && !draft.hidden)
+            .filter_map(|(i, draft)| {
+                Some((self.styles.old.ancestors(draft.client.as_ref()?).len(), i))
+            })
+            .collect();
+        waiting.sort_unstable();
+        for (_, draft) in waiting {
+            let Some(client) = &self.drafts[draft].client else { continue };
+            let wanted = self.wanted_old(client);
             let free = |name: &MailboxName| !self.owner.old.contains_key(name);
-            let name = if free(&client) { client } else { first_free(&client, 2, free).0 };
+            let name = if free(&wanted) { wanted } else { first_free(&wanted, 2, free).0 };
             self.own(draft, Side::Old, name);
         }
     }

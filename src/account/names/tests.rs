@@ -592,7 +592,21 @@ fn decisions_stand() {
                 "INBOX.a.b.d|(INBOX.a.b.d)|a/b/d",
                 "INBOX.z|INBOX.x|y",
                 "INBOX.z.c|INBOX.z.c|y/c",
-                "INBOX.z.e|(INBOX.z.e)|z/e",
+                "INBOX.z.e|(INBOX.x.e)|z/e",
+            ],
+            ..CASE
+        },
+        Case {
+            about: "what was never on old would lie there below the folder above it, whatever that is called",
+            old: "INBOX.x",
+            new: "z; z/c; z/c/d; a; a/b",
+            decided: "INBOX.z|INBOX.x|z; INBOX.z.c|-|z/c",
+            joined: &[
+                "INBOX.a|(INBOX.a)|a",
+                "INBOX.a.b|(INBOX.a.b)|a/b",
+                "INBOX.z|INBOX.x|z",
+                "INBOX.z.c|(INBOX.x.c)|z/c",
+                "INBOX.z.c.d|(INBOX.x.c.d)|z/c/d",
             ],
             ..CASE
         },

@@ -33,6 +33,18 @@ impl Joiner<'_> {
         old.carry(name, new)
     }
 
+    /// What a folder of the client's is called on old if that is free.
+    pub(super) fn wanted_old(&self, client: &MailboxName) -> MailboxName {
+        let style = &self.styles.old;
+        for (ancestor, length) in style.ancestors(client) {
+            let owner = self.clients.get(&ancestor);
+            if let Some(parent) = owner.and_then(|draft| self.drafts[*draft].old.as_ref()) {
+                return style.graft(client, length, parent, style);
+            }
+        }
+        client.clone()
+    }
+
     /// What a folder of old is called by the client if that is free.
     pub(super) fn wanted_client_of_old(&self, name: &MailboxName) -> MailboxName {
         for (ancestor, length) in self.styles.old.ancestors(name) {
