@@ -1,6 +1,7 @@
 //! Processes of a test: started in a group of their own, ended to the last child, whatever happens.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -131,10 +132,16 @@ pub fn unpacked(package: &str) -> PathBuf {
     dir
 }
 
-/// A port of the loopback interface that was free just now.
+/// A port of the loopback interface that was free just now. It lies below those that the kernel gives to
+/// connections: one of these would soon be somebody's, before the server that is to have it is there.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("address").port()
+    loop {
+        let dice = RandomState::new().build_hasher().finish();
+        let port = 10_000 + u16::try_from(dice % 22_000).expect("small");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Who owns the mail: a user that every Debian has.
