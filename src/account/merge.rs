@@ -272,8 +272,8 @@ impl Merged {
         if report.incarnation != self.incarnations[side] {
             return Err(Distrust::Stale { side });
         }
-        self.check_identity(side, report)?;
         self.matches = report.matching;
+        self.check_identity(side, report)?;
         let first_sight = self.record.sides[side].is_none();
         let mut changed = first_sight;
         if first_sight && side == Side::Old && self.record.uid_validity == 0 {
@@ -310,6 +310,7 @@ impl Merged {
             self.arrive(side, first, last, now)?;
             changed = true;
         }
+        self.note_uncompared(side, &shown);
         let waiting = arrived.intersect(&held);
         for (uid, likeness) in report.hold {
             if waiting.contains(*uid) {
@@ -443,7 +444,6 @@ impl Merged {
         for uid in gone.iter() {
             self.held[side].remove(&uid);
             self.record.unshown[side].remove(uid);
-            self.record.shown_late[side].remove(uid);
             if side == Side::New {
                 self.unmatched.remove(uid);
             } else {

@@ -11,7 +11,7 @@ use super::carry::{Carry, Message, has_keywords, remove_copies, system_flags};
 use super::copier::Copier;
 use super::read::Read;
 use crate::account::{AccountError, Mailbox};
-use crate::backend::{BackendError, Conn, Done, Lease};
+use crate::backend::{BackendError, Conn, Done, Lease, internal_date};
 use crate::uid::{SideUid, Uid, UidSet};
 
 impl Copier {
@@ -41,6 +41,8 @@ impl Copier {
                     return Err(BackendError::Answer { side, doing, code: None, text }.into());
                 }
             };
+            let dates = internal_date(&message.date).into_iter().collect();
+            self.account.come_to(to.side(), &dates).await?;
             let done = append(&carry, to, &mut message).await?;
             if !done.is_ok() {
                 take_back(to, &copied).await?;

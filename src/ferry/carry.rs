@@ -197,6 +197,8 @@ impl<'a> Carry<'a> {
         let intents = intents.collect::<io::Result<_>>().map_err(spool(self.to))?;
         let begun: BTreeSet<Uid> =
             self.mailbox.begin_copies(self.to, intents).await?.into_iter().collect();
+        let dates = messages.iter().filter_map(|m| internal_date(&m.date)).collect();
+        self.copier.account.come_to(self.to, &dates).await?;
         self.step("copy: intents are written", "way back: intents are written");
         Ok(messages.into_iter().filter(|m| begun.contains(&m.uid)).collect())
     }

@@ -124,7 +124,8 @@ impl Copier {
             let uids: UidSet<Uid> =
                 copied.iter().filter_map(|uid| source.uid_of(side, uid)).collect();
             let noted = source.removing(&uids).await?;
-            source.note_second_copies(&mut from, &copied, false, Fate::Moved).await?;
+            let fate = if moving.to.side == side { Fate::MovedAlone } else { Fate::Moved };
+            source.note_second_copies(&mut from, &copied, false, fate).await?;
             remove_copies(&mut from, &copied).await?;
             if !from.profile().uidplus()
                 && let Some(refused) = expunge_without_uidplus(&mut from, &copied).await?

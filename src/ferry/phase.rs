@@ -158,15 +158,31 @@ impl Change {
         }
         self.allow(&left)?;
         for mailbox in &mailboxes {
+            let flags = mailbox.owed().flags;
             self.copier.level_flags(mailbox, &self.access, Side::New, None).await?;
+            mailbox.told_flags(&flags).await?;
         }
         for mailbox in &mailboxes {
             self.copier.remove_back(mailbox, &self.access).await?;
-            mailbox.told_flags(&mailbox.owed().flags).await?;
+            self.write_owed(mailbox).await?;
         }
         step("phase: all is carried back");
         self.account.switch(&held, self.to, &mailboxes).await?;
+        for mailbox in &mailboxes {
+            self.write_owed(mailbox).await?;
+        }
         Ok(left)
+    }
+
+    /// Mail goes on coming to both servers: a second copy on old that took its message's place since the flags were
+    /// written gets them.
+    async fn write_owed(&self, mailbox: &Arc<Mailbox>) -> Result<(), AccountError> {
+        let flags = mailbox.owed().flags;
+        if !flags.is_empty() {
+            self.copier.level_flags(mailbox, &self.access, Side::New, Some(&flags)).await?;
+            mailbox.told_flags(&flags).await?;
+        }
+        Ok(())
     }
 
     /// Old decided over what lies on both sides: the twins on new get its flags, and go where old's

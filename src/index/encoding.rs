@@ -148,6 +148,7 @@ pub fn unpack_second_copy(bytes: &[u8]) -> Result<SecondCopy, Malformed> {
             0 => Fate::Carried,
             1 => Fate::Removed,
             2 => Fate::Moved,
+            3 => Fate::MovedAlone,
             _ => return Err(Malformed("unknown fate")),
         },
         written_at: input.number()?,

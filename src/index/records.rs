@@ -190,8 +190,11 @@ pub enum Fate {
     Carried = 0,
     /// A client removed it.
     Removed = 1,
-    /// A client moved it to another mailbox, or removed one of two that it may have seen.
+    /// A client moved it to another mailbox, or removed one of two that it may have seen, or what it had copied:
+    /// somebody may put it back.
     Moved = 2,
+    /// A client moved it on the side where it lay alone, and to the other one it has not come since.
+    MovedAlone = 3,
 }
 
 /// A message that could not be copied.

@@ -29,7 +29,7 @@ impl Mailbox {
         let unpaired = self.peek(Merged::unpaired);
         let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
         let (alike, alone) = self.compare_headers(&came, on_old, on_new);
-        self.show(&mut new, &alone).await?;
+        self.show(&mut new, &alone, true).await?;
         self.give_back(old).await;
         self.give_back(new).await;
         self.decide(&task.access, &alike).await?;
@@ -55,7 +55,7 @@ impl Mailbox {
             return Ok(false);
         }
         let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
-        self.settle_waiting(old, &waiting, &pairs).await?;
+        self.settle_waiting(old, &waiting, Some(&pairs)).await?;
         Ok(true)
     }
 
@@ -71,7 +71,7 @@ impl Mailbox {
         self.follow(&mut old).await?;
         self.hear(&mut old).await?;
         let waiting = self.peek(|m| m.waiting.clone());
-        self.settle_waiting(&mut old, &waiting, &[]).await?;
+        self.settle_waiting(&mut old, &waiting, None).await?;
         self.give_back(old).await;
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Mailbox {
     ) -> Result<(), AccountError> {
         let mut new = self.lease(access, Side::New).await?;
         let unmatched = self.peek(|m| m.unmatched.clone());
-        self.show(&mut new, &unmatched).await?;
+        self.show(&mut new, &unmatched, false).await?;
         let told = new.selected().and_then(|s| s.highest_mod_seq);
         self.give_back(new).await;
         self.change(|m, _| {
@@ -132,13 +132,13 @@ impl Mailbox {
                 // Who saw two may have removed the other one.
                 let known = |m: &Merged, of: Uid| {
                     let fate = m.second_copies[side].get(&of).map(|second| second.fate);
-                    fate == Some(Fate::Removed) || m.map.place(of).is_some()
+                    let gone = matches!(fate, Some(Fate::Removed | Fate::MovedAlone));
+                    gone || m.map.place(of).is_some()
                 };
                 second_copies[side].retain(|(_, of)| known(m, *of));
                 self.take_second_copies(m, batch, side, &second_copies[side]);
-                let left = m.record.shown_late[side].subtract(&late[side]);
-                m.record.shown_late[side] = left;
             }
+            m.compared(&late);
             Ok(((), true))
         })
         .await?;
@@ -148,13 +148,16 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Arrivals on old become one with what they are the same as, and the rest is shown.
+    /// Arrivals on old become one with what they are the same as, and the rest is shown. Without `pairs`, new
+    /// was not asked.
     async fn settle_waiting(
         self: &Arc<Self>,
         old: &mut Conn,
         waiting: &UidSet<SideUid>,
-        pairs: &[Pair],
+        pairs: Option<&[Pair]>,
     ) -> Result<(), AccountError> {
+        let was_asked = pairs.is_some();
+        let pairs = pairs.unwrap_or_default();
         let paired = pairs.iter().map(|pair| pair.old).collect();
         let mut second_copies = self.second_copies_among(old, &waiting.subtract(&paired)).await?;
         let _settled = self.none_is_own(&mut second_copies).await;
@@ -172,6 +175,9 @@ impl Mailbox {
                 m.join_waiting(pairs);
                 second_copies.retain(|(copy, _)| m.waiting.contains(*copy));
                 let taken = self.take_second_copies(m, batch, Side::Old, &second_copies);
+                if !was_asked {
+                    m.note_late(Side::Old, &there.intersect(&m.waiting));
+                }
                 m.show_waiting(&there, now())?;
                 m.waiting = m.waiting.subtract(waiting);
                 m.end_waiting(told);
@@ -272,25 +278,37 @@ impl Mailbox {
     /// Makes one of what lies on old alone and what lies on new alone, where it is the same: each came
     /// while the other side was not asked.
     pub async fn compare_alone(self: &Arc<Self>, access: &Access) -> Result<(), AccountError> {
-        let (on_old, on_new) = self.peek(|m| (m.unpaired(), m.new_alone()));
-        // Second copies are compared as they come, but for those of the side that nobody looks at.
+        let (on_old, on_new, late) =
+            self.peek(|m| (m.unpaired(), m.new_alone(), m.record.shown_late.clone()));
+        // Second copies are compared as they come, but for what was shown without the other side.
+        // What a client brought by its own command is none.
+        let (late_old, late_new) = (late.old.intersect(&on_old), late.new.intersect(&on_new));
         let come = self.peek(|m| Sides {
-            old: m.phase == Phase::New && !m.second_copies.old.is_empty() && !on_old.is_empty(),
-            new: m.phase == Phase::Old && !m.second_copies.new.is_empty() && !on_new.is_empty(),
+            old: !m.second_copies.old.is_empty() && !late_old.is_empty(),
+            new: !m.second_copies.new.is_empty() && !late_new.is_empty(),
         });
         let alike = !on_old.is_empty() && !on_new.is_empty();
-        if !self.matchmaker.is_wanted() || !(alike || come.old || come.new) {
+        let uncompared = late.iter().any(|(_, late)| !late.is_empty());
+        if !self.matchmaker.is_wanted() || !(alike || come.old || come.new || uncompared) {
             return Ok(());
+        }
+        if !(alike || come.old || come.new) {
+            return self
+                .change(|m, _| {
+                    m.compared(&late);
+                    Ok(((), true))
+                })
+                .await;
         }
         let (mut old, mut new) = self.both(access).await?;
         let pairs = self.pairs_of_few(&mut old, &mut new, &on_old, &on_new).await?;
         let mut second_copies = Sides::<Vec<(SideUid, Uid)>>::default();
         if come.old {
-            let left = on_old.subtract(&pairs.iter().map(|pair| pair.old).collect());
+            let left = late_old.subtract(&pairs.iter().map(|pair| pair.old).collect());
             second_copies.old = self.second_copies_among(&mut old, &left).await?;
         }
         if come.new {
-            let left = on_new.subtract(&pairs.iter().map(|pair| pair.new).collect());
+            let left = late_new.subtract(&pairs.iter().map(|pair| pair.new).collect());
             second_copies.new = self.second_copies_among(&mut new, &left).await?;
         }
         self.give_back(old).await;
@@ -301,13 +319,31 @@ impl Mailbox {
             for (side, second_copies) in second_copies.iter() {
                 taken |= self.take_second_copies(m, batch, side, second_copies);
             }
-            Ok(((), joined || taken))
+            m.compared(&late);
+            Ok(((), joined || taken || uncompared))
         })
         .await
     }
 
-    /// Shows what arrived though a side fails (see [`Merged::show_late`]).
-    pub(super) async fn show_late(self: &Arc<Self>, last: bool) -> Result<(), AccountError> {
+    /// Shows what arrived though a side fails (see [`Merged::show_late`]). What second copies are told by is
+    /// noted: for these the other side need not answer.
+    pub(super) async fn show_late(
+        self: &Arc<Self>,
+        access: &Access,
+        last: bool,
+    ) -> Result<(), AccountError> {
+        let (on_old, on_new) = self.peek(|m| {
+            let waits = !m.waiting.is_empty() && (last || !m.relinking);
+            let late = m.record.late && !m.unmatched.is_empty();
+            let expected = |side: Side| !m.second_copies[side].is_empty();
+            (waits && expected(Side::Old), late && expected(Side::New))
+        });
+        if on_old && let Err(e) = self.compare_on_old(access).await {
+            debug!(mailbox = %self.name(), "second copies on old are not known: {e}");
+        }
+        if on_new && let Err(e) = self.compare_on_new(access).await {
+            debug!(mailbox = %self.name(), "second copies on new are not known: {e}");
+        }
         self.change(|m, _| {
             let shown = m.show_late(last, now())?;
             Ok(((), shown))

@@ -365,7 +365,7 @@ impl Mailbox {
             let (alike, alone) = self.compare_headers(&unmatched, on_old, on_new);
             *lock(&task.left) = Left::of(alike);
             task.told.send_replace(());
-            self.show(&mut new, &alone).await?;
+            self.show(&mut new, &alone, true).await?;
             self.give_back(old).await;
             self.give_back(new).await;
             while let Some(groups) = task.next() {
@@ -507,17 +507,19 @@ impl Mailbox {
         }
         if !alone.is_empty() {
             let mut new = self.lease(access, Side::New).await?;
-            self.show(&mut new, &alone).await?;
+            self.show(&mut new, &alone, true).await?;
             self.give_back(new).await;
         }
         Ok(())
     }
 
-    /// Shows messages that nothing on old is the same as, as far as they are still there.
+    /// Shows messages that nothing on old is the same as, as far as they are still there; or old `was_asked` for
+    /// none.
     async fn show(
         self: &Arc<Self>,
         new: &mut Conn,
         uids: &UidSet<SideUid>,
+        was_asked: bool,
     ) -> Result<(), AccountError> {
         if uids.is_empty() {
             return Ok(());
@@ -531,6 +533,9 @@ impl Mailbox {
             .change(|m, batch| {
                 second_copies.retain(|(copy, _)| m.unmatched.contains(*copy));
                 let taken = self.take_second_copies(m, batch, Side::New, &second_copies);
+                if !was_asked {
+                    m.note_late(Side::New, &there.intersect(&m.unmatched));
+                }
                 let shown = m.show_unmatched(&there, now())?;
                 m.unmatched = m.unmatched.subtract(uids);
                 Ok((taken, shown || taken))
@@ -584,7 +589,7 @@ async fn work(mailbox: Weak<Mailbox>, task: Task) {
             Ok(()) => return,
             Err(e) => warn!(mailbox = %mailbox.name(), attempt, "not matched yet: {e}"),
         }
-        if let Err(e) = mailbox.show_late(attempt == ATTEMPTS).await {
+        if let Err(e) = mailbox.show_late(&task.access, attempt == ATTEMPTS).await {
             warn!(mailbox = %mailbox.name(), "arrivals are not shown: {e}");
         }
         drop(mailbox);

@@ -2,7 +2,7 @@
 //! on its side alone: when it was carried, or when a client removed it. What they are told by is noted before
 //! that, for a day; of what is older than an hour none is expected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use tracing::{debug, info, warn};
 use super::print::{Content, Hashing, Print};
 use super::{FEW, read};
 use crate::account::ledger::{REMEMBER, direction};
-use crate::account::mailbox::{Mailbox, now};
+use crate::account::mailbox::{Mailbox, lock, now};
 use crate::account::status::found;
 use crate::account::{AccountError, Merged};
 use crate::backend::{BackendError, Conn};
 use crate::base::{Phase, Side, step};
 use crate::imap::search::SearchDate;
 use crate::index::{Batch, Fate, SecondCopy};
-use crate::uid::{Place, SideUid, Uid, UidSet};
+use crate::uid::{EmailId, Place, SideUid, Uid, UidSet};
 
 /// A second copy comes within so many seconds of the first.
 const APART: i64 = 3_600;
@@ -96,10 +96,15 @@ impl Mailbox {
         let side = conn.side();
         let since = self.expected_since(side, true);
         // What is seen twice may be removed for just that: then the other one stays.
-        let twice = self.peek(|m| !m.record.shown_late[side.other()].is_empty());
+        let late = |m: &Merged| !m.record.shown_late[side.other()].is_empty();
+        let twice = self.peek(|m| m.phase == Phase::Merged && late(m));
         let fate = if twice { Fate::Moved } else { fate };
-        let mut alone = self.without_second_copy(side, uids);
-        if !self.expects_second_copies(side) || alone.is_empty() {
+        let mut alone = UidSet::new();
+        if self.expects_second_copies(side) {
+            alone = self.without_second_copy(side, uids);
+        }
+        let expected = self.with_second_copy(side, uids);
+        if alone.is_empty() && expected.is_empty() {
             return Ok(());
         }
         // A day earlier: servers count days in zones of their own.
@@ -110,15 +115,102 @@ impl Mailbox {
             (false, Some(day)) => format!("SINCE {day}"),
             (false, None) => "ALL".to_owned(),
         };
-        match found(conn, &key, &alone).await {
-            Ok(found) => alone = found,
+        let going = match found(conn, &key, &alone.union(&expected)).await {
+            Ok(found) => found,
             Err(e @ BackendError::Answer { .. }) => {
                 warn!(mailbox = %self.name(), "a second copy of what goes may be shown: {e}");
                 return Ok(());
             }
             Err(e) => return Err(e.into()),
+        };
+        let second_copies = self.read_second_copies(conn, &alone.intersect(&going), since).await?;
+        let expected = expected.intersect(&going);
+        if second_copies.is_empty() && expected.is_empty() {
+            return Ok(());
         }
-        self.expect(conn, &alone, since, fate).await
+        let copied = lock(&self.copied).clone();
+        let fate_of = |uid: Uid| if copied.contains(uid) { Fate::Moved } else { fate };
+        self.change(|m, batch| {
+            self.forget_second_copies(m, batch);
+            for (on_side, second) in &second_copies {
+                if let Some(uid) = m.map.uid_of(side, *on_side) {
+                    let second = SecondCopy { fate: fate_of(uid), ..*second };
+                    self.expect_second_copy(m, batch, side.other(), uid, second);
+                }
+            }
+            for on_side in expected.iter() {
+                if let Some(uid) = m.map.uid_of(side, on_side) {
+                    self.change_fate(m, batch, uid, side, fate_of(uid));
+                }
+            }
+            Ok(((), false))
+        })
+        .await?;
+        step("second copies: what they are told by is noted");
+        debug!(mailbox = %self.name(), %side, messages = second_copies.len(), "second copies may come");
+        Ok(())
+    }
+
+    /// What became of a message of which a second copy is expected: a client took it from a side. That somebody may
+    /// put it back stays so.
+    fn change_fate(
+        &self,
+        merged: &mut Merged,
+        batch: &mut Batch,
+        uid: Uid,
+        from: Side,
+        fate: Fate,
+    ) {
+        for side in Side::BOTH {
+            let second = merged.second_copies[side].get_mut(&uid);
+            let Some(second) = second.filter(|second| second.fate != Fate::Moved) else { continue };
+            // Where it was moved, there it is.
+            let moved_here = fate == Fate::MovedAlone && side == from;
+            second.fate = if moved_here { Fate::Moved } else { fate };
+            batch.put_second_copy(self.account, self.id, uid, direction(side), Some(second));
+        }
+    }
+
+    /// What was taken from here comes back by a client's own command: no second copy of it is expected any more.
+    pub fn is_back(&self, merged: &mut Merged, batch: &mut Batch, email: EmailId) {
+        if email.mailbox != self.view().object_id {
+            return;
+        }
+        for side in Side::BOTH {
+            if merged.second_copies[side].remove(&email.uid).is_some() {
+                batch.put_second_copy(self.account, self.id, email.uid, direction(side), None);
+            }
+        }
+    }
+
+    /// A client copies these from here to another mailbox: who removes them now has moved them.
+    pub fn note_copied(&self, uids: &UidSet<Uid>) {
+        let mut copied = lock(&self.copied);
+        *copied = copied.union(uids).intersect(&self.view().map.uids());
+    }
+
+    /// Messages that came at these instants, in seconds since 1970, are about to come to a side: what was moved
+    /// on the other one may be among them, and may be put back from now on.
+    pub(in crate::account) async fn may_be_put_back(
+        self: &Arc<Self>,
+        side: Side,
+        dates: &HashSet<i64>,
+    ) -> Result<(), AccountError> {
+        let alone =
+            |second: &SecondCopy| second.fate == Fate::MovedAlone && dates.contains(&second.date);
+        if !self.peek(|m| m.second_copies[side].values().any(alone)) {
+            return Ok(());
+        }
+        self.change(|m, batch| {
+            for (uid, second) in
+                m.second_copies[side].iter_mut().filter(|(_, second)| alone(second))
+            {
+                second.fate = Fate::Moved;
+                batch.put_second_copy(self.account, self.id, *uid, direction(side), Some(second));
+            }
+            Ok(((), false))
+        })
+        .await
     }
 
     /// Since when mail that is about to be carried from this side must have come for its second copy to be
@@ -147,6 +239,15 @@ impl Mailbox {
         })
     }
 
+    /// Those of the messages of which a second copy is expected.
+    fn with_second_copy(&self, side: Side, uids: &UidSet<SideUid>) -> UidSet<SideUid> {
+        self.peek(|m| {
+            let expected = m.second_copies.iter().flat_map(|(_, all)| all.keys());
+            let there = expected.filter_map(|uid| m.map.place(*uid)?.on(side));
+            there.filter(|uid| uids.contains(*uid)).collect()
+        })
+    }
+
     /// What second copies of these messages would be told by, of those that came `since`.
     pub async fn read_second_copies(
         &self,
@@ -161,37 +262,6 @@ impl Mailbox {
         let second =
             |print: &Print| Some((print.uid, second_copy(print, contents.get(&print.uid)?)));
         Ok(prints.iter().filter_map(second).collect())
-    }
-
-    async fn expect(
-        self: &Arc<Self>,
-        conn: &mut Conn,
-        uids: &UidSet<SideUid>,
-        since: Option<i64>,
-        fate: Fate,
-    ) -> Result<(), AccountError> {
-        if uids.is_empty() {
-            return Ok(());
-        }
-        let side = conn.side();
-        let second_copies = self.read_second_copies(conn, uids, since).await?;
-        if second_copies.is_empty() {
-            return Ok(());
-        }
-        self.change(|m, batch| {
-            self.forget_second_copies(m, batch);
-            for (uid, second) in &second_copies {
-                if let Some(uid) = m.map.uid_of(side, *uid) {
-                    let second = SecondCopy { fate, ..*second };
-                    self.expect_second_copy(m, batch, side.other(), uid, second);
-                }
-            }
-            Ok(((), false))
-        })
-        .await?;
-        step("second copies: what they are told by is noted");
-        debug!(mailbox = %self.name(), %side, messages = second_copies.len(), "second copies may come");
-        Ok(())
     }
 
     /// From now on a second copy of a message may come to a side.
@@ -214,10 +284,10 @@ impl Mailbox {
         uids: &UidSet<SideUid>,
     ) -> Result<Vec<(SideUid, Uid)>, BackendError> {
         let side = conn.side();
-        let (phase, mut expected) = self.peek(|m| {
+        let mut expected = self.peek(|m| {
             let lives = |uid: &Uid| m.map.place(*uid).is_some();
             let all = m.second_copies[side].iter().map(|(uid, second)| (*uid, *second, lives(uid)));
-            (m.phase, all.collect::<Vec<(Uid, SecondCopy, bool)>>())
+            all.collect::<Vec<(Uid, SecondCopy, bool)>>()
         });
         if expected.is_empty() || uids.is_empty() {
             return Ok(Vec::new());
@@ -237,16 +307,15 @@ impl Mailbox {
         let mut found = Vec::new();
         for print in &prints {
             let Some(content) = contents.get(&print.uid) else { continue };
-            // What is the same in all may be no other delivery: somebody has put the message back. That can
-            // only be on new, and not in phase old: then new has it only as its twin of before, or by a tool.
+            // What is the same in all may be no other delivery: somebody has put the message back.
             let again = |second: &SecondCopy, lives: bool| {
                 let same = (second.trace, second.date) == (content.trace, print.date);
                 let may_be_back = match second.fate {
                     Fate::Carried => !lives,
-                    Fate::Removed => false,
+                    Fate::Removed | Fate::MovedAlone => false,
                     Fate::Moved => true,
                 };
-                same && may_be_back && side == Side::New && phase != Phase::Old
+                same && may_be_back
             };
             let is_it = |(_, second, lives): &(Uid, SecondCopy, bool)| {
                 like(print, second) && second.text == content.text && !again(second, *lives)

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::{Distrust, Merged, Report};
 use crate::account::matching::Pair;
-use crate::base::{Phase, Side};
+use crate::base::{Phase, Side, Sides};
 use crate::index::Snapshot;
 use crate::uid::{Place, SideUid, Uid, UidSet};
+
+/// What is remembered of what was not compared consists of no more ranges.
+const LATE: usize = 256;
 
 impl Merged {
     /// Whether what lies on both sides is being matched, or has yet to be.
@@ -94,7 +97,28 @@ impl Merged {
             }
             Side::Old => {}
         }
+        self.note_uncompared(side, &[uid].into_iter().collect());
         self.claim(side, uid, now).map(|_| ())
+    }
+
+    /// These are shown, and in this phase nobody asks the other side: whoever asks it again compares them.
+    pub(super) fn note_uncompared(&mut self, side: Side, uids: &UidSet<SideUid>) {
+        if self.phase.has(side) && !self.phase.has(side.other()) {
+            self.note_late(side, uids);
+        }
+    }
+
+    /// These are shown, and were not compared with what the other side has.
+    pub fn note_late(&mut self, side: Side, uids: &UidSet<SideUid>) {
+        if self.matches && self.record.sides[side.other()].is_some() {
+            let late = self.record.shown_late[side].union(uids);
+            // However long a phase lasts, it stays small.
+            let spanned = late.first().zip(late.last()).filter(|_| late.range_count() > LATE);
+            self.record.shown_late[side] = match spanned {
+                Some(all) => UidSet::from_ranges([all]),
+                None => late,
+            };
+        }
     }
 
     /// Whether what arrives on old may be what is known already: what new has, which in phase old nobody asks,
@@ -112,8 +136,16 @@ impl Merged {
 
     /// Whether something was shown that has yet to be compared.
     pub fn is_to_be_compared(&self) -> bool {
-        let any = || self.record.shown_late.iter().any(|(_, late)| !late.is_empty());
-        self.phase == Phase::Merged && any()
+        let any = self.record.shown_late.iter().any(|(_, late)| !late.is_empty());
+        let both = || Side::BOTH.into_iter().all(|side| self.is_there(side));
+        self.phase == Phase::Merged && any && both()
+    }
+
+    /// These were compared.
+    pub fn compared(&mut self, late: &Sides<UidSet<SideUid>>) {
+        for side in Side::BOTH {
+            self.record.shown_late[side] = self.record.shown_late[side].subtract(&late[side]);
+        }
     }
 
     /// Whether two messages that are seen, or are about to be, may turn out to be one.
@@ -138,14 +170,14 @@ impl Merged {
         let waited = !self.waiting.is_empty() && (last || !self.relinking);
         let came = if late { self.unmatched.clone() } else { self.came.clone() };
         let shown = self.show_unmatched(&came, now)?;
-        self.record.shown_late.new = self.record.shown_late.new.union(&came);
+        self.note_late(Side::New, &came);
         if late {
             self.end_matching(None);
         }
         if waited {
             let all = self.waiting.clone();
             self.show_waiting(&all, now)?;
-            self.record.shown_late.old = self.record.shown_late.old.union(&all);
+            self.note_late(Side::Old, &all);
             self.end_waiting(None);
         }
         Ok(late || waited || shown)
@@ -252,13 +284,17 @@ impl Merged {
     }
 
     /// A second copy of a message came to a side: it is not shown, and goes some day. False if it is the first
-    /// one there, of what lies on the other side alone.
+    /// one there, of what lies on the other side alone, or has a place already.
     pub fn take_second_copy(&mut self, side: Side, of: Uid, copy: SideUid) -> bool {
         let place = self.map.place(of);
         if place.is_some_and(|place| place.on(side).is_none()) {
             return false;
         }
         if let Some(shown) = self.map.uid_of(side, copy) {
+            // It turned out meanwhile as the message's own, or as another one's.
+            if self.map.place(shown).is_some_and(|place| place.on(side.other()).is_some()) {
+                return false;
+            }
             self.map.remove(&[shown].into_iter().collect());
         }
         match (side, place) {
@@ -429,7 +465,7 @@ impl Merged {
 
     /// Old does not have these any more, though nobody removed them.
     fn without_old(&mut self, lost: &UidSet<SideUid>) {
-        let mut moved = Vec::new();
+        let mut moved: Vec<(Uid, Place)> = Vec::new();
         let mut gone = Vec::new();
         let mut cursor = self.map.cursor();
         for old in lost.iter() {
@@ -438,6 +474,11 @@ impl Merged {
                 Some(Place::Both { new, .. }) => moved.push((uid, Place::New(new))),
                 _ => gone.push(uid),
             }
+        }
+        if self.phase == Phase::Old {
+            // Nobody asks new for it until both are brought together again.
+            let alone = moved.iter().filter_map(|(_, place)| place.on(Side::New)).collect();
+            self.note_late(Side::New, &alone);
         }
         moved.sort_unstable_by_key(|(uid, _)| *uid);
         self.map.set_places(moved);

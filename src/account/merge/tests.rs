@@ -6,7 +6,7 @@ use super::{Distrust, Likeness, Merged, Report, date_of};
 use crate::account::matching::Pair;
 use crate::account::test_record;
 use crate::base::{Phase, Side, Sides};
-use crate::index::{Intent, Snapshot};
+use crate::index::{Intent, ListedAs, Snapshot};
 use crate::uid::{Place, SideUid, Uid, UidMap, UidSet};
 
 const NOW: u64 = 1_790_000_000;
@@ -334,7 +334,7 @@ fn v7_what_waits_is_found_again_after_a_restart_and_shown_though_old_is_away() {
     assert!(merged.show_late(false, NOW).unwrap() && !merged.shows_late());
     assert_eq!(merged.map.side_uids(Side::New), set("1:2"));
     let merged = restart(&merged);
-    assert!(merged.is_to_be_compared() && merged.record.shown_late.new == set("1:2"));
+    assert_eq!(merged.record.shown_late.new, set("1:2"), "it has yet to be compared");
 }
 
 /// Old has told of itself.
@@ -511,4 +511,42 @@ fn in_phase_old_nothing_waits_for_new() {
     merged.enter(Phase::Old);
     old_listing(&mut merged, 5, "1:4");
     assert!(!merged.is_comparing() && merged.map.uid_of(Side::Old, SideUid(4)).is_some());
+}
+
+#[test]
+fn v3_what_comes_while_the_other_side_is_not_asked_is_compared_when_it_is() {
+    let mut merged = settled();
+    let there = ListedAs { selectable: true, subscribed: true, children: None, special: None };
+    merged.record.listed = Sides::from_fn(|_| Some(there));
+    merged.enter(Phase::Old);
+    old_listing(&mut merged, 5, "1:4");
+    old_listing(&mut merged, 9, "1:4,8");
+    assert_eq!(merged.record.shown_late.old, set("4,8"));
+    assert!(!merged.is_to_be_compared());
+    let compared = merged.record.shown_late.clone();
+    old_listing(&mut merged, 10, "1:4,8:9");
+    merged.compared(&compared);
+    assert_eq!(merged.record.shown_late.old, set("9"), "it came after that");
+    merged.enter(Phase::Merged);
+    assert!(merged.is_to_be_compared());
+}
+
+#[test]
+fn v3_no_message_is_taken_for_a_second_copy_of_itself() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    for (uid, copy) in [(1, 1), (2, 2)] {
+        assert!(merged.copied(Uid(uid), Side::New, SideUid(copy), NOW).unwrap());
+    }
+    // Each has found its place since it was taken for one.
+    for (side, of, copy) in
+        [(Side::New, 1, 1), (Side::New, 1, 2), (Side::Old, 1, 1), (Side::Old, 1, 2)]
+    {
+        assert!(!merged.take_second_copy(side, Uid(of), SideUid(copy)), "{side} {of} {copy}");
+    }
+    assert_eq!(merged.map.uids().to_string(), "1:3");
+    assert!(merged.owed.is_empty());
+    let shown = merged.claim(Side::New, SideUid(3), NOW).unwrap();
+    assert!(merged.take_second_copy(Side::New, Uid(1), SideUid(3)));
+    assert_eq!((merged.map.place(shown), merged.owed.twins.to_string()), (None, "3".into()));
 }

@@ -157,8 +157,8 @@ proptest! {
     #[test]
     fn second_copies_survive_packing(id: u64, head: u64, date: i64, text: [u8; 32],
         trace: [u8; 32], written_at: u64) {
-        let fates = [Fate::Carried, Fate::Removed, Fate::Moved];
-        let fate = fates[(id % 3) as usize];
+        let fates = [Fate::Carried, Fate::Removed, Fate::Moved, Fate::MovedAlone];
+        let fate = fates[(id % 4) as usize];
         let second = SecondCopy { id, head, date, text, trace, fate, written_at };
         prop_assert_eq!(unpack_second_copy(&pack_second_copy(&second)), Ok(second));
     }

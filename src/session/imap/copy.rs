@@ -235,6 +235,9 @@ impl Copy {
     ) -> Result<Outcome, AccountError> {
         // Nobody is told of the copies' EMAILIDs before they are what they will be.
         let _under_way = self.target.copies_to_here.read().await;
+        if !self.moving {
+            self.source.note_copied(&self.uids);
+        }
         let mut pairs = Vec::new();
         let mut incomplete = false;
         // What they have heard counts when all copies have got their UIDs, in the messages' order.
@@ -281,7 +284,9 @@ impl Copy {
                 for (from, side, to) in pairs {
                     let copy = merged.claim(side, to, now)?;
                     // RFC 8474 §5.1: a copy has its source's.
-                    self.target.put_email(batch, copy, emails.of(from));
+                    let email = emails.of(from);
+                    self.target.put_email(batch, copy, email);
+                    self.target.is_back(merged, batch, email);
                     claimed.push((from, copy));
                 }
                 Ok((claimed, true))
@@ -334,7 +339,7 @@ impl Copy {
         let announced = ensure_announced(&mut lease, wanted).await?;
         let wanted = wanted.intersect(&announced);
         if self.moving {
-            self.source.note_second_copies(&mut lease, &wanted, false, Fate::Moved).await?;
+            self.source.note_second_copies(&mut lease, &wanted, false, Fate::MovedAlone).await?;
         }
         if !self.moving || lease.profile().has_move() {
             let copied = self.at_once(&mut lease, &name, validity, (&wanted, &announced)).await?;
