@@ -476,16 +476,7 @@ impl Account {
         Ok(mailboxes)
     }
 
-    /// Messages that came at these instants, in seconds since 1970, are about to be carried to a side: what clients
-    /// moved on the other one may be among them, and may be put back there from now on.
-    pub async fn come_to(&self, side: Side, dates: &HashSet<i64>) -> Result<(), AccountError> {
-        for mailbox in self.known_mailboxes().await? {
-            mailbox.may_be_put_back(side, dates).await?;
-        }
-        Ok(())
-    }
-
-    async fn hub_of(
+    pub(super) async fn hub_of(
         &self,
         id: MailboxId,
         client: &MailboxName,

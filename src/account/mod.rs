@@ -98,6 +98,8 @@ pub struct Account {
     loading: tokio::sync::Mutex<()>,
     making: tokio::sync::Mutex<()>,
     moves: moves::Moves,
+    /// Set when the mailboxes are open that expected second copies when the proxy was started.
+    expecting: tokio::sync::OnceCell<()>,
     /// A RENAME may have been done of which nobody heard the end.
     unsure_of_names: AtomicBool,
     /// When a listing first did not show it.
@@ -143,6 +145,7 @@ impl Account {
             loading: tokio::sync::Mutex::new(()),
             making: tokio::sync::Mutex::new(()),
             moves: moves::Moves::default(),
+            expecting: tokio::sync::OnceCell::new(),
             // Before the proxy was started, perhaps.
             unsure_of_names: AtomicBool::new(true),
             not_renamed_since: Mutex::default(),

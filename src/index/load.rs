@@ -1,6 +1,6 @@
 //! Reading records out of a store. A value that does not read is named by its key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 
 use super::encoding::{
@@ -91,6 +91,16 @@ pub fn mailboxes(store: &dyn Store, account: AccountId) -> Result<Vec<MailboxRec
         Ok(())
     })?;
     Ok(mailboxes)
+}
+
+/// The mailboxes of an account to which second copies may come.
+pub fn expecting(store: &dyn Store, account: AccountId) -> Result<HashSet<MailboxId>, IndexError> {
+    let mut expecting = HashSet::new();
+    store.scan(&Key::of_account(Tree::SecondCopies, account), &mut |key, _| {
+        expecting.insert(MailboxId(number(key, 1)?));
+        Ok(())
+    })?;
+    Ok(expecting)
 }
 
 /// All there is about one mailbox.

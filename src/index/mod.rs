@@ -196,6 +196,11 @@ impl Index {
         self.read(move |store| load::mailboxes(store, account)).await
     }
 
+    /// The mailboxes of an account to which second copies may come.
+    pub async fn expecting(&self, account: AccountId) -> Result<HashSet<MailboxId>, IndexError> {
+        self.read(move |store| load::expecting(store, account)).await
+    }
+
     /// All there is about one mailbox, as of the batches submitted before.
     pub async fn load(&self, account: AccountId, mailbox: MailboxId) -> Result<Stored, IndexError> {
         self.read(move |store| load::stored(store, account, mailbox)).await

@@ -16,7 +16,7 @@ use super::{FEW, read};
 use crate::account::ledger::{REMEMBER, direction};
 use crate::account::mailbox::{Mailbox, lock, now};
 use crate::account::status::found;
-use crate::account::{AccountError, Merged};
+use crate::account::{Account, AccountError, Merged};
 use crate::backend::{BackendError, Conn};
 use crate::base::{Phase, Side, step};
 use crate::imap::search::SearchDate;
@@ -61,6 +61,28 @@ fn second_copy(print: &Print, content: &Content) -> SecondCopy {
     let Print { id, head, date, .. } = *print;
     let Content { text, trace } = *content;
     SecondCopy { id, head, date, text, trace, fate: Fate::Carried, written_at: now() }
+}
+
+impl Account {
+    /// Messages that came at these instants, in seconds since 1970, are about to be carried to a side: what clients
+    /// moved on the other one may be among them, and may be put back there from now on.
+    pub async fn come_to(&self, side: Side, dates: &HashSet<i64>) -> Result<(), AccountError> {
+        let open_all = || async {
+            let expecting = self.index.expecting(self.id).await?;
+            for record in self.records().await? {
+                if expecting.contains(&record.id) && !record.hidden {
+                    self.hub_of(record.id, &record.client).await?;
+                }
+            }
+            Ok::<(), AccountError>(())
+        };
+        self.expecting.get_or_try_init(open_all).await?;
+        let open: Vec<Arc<Mailbox>> = self.open.iter().map(|m| Arc::clone(&m)).collect();
+        for mailbox in open {
+            mailbox.may_be_put_back(side, dates).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Mailbox {
@@ -191,7 +213,7 @@ impl Mailbox {
 
     /// Messages that came at these instants, in seconds since 1970, are about to come to a side: what was moved
     /// on the other one may be among them, and may be put back from now on.
-    pub(in crate::account) async fn may_be_put_back(
+    async fn may_be_put_back(
         self: &Arc<Self>,
         side: Side,
         dates: &HashSet<i64>,
