@@ -103,7 +103,8 @@
 //!   only that side had and counts anew gets fresh UIDs, under the UIDVALIDITY that the client knows.
 //!   Where nothing is matched (`match = "off"`) its report is not believed
 //!   ([`Distrust`](account::Distrust)): nothing is removed and nothing shown twice. A command that finds
-//!   this out is answered with NO, for it was planned with numbers that mean nothing any more. A server
+//!   this out is answered with NO, for it was planned with numbers that mean nothing any more. A side that
+//!   neither lists nor knows a mailbox any more has lost it: what the other has of it is seen. A server
 //!   that serves a deleted mailbox to whoever has it selected (Dovecot) gives it away only to a
 //!   connection that selects it anew, or in a STATUS.
 //! - **Where boundary and mark are lost with the index, UIDVALIDITY stays**: what follows is a million

@@ -665,10 +665,17 @@ fn forced_to_new_without_old_makes_no_folder_of_what_nobody_can_open() {
 }
 
 /// Somebody deletes a folder on one server, which has copies on the other: whatever phase its account is in, and
-/// wherever it goes, it gets there, and the messages that are left are seen.
+/// wherever it goes, it gets there, and the messages that are left are seen and read.
 #[test]
 fn a_folder_that_one_server_has_lost_keeps_no_account_where_it_is() {
-    for (way, lost) in [("old merged", "old"), ("merged old", "new"), ("merged old", "old")] {
+    for (way, lost) in [
+        ("old merged", "old"),
+        ("old merged", "new"),
+        ("merged old", "new"),
+        ("merged old", "old"),
+        ("merged merged", "old"),
+        ("merged merged", "new"),
+    ] {
         let world = World::new().seeded(|old, _| {
             old.seed("INBOX", &mails(0..2));
             old.seed("Work", &mails(10..14));
@@ -680,11 +687,23 @@ fn a_folder_that_one_server_has_lost_keeps_no_account_where_it_is() {
         let (from, to) = way.split_once(' ').unwrap();
         go(&world, from);
         let server = if lost == "old" { &world.old } else { &world.new };
+        // On the one that loses it alone; it goes with it.
+        server.deliver("Work", &Mail::numbered(99));
+        let there = if from == "old" && lost == "new" { before.len() } else { before.len() + 1 };
+        // Not opened, for it would be copied.
+        let mut client = world.proxy.client();
+        client.ok(&format!("SELECT {work}"));
+        eventually("it is seen", || {
+            client.ok("NOOP");
+            (client.ok("UID SEARCH ALL").found().len() == there).then_some(())
+        });
         server.client().ok(&format!("DELETE {}", server.name("Work")));
         // Where it was made anew meanwhile, that is found out first.
         eventually("it goes there", || phase(&world.proxy, &[to]).ok());
-        let seen = contents(&everything(&mut world.proxy.client(), &work));
-        assert_eq!(seen, before, "{way}, lost on {lost}");
+        // The next listing finds it out.
+        let mut client = world.proxy.client();
+        assert!(folder_names(&mut client).contains(&work), "{way}, lost on {lost}");
+        assert_eq!(contents(&everything(&mut client, &work)), before, "{way}, lost on {lost}");
     }
 }
 

@@ -182,6 +182,9 @@ impl Account {
         for side in Side::BOTH {
             if let Some(Ok(listed)) = &mut sides[side] {
                 self.without_ghosts(access, side, listed, &records, closely).await;
+                if self.without_lost(access, side, listed, &records).await? {
+                    records = self.records().await?.into_iter().filter(|r| !is_shared(r)).collect();
+                }
             }
         }
         let listed = sides.map(|side, listed| match listed {

@@ -1,6 +1,7 @@
 //! Folders that a server lists and does not know if it is asked for them: Dovecot goes on listing a mailbox that was
 //! deleted as if it were there, as long as others lie below it. Each is a level of names; taken for a mailbox, it
-//! could never be read, and an account would never leave its phase for it.
+//! could never be read, and an account would never leave its phase for it. And mailboxes that a server has no more,
+//! though nobody removed them through the proxy: what else is known of them could never be read again.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::{SideFolders, command};
 use crate::account::mailbox::lock;
-use crate::account::{Access, Account};
+use crate::account::{Access, Account, AccountError};
 use crate::backend::{BackendError, Want};
 use crate::base::{MailboxName, Side};
 use crate::imap::response::{Code, Status};
@@ -54,6 +55,54 @@ impl Account {
             listed.selectable = false;
         }
         lock(&self.ghosts)[side] = ghosts;
+    }
+
+    /// Forgets what lay in mailboxes that a side neither lists nor knows any more. Returns whether there are any.
+    pub(super) async fn without_lost(
+        &self,
+        access: &Access,
+        side: Side,
+        listed: &SideFolders,
+        records: &[MailboxRecord],
+    ) -> Result<bool, AccountError> {
+        let open: HashSet<&MailboxName> =
+            listed.listed.iter().filter(|l| l.selectable).map(|l| &l.name).collect();
+        let name =
+            |r: &MailboxRecord| if side == Side::Old { r.old.clone() } else { r.new.clone() };
+        let absent: Vec<(&MailboxRecord, MailboxName)> = (records.iter())
+            .filter(|r| !r.hidden && r.sides[side].is_some_and(|seen| seen.uid_next.0 > 1))
+            .filter_map(|r| Some((r, name(r).filter(|name| !open.contains(name))?)))
+            .collect();
+        if absent.is_empty() {
+            return Ok(false);
+        }
+        let names = absent.iter().map(|(_, name)| name.clone()).collect();
+        // Dovecot goes on giving it to a connection that has it selected.
+        access.pools[side].forget_selected();
+        let unknown = match unknown(access, side, names).await {
+            Ok(unknown) => unknown,
+            Err(e) => {
+                warn!(account = %self.name, %side, "folders are taken for what they were: {e}");
+                return Ok(false);
+            }
+        };
+        let lost = absent.iter().filter(|(_, name)| unknown.contains(name));
+        let mut any = false;
+        for (record, name) in lost {
+            warn!(
+                account = %self.name, mailbox = %record.client, %name,
+                "is gone from {side}, and not through the proxy: what the other side has of it is seen"
+            );
+            let mailbox = self.hub_of(record.id, &record.client).await?;
+            mailbox
+                .change(|merged, _| {
+                    merged.lose(side);
+                    Ok(((), true))
+                })
+                .await?;
+            any = true;
+        }
+        Ok(any)
     }
 }
 

@@ -435,9 +435,23 @@ impl Merged {
     /// is new's alone until it is found again, the rest arrives anew. UIDVALIDITY stays the client's,
     /// for nothing of it is given a second meaning.
     pub(super) fn old_made_anew(&mut self, report: &Report<'_>) {
+        self.forget_old(report.snapshot.uid_validity);
+    }
+
+    /// A side has no such mailbox any more, and nobody removed it through the proxy. What the other side has as
+    /// well is that side's alone, as where it was made anew; the rest is gone.
+    pub fn lose(&mut self, side: Side) {
+        let was = self.record.sides[side].map_or(0, |was| was.uid_validity);
+        match side {
+            Side::Old => self.forget_old(was),
+            Side::New => self.made_anew(),
+        }
+    }
+
+    fn forget_old(&mut self, uid_validity: u32) {
         self.without_old(&self.map.side_uids(Side::Old));
         self.record.sides.old = Some(Snapshot {
-            uid_validity: report.snapshot.uid_validity,
+            uid_validity,
             uid_next: SideUid(1),
             messages: 0,
             highest_mod_seq: None,
