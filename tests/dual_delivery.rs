@@ -531,7 +531,8 @@ fn is_flagged(client: &mut Dialogue, uid: u32) {
 
 /// The same octets at the same instant: in nothing can the two be told apart.
 fn identical(server: &lab::Server, n: u32, at: u64) {
-    let mail = Mail { flags: Vec::new(), ..Mail::numbered(n).dated(at) };
+    // Each message at one of its own.
+    let mail = Mail { flags: Vec::new(), ..Mail::numbered(n).dated(at - u64::from(n)) };
     server.client().append("INBOX", &mail.options(), &mail.octets);
 }
 
@@ -557,15 +558,29 @@ fn v3_an_identical_second_copy_of_what_was_removed_or_moved_stays_away() {
         has(&post.world.new, n, 0);
         identical(&post.world.new, n, at);
     }
-    for n in 56..58 {
+    for (n, word) in [(56, "MOVE"), (57, "COPY")] {
         identical(&post.world.old, n, at);
         let uid = uid_of(&mut client, "INBOX", n);
         client.ok("SELECT INBOX");
-        client.ok(&format!("UID MOVE {uid} INBOX.Kept"));
+        client.ok(&format!("UID {word} {uid} INBOX.Kept"));
+        if word == "COPY" {
+            remove(&mut client, "INBOX", uid);
+        }
         identical(&post.world.new, n, at);
     }
+    // The same the other way round.
+    for (n, word) in [(58, "MOVE"), (59, "COPY")] {
+        identical(&post.world.new, n, at);
+        let uid = uid_of(&mut client, "INBOX", n);
+        client.ok("SELECT INBOX");
+        client.ok(&format!("UID {word} {uid} INBOX.Kept"));
+        if word == "COPY" {
+            remove(&mut client, "INBOX", uid);
+        }
+        identical(&post.world.old, n, at);
+    }
     settled(&post, &mut client, 60);
-    for n in 50..58 {
+    for n in 50..60 {
         assert_eq!(uids_of(&mut client, "INBOX", n), [], "message {n} is back");
         has(&post.world.new, n, 0);
     }

@@ -190,10 +190,10 @@ pub enum Fate {
     Carried = 0,
     /// A client removed it.
     Removed = 1,
-    /// A client moved it to another mailbox, or removed one of two that it may have seen, or what it had copied:
-    /// somebody may put it back.
+    /// A client moved it to another mailbox, or removed one of two that it may have seen: somebody may put it back.
     Moved = 2,
-    /// A client moved it on the side where it lay alone, and to the other one it has not come since.
+    /// A client moved it on the side where it lay alone, and to the other one it has not come: nobody can put it
+    /// back there.
     MovedAlone = 3,
 }
 

@@ -15,7 +15,7 @@ mod second_copies;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ pub const FIRST_VIEW: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// So few that arrive are compared with what old has of their days, and not with all of it.
 const FEW: u32 = 64;
+/// INTERNALDATEs of what was carried to a side that are remembered: of an account's mail of an hour there are fewer.
+const CARRIED: usize = 4_096;
 /// After a side failed; doubles with every attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 /// So often is tried again before it is left to the next client that opens the mailbox.
@@ -61,17 +63,38 @@ pub struct Matchmaker {
     permits: Semaphore,
     /// Shared by whoever copies; taken alone while messages on new are moved to where they belong.
     copying: Arc<RwLock<()>>,
+    /// INTERNALDATEs of what was carried to each side lately, in seconds since 1970.
+    carried: Mutex<Sides<BTreeSet<i64>>>,
 }
 
 impl Matchmaker {
     /// Matches by what the configuration says.
     pub fn new(mode: Match) -> Matchmaker {
-        Matchmaker { mode, permits: Semaphore::new(AT_ONCE), copying: Arc::default() }
+        Matchmaker {
+            mode,
+            permits: Semaphore::new(AT_ONCE),
+            copying: Arc::default(),
+            carried: Mutex::default(),
+        }
     }
 
     /// Whether anything is matched at all.
     pub fn is_wanted(&self) -> bool {
         self.mode != Match::Off
+    }
+
+    /// Messages that came at these instants are carried to a side. Those that came last are remembered.
+    fn carries(&self, side: Side, dates: &HashSet<i64>) {
+        let mut carried = lock(&self.carried);
+        carried[side].extend(dates);
+        while carried[side].len() > CARRIED {
+            carried[side].pop_first();
+        }
+    }
+
+    /// Whether a message that came at this instant was carried to a side, as far as is remembered.
+    fn has_carried(&self, side: Side, date: i64) -> bool {
+        lock(&self.carried)[side].contains(&date)
     }
 
     /// Nothing is copied while others hold this alone.

@@ -77,6 +77,7 @@ impl Account {
             Ok::<(), AccountError>(())
         };
         self.expecting.get_or_try_init(open_all).await?;
+        self.matchmaker.carries(side, dates);
         let open: Vec<Arc<Mailbox>> = self.open.iter().map(|m| Arc::clone(&m)).collect();
         for mailbox in open {
             mailbox.may_be_put_back(side, dates).await?;
@@ -151,18 +152,23 @@ impl Mailbox {
             return Ok(());
         }
         let copied = lock(&self.copied).clone();
-        let fate_of = |uid: Uid| if copied.contains(uid) { Fate::Moved } else { fate };
+        // Who removes what he has copied has moved it.
+        let fate_of = |uid: Uid, date: i64| match copied.contains(uid) {
+            true if self.matchmaker.has_carried(side.other(), date) => Fate::Moved,
+            true if fate == Fate::Removed => Fate::MovedAlone,
+            _ => fate,
+        };
         self.change(|m, batch| {
             self.forget_second_copies(m, batch);
             for (on_side, second) in &second_copies {
                 if let Some(uid) = m.map.uid_of(side, *on_side) {
-                    let second = SecondCopy { fate: fate_of(uid), ..*second };
+                    let second = SecondCopy { fate: fate_of(uid, second.date), ..*second };
                     self.expect_second_copy(m, batch, side.other(), uid, second);
                 }
             }
             for on_side in expected.iter() {
                 if let Some(uid) = m.map.uid_of(side, on_side) {
-                    self.change_fate(m, batch, uid, side, fate_of(uid));
+                    self.change_fate(m, batch, uid, side, fate_of);
                 }
             }
             Ok(((), false))
@@ -181,11 +187,12 @@ impl Mailbox {
         batch: &mut Batch,
         uid: Uid,
         from: Side,
-        fate: Fate,
+        fate_of: impl Fn(Uid, i64) -> Fate,
     ) {
         for side in Side::BOTH {
             let second = merged.second_copies[side].get_mut(&uid);
             let Some(second) = second.filter(|second| second.fate != Fate::Moved) else { continue };
+            let fate = fate_of(uid, second.date);
             // Where it was moved, there it is.
             let moved_here = fate == Fate::MovedAlone && side == from;
             second.fate = if moved_here { Fate::Moved } else { fate };
