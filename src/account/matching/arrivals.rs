@@ -175,8 +175,10 @@ impl Mailbox {
                 m.join_waiting(pairs);
                 second_copies.retain(|(copy, _)| m.waiting.contains(*copy));
                 let taken = self.take_second_copies(m, batch, Side::Old, &second_copies);
-                if !was_asked {
-                    m.note_late(Side::Old, &there.intersect(&m.waiting));
+                let shown = there.intersect(&m.waiting);
+                match was_asked {
+                    true => m.note_uncompared(Side::Old, &shown),
+                    false => m.note_late(Side::Old, &shown),
                 }
                 m.show_waiting(&there, now())?;
                 m.waiting = m.waiting.subtract(waiting);
@@ -288,14 +290,19 @@ impl Mailbox {
             new: !m.second_copies.new.is_empty() && !late_new.is_empty(),
         });
         let alike = !on_old.is_empty() && !on_new.is_empty();
-        let uncompared = late.iter().any(|(_, late)| !late.is_empty());
+        // What is to be carried to new may be what a client removes there before that: it is compared again.
+        let mut done = late;
+        if self.peek(|m| m.phase == Phase::New) {
+            done.old = done.old.subtract(&on_old);
+        }
+        let uncompared = done.iter().any(|(_, late)| !late.is_empty());
         if !self.matchmaker.is_wanted() || !(alike || come.old || come.new || uncompared) {
             return Ok(());
         }
         if !(alike || come.old || come.new) {
             return self
                 .change(|m, _| {
-                    m.compared(&late);
+                    m.compared(&done);
                     Ok(((), true))
                 })
                 .await;
@@ -319,7 +326,7 @@ impl Mailbox {
             for (side, second_copies) in second_copies.iter() {
                 taken |= self.take_second_copies(m, batch, side, second_copies);
             }
-            m.compared(&late);
+            m.compared(&done);
             Ok(((), joined || taken || uncompared))
         })
         .await

@@ -556,8 +556,10 @@ impl Mailbox {
             .change(|m, batch| {
                 second_copies.retain(|(copy, _)| m.unmatched.contains(*copy));
                 let taken = self.take_second_copies(m, batch, Side::New, &second_copies);
-                if !was_asked {
-                    m.note_late(Side::New, &there.intersect(&m.unmatched));
+                let shown = there.intersect(&m.unmatched);
+                match was_asked {
+                    true => m.note_uncompared(Side::New, &shown),
+                    false => m.note_late(Side::New, &shown),
                 }
                 let shown = m.show_unmatched(&there, now())?;
                 m.unmatched = m.unmatched.subtract(uids);

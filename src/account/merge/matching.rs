@@ -101,9 +101,9 @@ impl Merged {
         self.claim(side, uid, now).map(|_| ())
     }
 
-    /// These are shown, and in this phase nobody asks the other side: whoever asks it again compares them.
-    pub(super) fn note_uncompared(&mut self, side: Side, uids: &UidSet<SideUid>) {
-        if self.phase.has(side) && !self.phase.has(side.other()) {
+    /// In this phase one side is not asked as things happen: whoever brings both together compares what came.
+    pub fn note_uncompared(&mut self, side: Side, uids: &UidSet<SideUid>) {
+        if self.phase != Phase::Merged {
             self.note_late(side, uids);
         }
     }
