@@ -456,8 +456,18 @@ fn v3_what_is_put_back_is_seen() {
     client.ok(&format!("UID MOVE {uid} INBOX"));
     uid_of(&mut client, "INBOX", 52);
 
+    // Then its second copy comes to where it was carried.
+    post.to_old(54);
+    let uid = uid_of(&mut client, "INBOX", 54);
+    client.ok(&format!("UID FETCH {uid} BODY[]"));
+    has(&post.world.new, 54, 1);
+    client.ok(&format!("UID MOVE {uid} INBOX.Kept"));
+    let uid = uid_of(&mut client, "INBOX.Kept", 54);
+    client.ok(&format!("UID MOVE {uid} INBOX"));
+    post.to_new(54);
+
     settled(&post, &mut client, 60);
-    for n in 50..54 {
+    for n in 50..55 {
         assert_eq!(uids_of(&mut client, "INBOX", n).len(), 1, "message {n}");
         assert_eq!(held(&post.world.new, "INBOX", n), 1, "message {n} on new");
     }

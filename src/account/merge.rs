@@ -234,6 +234,12 @@ impl Merged {
     pub fn enter(&mut self, phase: Phase) {
         if self.phase != phase {
             self.phase = phase;
+            // What was not carried, or came since, has its second copies where nobody sees both.
+            match phase {
+                Phase::Old => self.note_late(Side::New, &self.new_alone()),
+                Phase::New => self.note_late(Side::Old, &self.unpaired()),
+                Phase::Merged => {}
+            }
             for side in Side::BOTH {
                 // Whoever decides now was not asked for what changed before.
                 self.mod_seqs.ask_from_the_beginning(side);

@@ -200,14 +200,16 @@ impl Mailbox {
         }
     }
 
-    /// What was taken from here comes back by a client's own command: no second copy of it is expected any more.
-    pub fn is_back(&self, merged: &mut Merged, batch: &mut Batch, email: EmailId) {
-        if email.mailbox != self.view().object_id {
+    /// What was taken from here comes back by a client's own command: if a second copy comes, it is one of this.
+    pub fn is_back(&self, merged: &mut Merged, batch: &mut Batch, back: Uid, email: EmailId) {
+        if email.mailbox != self.view().object_id || merged.map.place(email.uid).is_some() {
             return;
         }
         for side in Side::BOTH {
-            if merged.second_copies[side].remove(&email.uid).is_some() {
+            if let Some(second) = merged.second_copies[side].remove(&email.uid) {
                 batch.put_second_copy(self.account, self.id, email.uid, direction(side), None);
+                let second = SecondCopy { fate: Fate::Carried, ..second };
+                self.expect_second_copy(merged, batch, side, back, second);
             }
         }
     }

@@ -292,7 +292,9 @@ impl Merged {
         }
         if let Some(shown) = self.map.uid_of(side, copy) {
             // It turned out meanwhile as the message's own, or as another one's.
-            if self.map.place(shown).is_some_and(|place| place.on(side.other()).is_some()) {
+            let is_both =
+                self.map.place(shown).is_some_and(|place| place.on(side.other()).is_some());
+            if shown == of || is_both {
                 return false;
             }
             self.map.remove(&[shown].into_iter().collect());

@@ -532,6 +532,19 @@ fn v3_what_comes_while_the_other_side_is_not_asked_is_compared_when_it_is() {
 }
 
 #[test]
+fn v3_what_lies_on_one_side_when_the_other_one_decides_is_compared_with_what_is_removed_there() {
+    let mut merged = settled();
+    old_listing(&mut merged, 5, "1:4");
+    merged.show_waiting(&set("4"), NOW).unwrap();
+    for (phase, old, new) in [(Phase::Old, "", "4"), (Phase::Merged, "", ""), (Phase::New, "4", "")]
+    {
+        merged.enter(phase);
+        let late = std::mem::take(&mut merged.record.shown_late);
+        assert_eq!(late, Sides { old: set(old), new: set(new) }, "{phase}");
+    }
+}
+
+#[test]
 fn v3_no_message_is_taken_for_a_second_copy_of_itself() {
     let mut merged = seen_on_old(4, "1:3");
     listing(&mut merged, None, 1, "").unwrap();
@@ -549,4 +562,6 @@ fn v3_no_message_is_taken_for_a_second_copy_of_itself() {
     let shown = merged.claim(Side::New, SideUid(3), NOW).unwrap();
     assert!(merged.take_second_copy(Side::New, Uid(1), SideUid(3)));
     assert_eq!((merged.map.place(shown), merged.owed.twins.to_string()), (None, "3".into()));
+    assert!(!merged.take_second_copy(Side::Old, Uid(3), SideUid(3)), "alone, and told by itself");
+    assert_eq!(merged.map.place(Uid(3)), Some(Place::Old(SideUid(3))));
 }

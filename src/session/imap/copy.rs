@@ -286,7 +286,7 @@ impl Copy {
                     // RFC 8474 §5.1: a copy has its source's.
                     let email = emails.of(from);
                     self.target.put_email(batch, copy, email);
-                    self.target.is_back(merged, batch, email);
+                    self.target.is_back(merged, batch, copy, email);
                     claimed.push((from, copy));
                 }
                 Ok((claimed, true))
