@@ -184,7 +184,8 @@
 //!   not in the epoch log, which would have to hold it for all accounts. A snapshot has it.
 //! - **What is the same is told without the trace of its delivery** (RFC 5321 §4.4 and what filters add):
 //!   each server writes its own. Two messages that differ in nothing else are one. What is the same in that
-//!   and in its INTERNALDATE, of what was moved or is gone from new, was put back by somebody, and is seen.
+//!   and in its INTERNALDATE was put back by somebody where that can be: where the message is gone from a side
+//!   that it had come to, or was moved there, and no client removed it for good. Then it is seen.
 //! - **Second copies are expected for an hour** ([`SecondCopy`](index::SecondCopy)): before mail of the last hour is
 //!   carried, moved or removed, what its other copy would be told by is noted. In phase old, where nobody asks
 //!   new, that holds for all that came since the phase began.

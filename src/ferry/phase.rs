@@ -169,7 +169,10 @@ impl Change {
         step("phase: all is carried back");
         self.account.switch(&held, self.to, &mailboxes).await?;
         for mailbox in &mailboxes {
-            self.write_owed(mailbox).await?;
+            // The account is in its new phase, whatever becomes of these.
+            if let Err(e) = self.write_owed(mailbox).await {
+                warn!(account = %self.account.name(), mailbox = %mailbox.name(), "flags not written: {e}");
+            }
         }
         Ok(left)
     }
