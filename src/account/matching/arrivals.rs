@@ -14,6 +14,21 @@ use crate::base::{Phase, Side, Sides, step};
 use crate::index::Fate;
 use crate::uid::{SideUid, Uid, UidSet};
 
+/// What arrived on old and waits, and what it is compared with.
+pub(super) struct Waiting {
+    on_old: UidSet<SideUid>,
+    on_new: UidSet<SideUid>,
+    /// Whatever the dates are.
+    all: bool,
+}
+
+impl Waiting {
+    pub(super) fn of(merged: &Merged) -> Waiting {
+        let (on_old, on_new) = (merged.waiting.clone(), merged.new_alone());
+        Waiting { on_old, on_new, all: merged.relinking }
+    }
+}
+
 impl Mailbox {
     /// What came to either side while much is compared does not wait for the end of that.
     pub(super) async fn compare_arrivals(
@@ -24,8 +39,9 @@ impl Mailbox {
         if came.is_empty() && !waits {
             return Ok(());
         }
-        let (mut old, mut new) = self.both(&task.access).await?;
-        self.compare_waiting(&mut old, &mut new).await?;
+        let look = |m: &Merged| (m.came.intersect(&m.unmatched), Waiting::of(m));
+        let ((came, waiting), mut old, mut new) = self.both(&task.access, look).await?;
+        self.compare_waiting(&mut old, &mut new, waiting).await?;
         let unpaired = self.peek(Merged::unpaired);
         let (on_old, on_new) = self.prints_of_few(&mut old, &mut new, &unpaired, &came).await?;
         let (alike, alone) = self.compare_headers(&came, on_old, on_new);
@@ -48,14 +64,13 @@ impl Mailbox {
         self: &Arc<Self>,
         old: &mut Conn,
         new: &mut Conn,
+        Waiting { on_old, on_new, all }: Waiting,
     ) -> Result<bool, AccountError> {
-        let waits = |m: &Merged| (m.waiting.clone(), m.new_alone(), m.relinking);
-        let (waiting, alone, all) = self.peek(waits);
-        if waiting.is_empty() {
+        if on_old.is_empty() {
             return Ok(false);
         }
-        let pairs = self.pairs(old, new, &waiting, &alone, all).await?;
-        self.settle_waiting(old, &waiting, Some(&pairs)).await?;
+        let pairs = self.pairs(old, new, &on_old, &on_new, all).await?;
+        self.settle_waiting(old, &on_old, Some(&pairs)).await?;
         Ok(true)
     }
 
@@ -68,9 +83,9 @@ impl Mailbox {
         // Nobody marks anything meanwhile; before any connection is borrowed, as by everybody who writes.
         let _alone = self.alone().await;
         let mut old = self.lease(access, Side::Old).await?;
+        let waiting = self.peek(|m| m.waiting.clone());
         self.follow(&mut old).await?;
         self.hear(&mut old).await?;
-        let waiting = self.peek(|m| m.waiting.clone());
         self.settle_waiting(&mut old, &waiting, None).await?;
         self.give_back(old).await;
         Ok(())
@@ -102,9 +117,8 @@ impl Mailbox {
         if !self.peek(Merged::is_to_be_compared) {
             return Ok(());
         }
-        let (mut old, mut new) = self.both(access).await?;
-        let (late, on_old, on_new) =
-            self.peek(|m| (m.record.shown_late.clone(), m.unpaired(), m.new_alone()));
+        let look = |m: &Merged| (m.record.shown_late.clone(), m.unpaired(), m.new_alone());
+        let ((late, on_old, on_new), mut old, mut new) = self.both(access, look).await?;
         let late_old = late.old.intersect(&on_old);
         let late_new = late.new.intersect(&on_new);
         let mut pairs = self.pairs_of_few(&mut old, &mut new, &late_old, &on_new).await?;
@@ -121,7 +135,7 @@ impl Mailbox {
         self.give_back(new).await;
         // Nobody marks anything meanwhile; before any connection is borrowed, as by everybody who writes.
         let _alone = self.alone().await;
-        let (mut old, mut new) = self.both(access).await?;
+        let ((), mut old, mut new) = self.both(access, |_| ()).await?;
         let twins: Vec<(SideUid, SideUid)> =
             pairs.iter().map(|pair| (pair.old, pair.new)).collect();
         unite_flags(&mut old, &mut new, &twins).await?;
@@ -261,7 +275,7 @@ impl Mailbox {
         if !self.matchmaker.is_wanted() || on_new.is_empty() {
             return Ok(());
         }
-        let (mut old, mut new) = self.both(access).await?;
+        let ((), mut old, mut new) = self.both(access, |_| ()).await?;
         let there = old.selected().map(|s| s.announced().clone()).unwrap_or_default();
         let hidden = there.subtract(&self.peek(Merged::known_on_old));
         let pairs = match hidden.is_empty() {
@@ -307,7 +321,7 @@ impl Mailbox {
                 })
                 .await;
         }
-        let (mut old, mut new) = self.both(access).await?;
+        let ((), mut old, mut new) = self.both(access, |_| ()).await?;
         let pairs = self.pairs_of_few(&mut old, &mut new, &on_old, &on_new).await?;
         let mut second_copies = Sides::<Vec<(SideUid, Uid)>>::default();
         if come.old {

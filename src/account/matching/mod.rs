@@ -31,6 +31,7 @@ use crate::base::{MailboxName, Phase, Side, Sides, step};
 use crate::config::Match;
 use crate::uid::{SideUid, Uid, UidSet};
 
+use arrivals::Waiting;
 pub use pair::Pair;
 use pair::{Alike, Contents};
 use print::Print;
@@ -357,11 +358,12 @@ impl Mailbox {
                 }
                 break;
             }
-            let (mut old, mut new) = self.both(&task.access).await?;
-            if self.compare_waiting(&mut old, &mut new).await? {
+            let look = |m: &Merged| (m.unmatched.clone(), Waiting::of(m));
+            let ((unmatched, waiting), mut old, mut new) = self.both(&task.access, look).await?;
+            if self.compare_waiting(&mut old, &mut new, waiting).await? {
                 task.told.send_replace(());
             }
-            let (unpaired, unmatched) = self.peek(|m| (m.unpaired(), m.unmatched.clone()));
+            let unpaired = self.peek(Merged::unpaired);
             let told = new.selected().and_then(|s| s.highest_mod_seq);
             let end = |m: &mut Merged| {
                 let ended = m.end_matching(told);
@@ -406,14 +408,21 @@ impl Mailbox {
 
     /// A connection of either side that knows of all that waits: another one may have been told of it, and
     /// Dovecot gives no message that it has not announced.
-    async fn both(self: &Arc<Self>, access: &Access) -> Result<(Lease, Lease), AccountError> {
+    ///
+    /// What is compared is what `look` finds before they are asked: what comes to others later they may not know.
+    async fn both<T>(
+        self: &Arc<Self>,
+        access: &Access,
+        look: impl FnOnce(&Merged) -> T,
+    ) -> Result<(T, Lease, Lease), AccountError> {
         let mut old = self.lease(access, Side::Old).await?;
         let mut new = self.lease(access, Side::New).await?;
+        let seen = self.peek(look);
         for conn in [&mut old, &mut new] {
             self.follow(conn).await?;
             self.hear(conn).await?;
         }
-        Ok((old, new))
+        Ok((seen, old, new))
     }
 
     /// The prints of a few messages of new, and of what old has of their days.
