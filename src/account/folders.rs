@@ -438,6 +438,7 @@ impl Account {
             listed: Sides::default(),
             unshown: Sides::default(),
             shown_late: Sides::default(),
+            map_sum: None,
             matching: None,
             late: false,
             restored: Sides { old: false, new: remembered.is_some() },

@@ -410,6 +410,7 @@ impl Mailbox {
             if !merged.map.is_same(&before) || merged.phase != phase {
                 *shown = merged.shown();
             }
+            let changed = changed || !merged.map.is_same(&before);
             if !merged.map.is_same(&before) && merged.mod_seqs.highest() == seqs.highest() {
                 merged.mod_seqs.bump();
             }
@@ -419,6 +420,7 @@ impl Mailbox {
             let in_flight = self.published.load().version != *version;
             if changed || (counted && (in_flight || merged.mod_seqs.exceeds_reserve())) {
                 merged.mod_seqs.store(&mut merged.record);
+                merged.record.map_sum = Some(merged.map.sum());
                 batch.put_mailbox(self.account, &merged.record);
                 let chunks = merged.map.changed_chunks(&before);
                 batch.put_chunks(self.account, self.id, &chunks);

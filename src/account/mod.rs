@@ -211,6 +211,7 @@ fn test_record() -> crate::index::MailboxRecord {
         listed: Sides::default(),
         unshown: Sides::default(),
         shown_late: Sides::default(),
+        map_sum: None,
         matching: None,
         late: false,
         restored: Sides::default(),

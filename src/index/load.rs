@@ -114,6 +114,10 @@ pub fn stored(
     let record = unpack_mailbox(mailbox, &record).map_err(damaged(key.as_bytes()))?;
     let (chunks, _) = chunks(store, account, mailbox)?;
     let map = UidMap::from_chunks(chunks).map_err(damaged(key.as_bytes()))?;
+    // sled may pass over a damaged piece of its log, and with it over chunks that were written together with others.
+    if record.map_sum.is_some_and(|sum| sum != map.sum()) {
+        return Err(damaged(key.as_bytes())("its map is another one"));
+    }
     let intents = intents(store, account, mailbox)?;
     let owed = match store.value(&Key::owed(account, mailbox))? {
         Some(value) => unpack_owed(&value).map_err(damaged(key.as_bytes()))?,

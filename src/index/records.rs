@@ -117,6 +117,8 @@ pub struct MailboxRecord {
     pub altered: Arc<UidSet<Uid>>,
     /// What was shown though the other side could not be asked: it is compared when it can.
     pub shown_late: Sides<UidSet<SideUid>>,
+    /// The [`sum`](UidMap::sum) of the map that was written with it, where that is known.
+    pub map_sum: Option<u64>,
 }
 
 /// Four numbers of one side's mailbox, taken from one connection.

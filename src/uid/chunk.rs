@@ -20,6 +20,8 @@ pub struct Chunk {
     len: u32,
     first: Uid,
     bounds: Sides<Bounds>,
+    /// See [`UidMap::sum`](super::UidMap::sum).
+    sum: u64,
 }
 
 /// The lowest and highest UID on one side; `min > max` if there is none.
@@ -69,11 +71,17 @@ impl Chunk {
     /// Makes one of runs that are valid, ascending and joined; `None` of no runs.
     pub(super) fn new(runs: Vec<Run>) -> Option<Chunk> {
         let first = runs.first()?.uid;
-        let mut chunk =
-            Chunk { runs, len: 0, first, bounds: Sides { old: Bounds::NONE, new: Bounds::NONE } };
+        let mut chunk = Chunk {
+            runs,
+            len: 0,
+            first,
+            bounds: Sides { old: Bounds::NONE, new: Bounds::NONE },
+            sum: 0,
+        };
         for run in &chunk.runs {
             chunk.len += run.len;
             widen(&mut chunk.bounds, run);
+            chunk.sum = chunk.sum.wrapping_add(mixed(run));
         }
         Some(chunk)
     }
@@ -82,9 +90,16 @@ impl Chunk {
     pub(super) fn push(&mut self, run: Run) -> Result<(), Run> {
         let full = self.runs.len() >= MAX_RUNS;
         match self.runs.last_mut() {
-            Some(last) if last.is_followed_by(&run) => last.len += run.len,
+            Some(last) if last.is_followed_by(&run) => {
+                self.sum = self.sum.wrapping_sub(mixed(last));
+                last.len += run.len;
+                self.sum = self.sum.wrapping_add(mixed(last));
+            }
             _ if full => return Err(run),
-            _ => self.runs.push(run),
+            _ => {
+                self.sum = self.sum.wrapping_add(mixed(&run));
+                self.runs.push(run);
+            }
         }
         self.len += run.len;
         widen(&mut self.bounds, &run);
@@ -111,6 +126,10 @@ impl Chunk {
         self.runs.iter().find_map(|run| run.uid_of(side, uid))
     }
 
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.runs.capacity() * size_of::<Run>()
     }
@@ -122,6 +141,17 @@ fn widen(bounds: &mut Sides<Bounds>, run: &Run) {
             bounds[side].widen(span);
         }
     }
+}
+
+/// A run as a number in which each of its bits shows. The numbers are on disk.
+fn mixed(run: &Run) -> u64 {
+    let on = |side: Side| run.place.on(side).map_or(0, |uid| u64::from(uid.0) + 1);
+    let words = [u64::from(run.uid.0), u64::from(run.len), on(Side::Old), on(Side::New)];
+    let mix = |sum: u64, word: u64| {
+        let mixed = (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    };
+    words.into_iter().fold(0x51_7c_c1_b7_27_22_0a_95, mix)
 }
 
 /// Adds a run behind others, joined to the last one if it lines up with it.

@@ -126,6 +126,12 @@ impl UidMap {
         self.spine.iter().map(|entry| &entry.chunk)
     }
 
+    /// By this it is known again when it is read from the index: a map of the same chunks has it, and hardly any
+    /// other one.
+    pub fn sum(&self) -> u64 {
+        self.chunks().fold(0, |sum, chunk| sum.wrapping_add(chunk.sum()))
+    }
+
     /// Its runs, ascending. Where a chunk ends, two neighbours may line up and yet be two.
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = Run> {
         self.spine.iter().flat_map(|entry| entry.chunk.runs()).copied()

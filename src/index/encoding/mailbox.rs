@@ -15,7 +15,7 @@ const RESTORED_VERSION: u8 = 3;
 const UNSHOWN_VERSION: u8 = 4;
 /// Of a mailbox's value with these, and with `skipped_from` and `altered`.
 const ALTERED_VERSION: u8 = 5;
-/// Of a mailbox's value with all of these, and with `shown_late`.
+/// Of a mailbox's value with all of these, and with `shown_late` and `map_sum`.
 const MAILBOX_VERSION: u8 = 6;
 const HIDDEN: u8 = 1;
 const HAS_OLD: u8 = 1 << 1;
@@ -88,6 +88,8 @@ pub fn pack_mailbox(record: &MailboxRecord) -> Vec<u8> {
     for (_, late) in record.shown_late.iter() {
         pack_set(&mut out, late);
     }
+    // 0: it is not known.
+    out.number(record.map_sum.unwrap_or_default());
     out.done()
 }
 
@@ -137,9 +139,10 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         skipped_from = Some(Uid(input.number32()?)).filter(|from| from.0 > 0);
         altered = unpack_set(&mut input)?;
     }
-    let mut shown_late = Sides::default();
+    let (mut shown_late, mut map_sum) = (Sides::default(), None);
     if version >= MAILBOX_VERSION {
         shown_late = Sides { old: unpack_set(&mut input)?, new: unpack_set(&mut input)? };
+        map_sum = Some(input.number()?).filter(|sum| *sum > 0);
     }
     input.finish()?;
     Ok(MailboxRecord {
@@ -163,6 +166,7 @@ pub fn unpack_mailbox(id: MailboxId, bytes: &[u8]) -> Result<MailboxRecord, Malf
         skipped_from,
         altered: Arc::new(altered),
         shown_late,
+        map_sum,
     })
 }
 

@@ -35,7 +35,8 @@ fn any_mailbox() -> impl Strategy<Value = MailboxRecord> {
     let altered = any_set().prop_map(Arc::new);
     let skipped = prop::option::of((1..=u32::MAX).prop_map(Uid));
     let rest = (any::<bool>(), listed, unshown, matching, any::<(bool, bool)>());
-    let rest = (rest, skipped, altered, shown_late);
+    let sum = prop::option::of(1..=u64::MAX);
+    let rest = (rest, skipped, altered, shown_late, sum);
     (any::<u32>(), names, numbers, sides, checkpoints, rest).prop_map(
         |(
             id,
@@ -48,6 +49,7 @@ fn any_mailbox() -> impl Strategy<Value = MailboxRecord> {
                 skipped_from,
                 altered,
                 shown_late,
+                map_sum,
             ),
         )| {
             MailboxRecord {
@@ -74,6 +76,7 @@ fn any_mailbox() -> impl Strategy<Value = MailboxRecord> {
                 skipped_from,
                 altered,
                 shown_late,
+                map_sum,
             }
         },
     )

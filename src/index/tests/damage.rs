@@ -425,3 +425,26 @@ pub(super) fn copy_dir(from: &Path, to: &Path) {
         }
     }
 }
+
+#[tokio::test]
+async fn v2_a_map_that_is_not_the_one_that_was_written_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, account, id) = with_inbox(dir.path()).await;
+    let map = sparse(600);
+    for (sum, is_well) in [(Some(map.sum()), true), (None, true), (Some(map.sum() ^ 1), false)] {
+        let record = MailboxRecord { map_sum: sum, ..mailbox(id, 2_000) };
+        let mut batch = Batch::new();
+        batch.put_mailbox(account, &record);
+        batch.put_chunks(account, id, &map.changed_chunks(&UidMap::default()));
+        index.submit(batch).await.unwrap();
+        let loaded = index.load(account, id).await;
+        assert_eq!(loaded.is_ok(), is_well, "{loaded:?}");
+        assert!(is_well || matches!(loaded, Err(IndexError::Corrupt(_))), "{loaded:?}");
+    }
+    // A chunk less is another map.
+    let mut less: Vec<Vec<Run>> = map.chunks().map(|chunk| chunk.runs().to_vec()).collect();
+    assert_eq!(UidMap::from_chunks(less.clone()).unwrap().sum(), map.sum());
+    less.remove(1);
+    assert_ne!(UidMap::from_chunks(less).unwrap().sum(), map.sum());
+    index.close().await;
+}

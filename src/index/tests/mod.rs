@@ -324,6 +324,7 @@ fn mailbox(id: MailboxId, uid_next: u32) -> MailboxRecord {
         listed: Sides::default(),
         unshown: Sides::default(),
         shown_late: Sides::default(),
+        map_sum: None,
         matching: None,
         late: false,
         restored: Sides::default(),

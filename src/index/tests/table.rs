@@ -63,13 +63,14 @@ impl Truth {
                 let client = MailboxName::new(client).unwrap();
                 let mut before = UidMap::default();
                 for n in 1..=20u32 {
+                    let map = sparse(1_000 * n);
                     let record = MailboxRecord {
                         client: client.clone(),
                         boundary,
                         mod_seq: n.into(),
+                        map_sum: Some(map.sum()),
                         ..mailbox(id, 2_000 * n + 1)
                     };
-                    let map = sparse(1_000 * n);
                     let mut batch = Batch::new();
                     batch.put_mailbox(account, &record);
                     batch.put_chunks(account, id, &map.changed_chunks(&before));
