@@ -22,6 +22,8 @@ pub struct Game {
     pub twice: bool,
     /// Second copies that are yet to come.
     later: Vec<(Side, u32)>,
+    /// Those that came since somebody looked.
+    unseen: BTreeSet<u32>,
     /// No message comes to a folder a second time: where the index is lost, old's copy of the first time is
     /// seen again, beside it.
     pub once: bool,
@@ -55,6 +57,7 @@ impl Game {
             doubt: false,
             twice: false,
             later: Vec::new(),
+            unseen: BTreeSet::new(),
             once: false,
         }
     }
@@ -105,6 +108,7 @@ impl Game {
         let words = format!("{TRACE} {side}\r\n").into_bytes();
         let octets = [words, Mail::numbered(n).octets].concat();
         server.deliver(FOLDERS[0], &Mail::of(octets));
+        self.unseen.insert(n);
         self.model.past.push(format!("{n} is delivered to {side}, too"));
     }
 
@@ -279,6 +283,12 @@ impl Game {
     /// Somebody removes a message who works on the new server directly.
     fn expunge_on_new(&mut self, folder: usize, there: &[(u32, u32)]) {
         let (n, _) = *self.dice.one_of(there);
+        // What goes from one server before the proxy has seen both copies is seen as the other one has it.
+        if folder == 0
+            && (self.unseen.contains(&n) || self.later.iter().any(|(_, later)| *later == n))
+        {
+            return;
+        }
         let mut direct = self.world.new.client();
         let name = self.world.new.name(FOLDERS[folder]);
         if direct.cmd(&format!("SELECT {}", quoted(&name))).status != "OK" {
@@ -301,6 +311,7 @@ impl Game {
         self.world.proxy.restart();
         let mut client = self.world.proxy.client();
         self.model.observe(&mut client, &self.names, false);
+        self.unseen.clear();
         self.world.proxy.kill9();
         self.selected = None;
     }
