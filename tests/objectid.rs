@@ -220,7 +220,9 @@ fn a_copy_has_the_identifier_of_its_source_wherever_both_lie() {
     let dump: serde_json::Value = serde_json::from_slice(&dump).expect("JSON");
     let mailboxes = dump["accounts"][0]["mailboxes"].as_array().expect("mailboxes");
     let of_inbox = mailboxes.iter().find(|mailbox| mailbox["name"] == "INBOX").expect("INBOX");
-    assert_eq!(of_inbox["copies"], 3, "two of those copied from here, and the one moved back");
+    let what =
+        "two of those copied from here and the one moved back, and the three that were copied";
+    assert_eq!(of_inbox["copies"], 6, "{what}");
     world.proxy.restart();
     let mut client = world.proxy.client();
     client.append("INBOX", "", &small(3));

@@ -2,7 +2,8 @@
 //! lies, and stay when it is copied to new.
 //!
 //! Both are made of what never changes: see [`ObjectId`] and [`EmailId`]. Only of what COPY and
-//! MOVE made something is kept, in the batch in which its UID is claimed.
+//! MOVE made something is kept, in the batch in which its UID is claimed; and of what was copied, which says that
+//! it was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,8 +54,8 @@ impl Mailbox {
         Ok(self.index.emails(self.account, self.id, all).await?)
     }
 
-    /// A message that is a copy has the EMAILID of its source. For those who hold
-    /// `copies_to_here`.
+    /// A message that is a copy has the EMAILID of its source, and a source its own. For those who hold
+    /// `copies_to_here` of the copy's mailbox.
     pub fn put_email(&self, batch: &mut Batch, copy: Uid, id: EmailId) {
         batch.put_email(self.account, self.id, copy, &id);
     }

@@ -115,8 +115,6 @@ pub struct Mailbox {
     pub guard: RwLock<()>,
     /// Shared by every COPY and MOVE to here until its copies' EMAILIDs are durable.
     pub copies_to_here: RwLock<()>,
-    /// What clients have copied from here since the mailbox was opened.
-    pub(super) copied: Mutex<UidSet<Uid>>,
     /// Held by who carries messages of this mailbox to new: one at a time.
     pub carrying: tokio::sync::Mutex<()>,
     pub(super) opening: tokio::sync::Mutex<()>,
@@ -196,7 +194,6 @@ impl Mailbox {
             told: Mutex::default(),
             guard: RwLock::new(()),
             copies_to_here: RwLock::new(()),
-            copied: Mutex::default(),
             carrying: tokio::sync::Mutex::new(()),
             opening: tokio::sync::Mutex::new(()),
             watching: Mutex::default(),

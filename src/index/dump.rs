@@ -84,7 +84,7 @@ pub struct MailboxDump {
     pub intents: Vec<IntentDump>,
     /// Messages that could not be copied.
     pub stuck: Vec<StuckDump>,
-    /// How many messages have the EMAILID of another place: COPY or MOVE made them.
+    /// How many messages COPY or MOVE made, or were copied: their EMAILIDs are written.
     pub copies: usize,
     /// Of how many messages a second copy may come, delivered to the other side.
     pub second_copies: usize,

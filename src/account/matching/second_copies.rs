@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::print::{Content, Hashing, Print};
 use super::{FEW, read};
 use crate::account::ledger::{REMEMBER, direction};
-use crate::account::mailbox::{Mailbox, lock, now};
+use crate::account::mailbox::{Mailbox, now};
 use crate::account::status::found;
 use crate::account::{Account, AccountError, Merged};
 use crate::backend::{BackendError, Conn};
@@ -146,14 +146,23 @@ impl Mailbox {
             }
             Err(e) => return Err(e.into()),
         };
-        let second_copies = self.read_second_copies(conn, &alone.intersect(&going), since).await?;
+        let uids = self.peek(|m| going.iter().filter_map(|uid| m.map.uid_of(side, uid)).collect());
+        let (id, emails) = (self.view().object_id, self.index.emails(self.account, self.id, uids));
+        let emails = emails.await?;
+        // What a client brought here was not delivered here.
+        let brought = |uid: &SideUid| {
+            let email = self.peek(|m| m.map.uid_of(side, *uid)).and_then(|uid| emails.get(&uid));
+            email.is_some_and(|email| email.mailbox != id)
+        };
+        let alone: UidSet<SideUid> =
+            alone.intersect(&going).iter().filter(|uid| !brought(uid)).collect();
+        let second_copies = self.read_second_copies(conn, &alone, since).await?;
         let expected = expected.intersect(&going);
         if second_copies.is_empty() && expected.is_empty() {
             return Ok(());
         }
-        let copied = lock(&self.copied).clone();
         // Who removes what he has copied has moved it.
-        let fate_of = |uid: Uid, date: i64| match copied.contains(uid) {
+        let fate_of = |uid: Uid, date: i64| match emails.contains_key(&uid) {
             true if self.matchmaker.has_carried(side.other(), date) => Fate::Moved,
             true if fate == Fate::Removed => Fate::MovedAlone,
             _ => fate,
@@ -212,12 +221,6 @@ impl Mailbox {
                 self.expect_second_copy(merged, batch, side, back, second);
             }
         }
-    }
-
-    /// A client copies these from here to another mailbox: who removes them now has moved them.
-    pub fn note_copied(&self, uids: &UidSet<Uid>) {
-        let mut copied = lock(&self.copied);
-        *copied = copied.union(uids).intersect(&self.view().map.uids());
     }
 
     /// Messages that came at these instants, in seconds since 1970, are about to come to a side: what was moved

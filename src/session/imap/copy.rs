@@ -235,9 +235,6 @@ impl Copy {
     ) -> Result<Outcome, AccountError> {
         // Nobody is told of the copies' EMAILIDs before they are what they will be.
         let _under_way = self.target.copies_to_here.read().await;
-        if !self.moving {
-            self.source.note_copied(&self.uids);
-        }
         let mut pairs = Vec::new();
         let mut incomplete = false;
         // What they have heard counts when all copies have got their UIDs, in the messages' order.
@@ -286,6 +283,10 @@ impl Copy {
                     // RFC 8474 §5.1: a copy has its source's.
                     let email = emails.of(from);
                     self.target.put_email(batch, copy, email);
+                    if !self.moving {
+                        // So that who removes it is known to have moved it.
+                        self.source.put_email(batch, from, email);
+                    }
                     self.target.is_back(merged, batch, copy, email);
                     claimed.push((from, copy));
                 }
