@@ -334,6 +334,8 @@ impl Mailbox {
         }
         self.give_back(old).await;
         self.give_back(new).await;
+        // What a client is removing just now is noted as it lies now.
+        let _alone = self.alone().await;
         self.change(|m, batch| {
             let joined = m.join_alone(&pairs);
             let mut taken = false;
