@@ -588,26 +588,21 @@ fn v3_an_identical_second_copy_of_what_was_removed_or_moved_stays_away() {
         has(&post.world.new, n, 0);
         identical(&post.world.new, n, at);
     }
-    for (n, word) in [(56, "MOVE"), (57, "COPY")] {
-        identical(&post.world.old, n, at);
+    let (old, new) = (&post.world.old, &post.world.new);
+    for (n, word, first, second) in [
+        (56, "MOVE", old, new),
+        (57, "COPY", old, new),
+        (58, "MOVE", new, old),
+        (59, "COPY", new, old),
+    ] {
+        identical(first, n, at);
         let uid = uid_of(&mut client, "INBOX", n);
         client.ok("SELECT INBOX");
         client.ok(&format!("UID {word} {uid} INBOX.Kept"));
         if word == "COPY" {
             remove(&mut client, "INBOX", uid);
         }
-        identical(&post.world.new, n, at);
-    }
-    // The same the other way round.
-    for (n, word) in [(58, "MOVE"), (59, "COPY")] {
-        identical(&post.world.new, n, at);
-        let uid = uid_of(&mut client, "INBOX", n);
-        client.ok("SELECT INBOX");
-        client.ok(&format!("UID {word} {uid} INBOX.Kept"));
-        if word == "COPY" {
-            remove(&mut client, "INBOX", uid);
-        }
-        identical(&post.world.old, n, at);
+        identical(second, n, at);
     }
     settled(&post, &mut client, 60);
     for n in 50..60 {

@@ -106,7 +106,7 @@ impl Mailbox {
 
     /// A client is about to remove some of these messages from the connection's side, or to move them away:
     /// of what lies there alone, and came lately, a second copy may have yet to come to the other side.
-    /// `marked`: only what has `\Deleted` goes. `fate`: which of both.
+    /// `marked`: only what has `\Deleted` goes. `fate`: what becomes of them.
     ///
     /// A server that does not tell what they are does not keep a client from removing them.
     pub async fn note_second_copies(
@@ -147,8 +147,8 @@ impl Mailbox {
             Err(e) => return Err(e.into()),
         };
         let uids = self.peek(|m| going.iter().filter_map(|uid| m.map.uid_of(side, uid)).collect());
-        let (id, emails) = (self.view().object_id, self.index.emails(self.account, self.id, uids));
-        let emails = emails.await?;
+        let emails = self.index.emails(self.account, self.id, uids).await?;
+        let id = self.view().object_id;
         // What a client brought here was not delivered here.
         let brought = |uid: &SideUid| {
             let email = self.peek(|m| m.map.uid_of(side, *uid)).and_then(|uid| emails.get(&uid));
