@@ -186,9 +186,8 @@ impl Pair {
         story.v4_expunge_removes_on_both_sides(&world);
         story.v5_what_is_opened_is_carried_once(&world, &on_old);
         story.copies_moves_and_appends();
-        // While Dovecot appends, it may pass over what an MDA delivers in that moment, for half a minute.
-        story.arrivals_on_either_side_wake_who_idles(&world);
         story.fetch_answers_every_item();
+        story.arrivals_on_either_side_wake_who_idles(&world);
         story.folders_are_made_renamed_and_deleted(&world);
         story.v2_a_restart_changes_nothing(&mut world);
         story.v5_in_the_end_all_lies_on_new_once(&world);

@@ -2,6 +2,7 @@
 
 mod lab;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -120,6 +121,27 @@ fn v3_an_arrival_that_search_does_not_find_yet_is_seen() {
 }
 
 /// Some servers write names that are numbers without quotes, and names of other kinds as literals.
+/// Dovecot takes a Maildir for unchanged whose time of change is that of its last look: what is delivered in the same
+/// tick of the clock is passed over, also by the first look a second later.
+#[test]
+fn an_arrival_that_dovecot_passes_over_does_not_wait_half_a_minute() {
+    let world = World::new().seeded(|old, new| {
+        old.seed("INBOX", &mails(0..3));
+        new.seed("INBOX", &mails(100..102));
+    });
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.idle();
+    world.new.deliver("INBOX", &Mail::numbered(150));
+    client.wait_for(|r| r == "* 6 EXISTS");
+    let arrivals = world.new.maildir(world.new.account().0, "INBOX").join("new");
+    let arrivals = File::open(arrivals).expect("directory");
+    let tick = arrivals.metadata().and_then(|of| of.modified()).expect("its time");
+    world.new.deliver("INBOX", &Mail::numbered(151));
+    arrivals.set_modified(tick).expect("the same tick");
+    client.wait_for(|r| r == "* 7 EXISTS");
+}
+
 #[test]
 fn names_that_are_numbers_need_no_quotes() {
     let world = World::new().wired().seeded(|old, _| old.seed("2016", &mails(0..3)));

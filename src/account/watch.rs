@@ -19,9 +19,13 @@ use crate::imap::response::Response;
 
 /// Servers may drop an IDLE after 30 minutes (RFC 2177 §3).
 const RENEW_IDLE: Duration = Duration::from_secs(25 * 60);
-/// The first IDLE after news is renewed so soon: a server may pass over a change that is made in the
-/// moment in which IDLE begins (Dovecot then looks again after half a minute).
+/// The first IDLE after news is renewed so soon, and each quiet one later than that before it: a
+/// server may pass over a change that is made in the moment in which IDLE begins, or together with
+/// another. Dovecot takes a Maildir for unchanged whose time of change it knows, does so for up to two
+/// seconds whoever asks, and looks again by itself after half a minute.
 const SETTLE: Duration = Duration::from_secs(1);
+/// So many times later.
+const LATER: u32 = 3;
 /// After giving way, so that whoever waited comes first.
 const AFTER_YIELD: Duration = Duration::from_millis(100);
 /// Pause after a failure; doubles up to [`LONGEST_PAUSE`].
@@ -148,7 +152,7 @@ impl Mailbox {
         let gave_way = loop {
             match self.idle_once(&mut lease, stop, access, renew).await? {
                 Woken::News => renew = SETTLE,
-                Woken::Quiet => renew = RENEW_IDLE,
+                Woken::Quiet => renew = (renew * LATER).min(RENEW_IDLE),
                 Woken::Stop => break false,
                 Woken::Wanted => break true,
             }
