@@ -4,10 +4,14 @@
 mod lab;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lab::view::everything_unless_removed;
-use lab::{Dialogue, Dovecot, Mail, Seen, Services, Talk, World, eventually, everything, mails};
+use lab::{
+    Dialogue, Dovecot, Fate, Mail, Relay, Seen, Services, Talk, Way, World, eventually, everything,
+    mails,
+};
 
 /// Two servers that take mail, each of which notes in it how it came.
 struct Post {
@@ -355,6 +359,52 @@ fn v3_v5_a_second_copy_that_comes_in_phase_new_is_no_other_message() {
     for (n, times) in [(50, 1), (51, 0), (52, 0), (53, 1), (54, 0), (55, 0), (56, 0)] {
         assert_eq!(held(&post.world.old, "INBOX", n), times, "message {n} on old");
     }
+}
+
+/// Its second copy is found on old and compared with it before new has removed it.
+#[test]
+fn v3_a_second_copy_that_is_found_while_the_first_is_being_removed_goes_too() {
+    let post = Post::with(|world| world.wired().set("phase.look", "\"500ms\""));
+    let mut client = post.world.proxy.client();
+    client.ok("SELECT INBOX");
+    client.ok("FETCH 1:* BODY[]");
+    lab::eventually_holds(&mut post.world.new.client(), "INBOX", 4);
+    let output = post.world.proxy.run(&["verify", "ann"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    phase(&post.world, "new");
+    client = post.world.proxy.client();
+    post.to_new(50);
+    let uid = uid_of(&mut client, "INBOX", 50);
+    client.ok(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
+    let comparing = held_up(&post.world.old_wire, "RFC822.SIZE INTERNALDATE");
+    post.to_old(50);
+    comparing.recv_timeout(Duration::from_secs(90)).expect("they are compared");
+    let removing = held_up(&post.world.new_wire, "EXPUNGE");
+    client.send("x EXPUNGE");
+    removing.recv_timeout(Duration::from_secs(90)).expect("it is removed");
+    post.world.old_wire.release();
+    // For what would not wait until it is removed.
+    std::thread::sleep(Duration::from_millis(500));
+    post.world.new_wire.release();
+    assert_eq!(client.until("x").status, "OK");
+    phase(&post.world, "old");
+    assert_eq!(uids_of(&mut post.world.proxy.client(), "INBOX", 50), [], "it is back");
+    assert_eq!(held(&post.world.old, "INBOX", 50), 0, "it lies on old, unseen");
+    assert_eq!(held(&post.world.new, "INBOX", 50), 0);
+}
+
+/// Holds up a command until `release`. What is given tells when it has come.
+fn held_up(wire: &Relay, command: &'static str) -> mpsc::Receiver<()> {
+    let (told, come) = mpsc::channel();
+    wire.rule(move |way, chunk| match way {
+        Way::ToServer if lab::has(chunk, command) => {
+            // Once is enough.
+            told.send(()).ok();
+            Fate::Hold
+        }
+        _ => Fate::Pass,
+    });
+    come
 }
 
 /// What came to new was carried to old, where its second copy comes when old decides.
