@@ -739,3 +739,23 @@ fn v6_what_comes_back_on_old_by_somebodys_hand_stays() {
     phase(&post.world, "merged");
     seen_once("merged again");
 }
+
+/// By force the account is in phase new, and the first copy out of sight, when the second one comes.
+#[test]
+fn v3_a_second_copy_on_new_has_the_flags_of_what_was_left_on_old() {
+    let post = Post::start();
+    let mut client = post.world.proxy.client();
+    post.to_old(50);
+    let uid = uid_of(&mut client, "INBOX", 50);
+    client.ok(&format!("UID STORE {uid} +FLAGS (\\Flagged)"));
+    assert!(post.world.proxy.run(&["phase", "ann", "new", "--force"]).status.success());
+    post.to_new(50);
+    let mut client = post.world.proxy.client();
+    let uid = uid_of(&mut client, "INBOX", 50);
+    client.ok(&format!("UID STORE {uid} +FLAGS (\\Answered)"));
+    phase(&post.world, "merged");
+    let mut client = post.world.proxy.client();
+    assert_eq!(uid_of(&mut client, "INBOX", 50), uid, "V2");
+    is_flagged(&mut client, uid);
+    assert!(client.ok("UID SEARCH ANSWERED").found().contains(&uid));
+}

@@ -336,6 +336,16 @@ impl Mailbox {
         self.give_back(new).await;
         // What a client is removing just now is noted as it lies now.
         let _alone = self.alone().await;
+        // What was left on old alone was marked there, and new has decided since.
+        if !pairs.is_empty() && self.peek(|m| m.phase == Phase::New) {
+            let ((), mut old, mut new) = self.both(access, |_| ()).await?;
+            let twins: Vec<(SideUid, SideUid)> =
+                pairs.iter().map(|pair| (pair.old, pair.new)).collect();
+            unite_flags(&mut old, &mut new, &twins).await?;
+            self.wrote_flags(&new);
+            self.give_back(old).await;
+            self.give_back(new).await;
+        }
         self.change(|m, batch| {
             let joined = m.join_alone(&pairs);
             let mut taken = false;
