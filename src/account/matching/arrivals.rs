@@ -352,7 +352,7 @@ impl Mailbox {
             for (side, second_copies) in second_copies.iter() {
                 taken |= self.take_second_copies(m, batch, side, second_copies);
             }
-            m.compared(&done);
+            m.compared_alone(&done, &pairs);
             Ok(((), joined || taken || uncompared))
         })
         .await

@@ -532,6 +532,25 @@ fn v3_what_comes_while_the_other_side_is_not_asked_is_compared_when_it_is() {
 }
 
 #[test]
+fn v3_what_a_client_removes_while_it_is_compared_leaves_a_second_copy_to_be_compared() {
+    let mut merged = seen_on_old(4, "1:3");
+    listing(&mut merged, None, 1, "").unwrap();
+    merged.claim(Side::New, SideUid(1), NOW).unwrap();
+    merged.claim(Side::New, SideUid(2), NOW).unwrap();
+    merged.enter(Phase::Old);
+    merged.note_late(Side::New, &set("1:2"));
+    let late = merged.record.shown_late.clone();
+    let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new), altered: false };
+    let pairs = [pair(2, 1), pair(3, 2)];
+    merged.map.remove(&[Uid(2)].into_iter().collect());
+    assert!(merged.join_alone(&pairs));
+    merged.compared_alone(&late, &pairs);
+    assert_eq!(merged.record.shown_late, Sides { old: set(""), new: set("1") });
+    merged.compared_alone(&late, &[]);
+    assert_eq!(merged.record.shown_late, Sides::default());
+}
+
+#[test]
 fn v3_what_lies_on_one_side_when_the_other_one_decides_is_compared_with_what_is_removed_there() {
     let mut merged = settled();
     old_listing(&mut merged, 5, "1:4");
