@@ -5,7 +5,7 @@ mod lab;
 
 use std::collections::BTreeSet;
 
-use lab::{World, everything, folder_names, mails, small};
+use lab::{World, eventually, everything, folder_names, mails, small};
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
@@ -403,4 +403,22 @@ fn v2_v3_a_rename_that_a_server_does_late_is_no_other_folder() {
         );
         assert_eq!(everything(&mut client, "INBOX.Late"), before, "{phase}");
     }
+}
+
+/// A folder was made on new for what was copied there, and nobody has listed new since.
+#[test]
+fn v3_a_folder_that_new_has_is_not_renamed_while_new_is_away() {
+    let mut world = World::new().seeded(|old, _| old.seed("Work", &mails(0..2)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX.Work");
+    client.ok("UID FETCH 1:* BODY[]");
+    lab::eventually_holds(&mut world.new.client(), "Work", 2);
+    world.new.stop();
+    client.no("RENAME INBOX.Work INBOX.Other");
+    world.new.start();
+    eventually("new is reached again", || {
+        (client.cmd("RENAME INBOX.Work INBOX.Other").status == "OK").then_some(())
+    });
+    lab::eventually_holds(&mut world.new.client(), "Other", 2);
+    world.new.client().no("SELECT Work");
 }

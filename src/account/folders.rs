@@ -193,7 +193,8 @@ impl Account {
             None => None,
             Some(Err(e)) => {
                 warn!(account = %self.name, %side, "folders as last known: {e}");
-                before.as_ref().and_then(|b| b.sides[side].clone())
+                let last = before.as_ref().and_then(|b| b.sides[side].clone());
+                last.map(|last| with_made(last, &records, side))
             }
         });
         let known = Sides::from_fn(|side| listed[side].is_some());
@@ -659,6 +660,17 @@ fn remembered(
     let listed = records.iter().filter_map(|record| remembered_as(record, side)).collect();
     let shared = if side == Side::Old { shared::remembered(shared) } else { Vec::new() };
     SideFolders { style, listed, shared, foreign: Foreign::default(), absent: Vec::new() }
+}
+
+/// A side's last listing, with what was made there since.
+fn with_made(mut last: SideFolders, records: &[MailboxRecord], side: Side) -> SideFolders {
+    let made = records.iter().filter(|r| !r.hidden).filter_map(|r| remembered_as(r, side));
+    for made in made {
+        if !last.listed.iter().any(|listed| listed.name == made.name) {
+            last.listed.push(made);
+        }
+    }
+    last
 }
 
 /// A folder as a side's last listing had it, if it was there.
