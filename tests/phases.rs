@@ -749,3 +749,30 @@ fn a_folder_that_is_listed_and_not_there_keeps_no_account_where_it_is() {
     go(&world, "merged");
     settled("merged again");
 }
+
+/// Courier counts a mailbox anew when it is renamed, and what new has of it is linked to nothing until both are
+/// compared again: that never comes where old loses the mailbox before.
+#[test]
+fn v4_what_was_removed_in_phase_old_stays_away_though_old_has_lost_the_renamed_folder() {
+    let world = World::new().old(Courier::plain()).seeded(|old, _| old.seed("Work", &mails(0..4)));
+    let mut client = world.proxy.client();
+    client.ok("SELECT INBOX.Work");
+    client.ok("FETCH 1:* BODY[]");
+    lab::eventually_holds(&mut world.new.client(), "Work", 4);
+    go(&world, "old");
+    client = world.proxy.client();
+    client.ok("RENAME INBOX.Work INBOX.Projects");
+    client.ok("SELECT INBOX.Projects");
+    client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)");
+    client.ok("EXPUNGE");
+    client.ok("MOVE 2 INBOX");
+    client.ok("LOGOUT");
+    world.old.client().ok("DELETE INBOX.Projects");
+    go(&world, "merged");
+    client = world.proxy.client();
+    let seen = everything(&mut client, "INBOX.Projects");
+    let left: Vec<Vec<u8>> = [0, 3].map(small).to_vec();
+    assert_eq!(seen.iter().map(|m| m.octets.clone()).collect::<Vec<_>>(), left);
+    assert_eq!(everything(&mut client, "INBOX").len(), 1);
+    assert_eq!(everything(&mut world.new.client(), "Work").len(), 2);
+}

@@ -213,6 +213,9 @@ impl Change {
         mailbox.absorb_both(&self.access).await?;
         // Somebody has deleted or renamed it on one of the servers: what is left is seen.
         if !is_on_both(mailbox) {
+            if mailbox.peek(|m| m.is_there(Side::New)) {
+                mailbox.compare_left(&self.access, Side::New).await?;
+            }
             return Ok(());
         }
         // What came to both while new was not asked, or was linked before old's mailbox became another.

@@ -358,6 +358,33 @@ impl Mailbox {
         .await
     }
 
+    /// Where the other side has lost the mailbox, nothing of this one is compared with what lies there, but with
+    /// what clients removed there while this one was not asked.
+    pub async fn compare_left(
+        self: &Arc<Self>,
+        access: &Access,
+        side: Side,
+    ) -> Result<(), AccountError> {
+        let left = self.peek(|m| {
+            let alone = if side == Side::Old { m.unpaired() } else { m.new_alone() };
+            m.record.shown_late[side].intersect(&alone)
+        });
+        if !self.matchmaker.is_wanted() || left.is_empty() {
+            return Ok(());
+        }
+        let mut conn = self.lease(access, side).await?;
+        self.follow(&mut conn).await?;
+        self.hear(&mut conn).await?;
+        let second_copies = self.second_copies_among(&mut conn, &left).await?;
+        self.give_back(conn).await;
+        let _alone = self.alone().await;
+        self.change(|m, batch| {
+            let taken = self.take_second_copies(m, batch, side, &second_copies);
+            Ok(((), taken))
+        })
+        .await
+    }
+
     /// Shows what arrived though a side fails (see [`Merged::show_late`]). What second copies are told by is
     /// noted: for these the other side need not answer.
     pub(super) async fn show_late(
