@@ -304,11 +304,7 @@ impl Mailbox {
             new: !m.second_copies.new.is_empty() && !late_new.is_empty(),
         });
         let alike = !on_old.is_empty() && !on_new.is_empty();
-        // What is to be carried to new may be what a client removes there before that: it is compared again.
-        let mut done = late;
-        if self.peek(|m| m.phase == Phase::New) {
-            done.old = done.old.subtract(&on_old);
-        }
+        let done = self.peek(|m| m.decided_of(&late));
         let uncompared = done.iter().any(|(_, late)| !late.is_empty());
         if !self.matchmaker.is_wanted() || !(alike || come.old || come.new || uncompared) {
             return Ok(());
@@ -352,7 +348,7 @@ impl Mailbox {
             for (side, second_copies) in second_copies.iter() {
                 taken |= self.take_second_copies(m, batch, side, second_copies);
             }
-            m.compared_alone(&done, &pairs);
+            m.compared(&done);
             Ok(((), joined || taken || uncompared))
         })
         .await

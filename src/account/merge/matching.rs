@@ -148,21 +148,16 @@ impl Merged {
         }
     }
 
-    /// These were compared, and `pairs` were the same. Where a client removed one of a pair meanwhile, the other
-    /// is a second copy: it is compared again.
-    pub fn compared_alone(&mut self, late: &Sides<UidSet<SideUid>>, pairs: &[Pair]) {
-        let left = self.record.shown_late.clone();
-        self.compared(late);
-        for Pair { old, new, .. } in pairs {
-            for (side, uid) in [(Side::Old, *old), (Side::New, *new)] {
-                let place = self.map.uid_of(side, uid).and_then(|uid| self.map.place(uid));
-                if place.is_some_and(|place| place.on(side.other()).is_none())
-                    && left[side].contains(uid)
-                {
-                    self.record.shown_late[side].insert(uid);
-                }
-            }
+    /// What of this needs not be compared again. What lies alone on the side that does not decide may be what a
+    /// client removes from the other one, until both do.
+    pub fn decided_of(&self, late: &Sides<UidSet<SideUid>>) -> Sides<UidSet<SideUid>> {
+        let mut decided = late.clone();
+        match self.phase {
+            Phase::Old => decided.new = decided.new.subtract(&self.new_alone()),
+            Phase::Merged => {}
+            Phase::New => decided.old = decided.old.subtract(&self.unpaired()),
         }
+        decided
     }
 
     /// Whether two messages that are seen, or are about to be, may turn out to be one.

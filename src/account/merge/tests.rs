@@ -532,22 +532,20 @@ fn v3_what_comes_while_the_other_side_is_not_asked_is_compared_when_it_is() {
 }
 
 #[test]
-fn v3_what_a_client_removes_while_it_is_compared_leaves_a_second_copy_to_be_compared() {
-    let mut merged = seen_on_old(4, "1:3");
-    listing(&mut merged, None, 1, "").unwrap();
-    merged.claim(Side::New, SideUid(1), NOW).unwrap();
-    merged.claim(Side::New, SideUid(2), NOW).unwrap();
-    merged.enter(Phase::Old);
-    merged.note_late(Side::New, &set("1:2"));
-    let late = merged.record.shown_late.clone();
-    let pair = |old, new| Pair { old: SideUid(old), new: SideUid(new), altered: false };
-    let pairs = [pair(2, 1), pair(3, 2)];
-    merged.map.remove(&[Uid(2)].into_iter().collect());
-    assert!(merged.join_alone(&pairs));
-    merged.compared_alone(&late, &pairs);
-    assert_eq!(merged.record.shown_late, Sides { old: set(""), new: set("1") });
-    merged.compared_alone(&late, &[]);
-    assert_eq!(merged.record.shown_late, Sides::default());
+fn v3_what_a_client_may_yet_remove_from_the_side_that_decides_is_compared_again() {
+    for (phase, again) in [(Phase::Old, "1"), (Phase::New, ""), (Phase::Merged, "")] {
+        let mut merged = seen_on_old(4, "1:3");
+        listing(&mut merged, None, 1, "").unwrap();
+        merged.claim(Side::New, SideUid(1), NOW).unwrap();
+        merged.claim(Side::New, SideUid(2), NOW).unwrap();
+        merged.phase = phase;
+        merged.note_late(Side::New, &set("1:2"));
+        assert!(merged.join_alone(&[Pair { old: SideUid(3), new: SideUid(2), altered: false }]));
+        let late = merged.record.shown_late.clone();
+        let decided = merged.decided_of(&late);
+        merged.compared(&decided);
+        assert_eq!(merged.record.shown_late.new, set(again), "{phase}");
+    }
 }
 
 #[test]
