@@ -361,6 +361,32 @@ fn v3_v5_a_second_copy_that_comes_in_phase_new_is_no_other_message() {
     }
 }
 
+/// New's copy has been compared with all that old had, but the phase could not be changed, when old's copy comes.
+#[test]
+fn v3_what_a_client_removes_after_a_phase_change_that_failed_stays_away() {
+    let post = Post::with(lab::Builder::wired);
+    let mut client = post.world.proxy.client();
+    client.ok("CREATE INBOX.Kept");
+    client.append("INBOX.Kept", "", &Mail::numbered(40).octets);
+    phase(&post.world, "old");
+    post.to_new(50);
+    post.world.new_wire.rule(|way, chunk| match way {
+        Way::ToServer if lab::has(chunk, "Kept") => Fate::Cut(Vec::new()),
+        _ => Fate::Pass,
+    });
+    assert!(!post.world.proxy.run(&["phase", "ann", "merged"]).status.success());
+    post.world.new_wire.release();
+    client = post.world.proxy.client();
+    post.to_old(50);
+    let uid = uid_of(&mut client, "INBOX", 50);
+    remove(&mut client, "INBOX", uid);
+    phase(&post.world, "merged");
+    client = post.world.proxy.client();
+    settled(&post, &mut client, 60);
+    assert_eq!(uids_of(&mut client, "INBOX", 50), [], "it is back");
+    has(&post.world.new, 50, 0);
+}
+
 /// Its second copy is found on old and compared with it before new has removed it.
 #[test]
 fn v3_a_second_copy_that_is_found_while_the_first_is_being_removed_goes_too() {
