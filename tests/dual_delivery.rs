@@ -44,6 +44,18 @@ impl Post {
     fn to_new(&self, n: u32) {
         deliver(self.new, &message(n));
     }
+
+    /// All is on new, which decides alone from then on.
+    fn moved(&self) -> Dialogue {
+        let mut client = self.world.proxy.client();
+        client.ok("SELECT INBOX");
+        client.ok("FETCH 1:* BODY[]");
+        lab::eventually_holds(&mut self.world.new.client(), "INBOX", 4);
+        let output = self.world.proxy.run(&["verify", "ann"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        phase(&self.world, "new");
+        self.world.proxy.client()
+    }
 }
 
 /// By LMTP: the server puts Return-Path, Delivered-To and Received before it.
@@ -305,14 +317,7 @@ fn v3_what_a_client_removes_or_moves_in_phase_old_stays_away_when_merged() {
 #[test]
 fn v3_v5_a_second_copy_that_comes_in_phase_new_is_no_other_message() {
     let post = Post::with(|world| world.set("phase.look", "\"1s\""));
-    let mut client = post.world.proxy.client();
-    client.ok("SELECT INBOX");
-    client.ok("FETCH 1:* BODY[]");
-    lab::eventually_holds(&mut post.world.new.client(), "INBOX", 4);
-    let output = post.world.proxy.run(&["verify", "ann"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    phase(&post.world, "new");
-    client = post.world.proxy.client();
+    let mut client = post.moved();
     // It comes to new when it was brought there.
     post.to_old(50);
     let first = uid_of(&mut client, "INBOX", 50);
@@ -391,14 +396,7 @@ fn v3_what_a_client_removes_after_a_phase_change_that_failed_stays_away() {
 #[test]
 fn v3_a_second_copy_that_is_found_while_the_first_is_being_removed_goes_too() {
     let post = Post::with(|world| world.wired().set("phase.look", "\"500ms\""));
-    let mut client = post.world.proxy.client();
-    client.ok("SELECT INBOX");
-    client.ok("FETCH 1:* BODY[]");
-    lab::eventually_holds(&mut post.world.new.client(), "INBOX", 4);
-    let output = post.world.proxy.run(&["verify", "ann"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    phase(&post.world, "new");
-    client = post.world.proxy.client();
+    let mut client = post.moved();
     post.to_new(50);
     let uid = uid_of(&mut client, "INBOX", 50);
     client.ok(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
