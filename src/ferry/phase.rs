@@ -214,7 +214,7 @@ impl Change {
         // Somebody has deleted or renamed it on one of the servers: what is left is seen.
         if !is_on_both(mailbox) {
             if mailbox.peek(|m| m.is_there(Side::New)) {
-                mailbox.compare_left(&self.access, Side::New).await?;
+                mailbox.compare_left_on_new(&self.access).await?;
             }
             return Ok(());
         }

@@ -354,28 +354,24 @@ impl Mailbox {
         .await
     }
 
-    /// Where the other side has lost the mailbox, nothing of this one is compared with what lies there, but with
-    /// what clients removed there while this one was not asked.
-    pub async fn compare_left(
+    /// Where old has lost the mailbox, what lies on new alone is compared with nothing there, but with what
+    /// clients removed there while new was not asked.
+    pub async fn compare_left_on_new(
         self: &Arc<Self>,
         access: &Access,
-        side: Side,
     ) -> Result<(), AccountError> {
-        let left = self.peek(|m| {
-            let alone = if side == Side::Old { m.unpaired() } else { m.new_alone() };
-            m.record.shown_late[side].intersect(&alone)
-        });
+        let left = self.peek(|m| m.record.shown_late.new.intersect(&m.new_alone()));
         if !self.matchmaker.is_wanted() || left.is_empty() {
             return Ok(());
         }
-        let mut conn = self.lease(access, side).await?;
-        self.follow(&mut conn).await?;
-        self.hear(&mut conn).await?;
-        let second_copies = self.second_copies_among(&mut conn, &left).await?;
-        self.give_back(conn).await;
+        let mut new = self.lease(access, Side::New).await?;
+        self.follow(&mut new).await?;
+        self.hear(&mut new).await?;
+        let second_copies = self.second_copies_among(&mut new, &left).await?;
+        self.give_back(new).await;
         let _alone = self.alone().await;
         self.change(|m, batch| {
-            let taken = self.take_second_copies(m, batch, side, &second_copies);
+            let taken = self.take_second_copies(m, batch, Side::New, &second_copies);
             Ok(((), taken))
         })
         .await
