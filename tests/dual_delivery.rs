@@ -783,3 +783,31 @@ fn v3_a_second_copy_on_new_has_the_flags_of_what_was_left_on_old() {
     is_flagged(&mut client, uid);
     assert!(client.ok("UID SEARCH ANSWERED").found().contains(&uid));
 }
+
+/// They come one after the other while old is away: what comes while others are compared is compared as well.
+#[test]
+fn v3_v7_second_copies_that_come_one_by_one_while_old_is_away_stay_away() {
+    let mut post = Post::with(|world| world.set("copy.mirror", "\"all\""));
+    let mut client = post.world.proxy.client();
+    for n in (50..110).step_by(20) {
+        client.ok("CREATE INBOX.Gone");
+        for n in n..n + 8 {
+            post.to_old(n);
+            let uid = uid_of(&mut client, "INBOX", n);
+            client.ok(&format!("UID STORE {uid} +FLAGS (\\Flagged)"));
+            client.ok(&format!("UID MOVE {uid} INBOX.Gone"));
+        }
+        client.ok("DELETE INBOX.Gone");
+        post.world.old.stop();
+        for n in n..n + 8 {
+            post.to_new(n);
+            assert_eq!(uids_of(&mut client, "INBOX", n), [], "message {n} is back");
+        }
+        post.world.old.start();
+        settled(&post, &mut client, n + 10);
+        for n in n..n + 8 {
+            assert_eq!(uids_of(&mut client, "INBOX", n), [], "message {n} is back");
+            has(&post.world.new, n, 0);
+        }
+    }
+}

@@ -390,14 +390,18 @@ impl Mailbox {
             let expected = |side: Side| !m.second_copies[side].is_empty();
             (waits && expected(Side::Old), late && expected(Side::New))
         });
+        // What comes after these were compared waits for the next time, if there is one.
+        let mut compared = Sides { old: on_old && !last, new: on_new && !last };
         if on_old && let Err(e) = self.compare_on_old(access).await {
             debug!(mailbox = %self.name(), "second copies on old are not known: {e}");
+            compared.old = false;
         }
         if on_new && let Err(e) = self.compare_on_new(access).await {
             debug!(mailbox = %self.name(), "second copies on new are not known: {e}");
+            compared.new = false;
         }
         self.change(|m, _| {
-            let shown = m.show_late(last, now())?;
+            let shown = m.show_late(last, compared, now())?;
             Ok(((), shown))
         })
         .await

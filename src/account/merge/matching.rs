@@ -174,13 +174,23 @@ impl Merged {
 
     /// Arrivals do not wait for a side that fails: shows them (V7). Those of an old mailbox that has
     /// become another one wait for a while, for most of them are on new: until the `last` attempt.
-    /// Returns whether anything changed.
-    pub fn show_late(&mut self, last: bool, now: u64) -> Result<bool, Distrust> {
+    /// `compared`: of which sides it was compared with the second copies that are expected there, and shown; what
+    /// is left came since, and waits. Returns whether anything changed.
+    pub fn show_late(
+        &mut self,
+        last: bool,
+        compared: Sides<bool>,
+        now: u64,
+    ) -> Result<bool, Distrust> {
         // After a restart, what is to be matched is known when new has been looked at: until then nothing is
         // ended, or new's watermark would pass it.
-        let late = self.record.late && !self.unmatched.is_empty();
-        let waited = !self.waiting.is_empty() && (last || !self.relinking);
-        let came = if late { self.unmatched.clone() } else { self.came.clone() };
+        let late = !compared.new && self.record.late && !self.unmatched.is_empty();
+        let waited = !compared.old && !self.waiting.is_empty() && (last || !self.relinking);
+        let came = match (late, compared.new) {
+            (true, _) => self.unmatched.clone(),
+            (false, false) => self.came.clone(),
+            (false, true) => UidSet::new(),
+        };
         let shown = self.show_unmatched(&came, now)?;
         self.note_late(Side::New, &came);
         if late {

@@ -327,11 +327,11 @@ fn v7_what_waits_is_found_again_after_a_restart_and_shown_though_old_is_away() {
     };
     let mut merged = restart(&merged);
     // Old fails before new has told of itself.
-    assert!(!merged.show_late(false, NOW).unwrap());
+    assert!(!merged.show_late(false, Sides::default(), NOW).unwrap());
     let before = merged.record.sides.new;
     listing(&mut merged, before, 3, "1:2").unwrap();
     assert!(merged.shows_late());
-    assert!(merged.show_late(false, NOW).unwrap() && !merged.shows_late());
+    assert!(merged.show_late(false, Sides::default(), NOW).unwrap() && !merged.shows_late());
     assert_eq!(merged.map.side_uids(Side::New), set("1:2"));
     let merged = restart(&merged);
     assert_eq!(merged.record.shown_late.new, set("1:2"), "it has yet to be compared");
