@@ -789,7 +789,7 @@ fn v3_a_second_copy_on_new_has_the_flags_of_what_was_left_on_old() {
 fn v3_v7_second_copies_that_come_one_by_one_while_old_is_away_stay_away() {
     let mut post = Post::with(|world| world.set("copy.mirror", "\"all\""));
     let mut client = post.world.proxy.client();
-    for n in (50..110).step_by(20) {
+    for n in (200..260).step_by(20) {
         client.ok("CREATE INBOX.Gone");
         for n in n..n + 8 {
             post.to_old(n);
