@@ -186,6 +186,8 @@
 //!   each server writes its own. Two messages that differ in nothing else are one. What is the same in that
 //!   and in its INTERNALDATE was put back by somebody where that can be: where the message is gone from a side
 //!   that it had come to, or was moved there, and no client removed it for good. Then it is seen.
+//!   Not so what somebody moves on a server to where a client removed another copy that is the same in all, a
+//!   day ago at most: that is taken for the second copy. Mail that was delivered twice differs in its trace.
 //! - **Second copies are expected for an hour** ([`SecondCopy`](index::SecondCopy)): before mail of the last hour is
 //!   carried, moved or removed, what its other copy would be told by is noted. In phase old, where nobody asks
 //!   new, that holds for all that came since the phase began.
