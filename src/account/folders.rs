@@ -664,12 +664,10 @@ fn remembered(
 
 /// A side's last listing, with what was made there since.
 fn with_made(mut last: SideFolders, records: &[MailboxRecord], side: Side) -> SideFolders {
+    let known: HashSet<_> = last.listed.iter().map(|listed| &listed.name).collect();
     let made = records.iter().filter(|r| !r.hidden).filter_map(|r| remembered_as(r, side));
-    for made in made {
-        if !last.listed.iter().any(|listed| listed.name == made.name) {
-            last.listed.push(made);
-        }
-    }
+    let made: Vec<Listed> = made.filter(|made| !known.contains(&made.name)).collect();
+    last.listed.extend(made);
     last
 }
 

@@ -186,10 +186,10 @@ impl Merged {
         // ended, or new's watermark would pass it.
         let late = !compared.new && self.record.late && !self.unmatched.is_empty();
         let waited = !compared.old && !self.waiting.is_empty() && (last || !self.relinking);
-        let came = match (late, compared.new) {
-            (true, _) => self.unmatched.clone(),
-            (false, false) => self.came.clone(),
-            (false, true) => UidSet::new(),
+        let came = match compared.new {
+            true => UidSet::new(),
+            false if late => self.unmatched.clone(),
+            false => self.came.clone(),
         };
         let shown = self.show_unmatched(&came, now)?;
         self.note_late(Side::New, &came);
